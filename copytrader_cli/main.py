@@ -1,0 +1,79 @@
+"""The `copytrader` command: a table of lazily imported commands, one way of failing.
+
+Exit status: 0 done, 1 the work failed (the message says what to do), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+import typer
+
+from copytrader_core.errors import CopytraderError
+
+# name -> "module:Typer application"; a command's module is imported when it is called, so that none pays for another.
+COMMANDS = {
+    "db": "copytrader_cli.commands.db",
+    "wallets": "copytrader_cli.commands.wallets",
+    "decode": "copytrader_cli.commands.decode",
+    "ingest": "copytrader_cli.commands.ingest",
+    "seal": "copytrader_cli.commands.seal",
+    "sql": "copytrader_cli.commands.sql",
+    "materialize": "copytrader_cli.commands.materialize",
+    "ui": "copytrader_cli.commands.ui",
+    "executor": "copytrader_cli.commands.executor",
+    "report": "copytrader_cli.commands.report",
+    "simnet": "copytrader_cli.commands.simnet",
+}
+SUMMARIES = {
+    "db": "Start, find or stop the database.",
+    "wallets": "Import the tracked wallets and their names.",
+    "decode": "Decode recorded transactions to raw_events rows.",
+    "ingest": "Run the ingest worker in the foreground.",
+    "seal": "Declare days of raw_events complete.",
+    "sql": "Query the lake.",
+    "materialize": "Compute every asset for a range of days.",
+    "ui": "Open Dagster's web server and daemon.",
+    "executor": "Run and control the executor.",
+    "report": "Write the HTML report.",
+    "simnet": "Run the local chain.",
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        application: typer.Typer = importlib.import_module(COMMANDS[cmd_name]).app
+        command = typer.main.get_command(application)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Copy trading for pump.fun: chain, events, round trips, fingerprints, decisions."""
+
+
+def main() -> None:
+    """Entry point. Prints a CopytraderError as one message and exits 1; other errors are bugs and keep their traceback."""
+    try:
+        cli.main(prog_name="copytrader", standalone_mode=True)
+    except CopytraderError as error:
+        print(f"copytrader: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The Yellowstone gRPC client: subscribe, resume, read whole slots. No decoding of programs, no database."""

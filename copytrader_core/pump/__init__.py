@@ -1,0 +1,1 @@
+"""The pump.fun and PumpSwap protocol as pure functions on bytes and integers. No I/O, no clock, no database."""

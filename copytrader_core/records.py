@@ -1,0 +1,97 @@
+"""The domain's records: frozen values that the rooms pass to each other. No behaviour beyond derived properties, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+WSOL = "So11111111111111111111111111111111111111112"
+LAMPORTS_PER_SOL = 1_000_000_000
+
+Action = Literal["CREATE", "BUY", "SELL", "SWAP", "ADD", "REMOVE"]
+ExitStyle = Literal["time_stop", "target_x", "panic_dump", "scale_out", "mixed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One decoded event: a `raw_events` row without the clocks and the alias, which the lander adds.
+
+    Addresses and the signature are base58 text. `*_raw` are base units of `base_mint` or `quote_mint`,
+    `*_lamports` are lamports, `amount_*`, `price_est` and `fee_sol` are human units for reading only.
+    `(outer_ix, inner_ix)` is the path of the program instruction that emitted the event, -1 = top level.
+    """
+
+    slot: int
+    tx_index: int | None
+    sig: str
+    outer_ix: int
+    inner_ix: int
+    event_seq: int
+    wallet: str
+    fee_payer: str
+    program: str
+    action: Action
+    mint: str
+    base_mint: str
+    quote_mint: str | None
+    base_raw: int | None
+    quote_raw: int | None
+    swap_fee_raw: int | None
+    tx_fee_lamports: int
+    tip_lamports: int
+    reserve_base_raw: int | None
+    reserve_quote_raw: int | None
+    amount_in: float | None
+    amount_out: float | None
+    price_est: float | None
+    fee_sol: float
+    ix_accounts: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, int, int, int]:
+        """The identity of the event: (sig, outer_ix, inner_ix, event_seq)."""
+        return (self.sig, self.outer_ix, self.inner_ix, self.event_seq)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """What a decision needs of one leader's fingerprint (a `wallet_patterns` row). Times in ms, sizes in SOL."""
+
+    wallet: str
+    alias: str | None
+    sample_days: int
+    sample_trades: int
+    win_rate: float
+    avg_entry_sol: float
+    p50_hold_ms: int
+    p90_hold_ms: int
+    p50_target_x: float
+    p90_target_x: float
+    typical_exit_style: ExitStyle
+    slippage_pctl_95: float
+    followership_score: float
+    leader_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A validated follower of a leader (a `follow_edges` row). Lags in ms, sizes in SOL."""
+
+    leader: str
+    follower: str
+    follow_prob: float
+    lag_ms_p50: int
+    lag_ms_p90: int
+    avg_follower_size_sol: float
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One consistent set of patterns and edges, as published together. `as_of` is an ISO date."""
+
+    release_id: str
+    as_of: str
+    patterns: Mapping[str, Pattern]
+    edges: tuple[Edge, ...]

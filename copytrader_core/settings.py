@@ -1,0 +1,167 @@
+"""One typed settings tree: defaults, then `copytrader.toml`, then `COPYTRADER_...` variables, then options.
+
+Nothing here reads a secret: keys and tokens come from files that their users name.
+Nested fields are reached with two underscores: `COPYTRADER_INGEST__SCOPE=tracked`.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from copytrader_core.errors import ConfigError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class IngestSettings(_Section):
+    """The worker: where it listens, what it keeps, and how it batches."""
+
+    endpoint: str = Field("127.0.0.1:10000", description="HOST:PORT of the Yellowstone endpoint")
+    x_token_file: Path | None = Field(None, description="file with the provider's token, owner-readable only")
+    tls: bool = Field(False, description="TLS with verification; off for loopback endpoints")
+    commit_every_ms: int = Field(150, ge=1, description="longest time a closed slot waits for its commit")
+    commit_rows: int = Field(2000, ge=1, description="rows that force a commit at once")
+    stall_seconds: float = Field(30.0, gt=0, description="silence, pings included, after which the stream is reopened")
+
+
+class LedgerSettings(_Section):
+    """Round trips: when a position counts as closed or dead."""
+
+    dust_fraction: float = Field(0.001, ge=0, lt=1, description="share of what a round trip bought that counts as nothing left")
+    dust_raw: int = Field(1, ge=0, description="raw units that count as nothing left")
+    dead_after_hours: float = Field(72.0, gt=0, description="hours without any trade of a coin after which a held bag may be dead")
+    dead_quote_lamports: int = Field(1_000_000, ge=0, description="a bag whose sell quote is below this is worth nothing")
+
+
+class PatternSettings(_Section):
+    """Fingerprints: the window and the sample that a style needs."""
+
+    window_days: int = Field(30, ge=1)
+    last_trades: int | None = Field(None, ge=1, description="at most the last N trips of each wallet")
+    min_style_trades: int = Field(10, ge=1)
+
+
+class NetworkSettings(_Section):
+    """The copy network: window, test and effect-size floor."""
+
+    method: Literal["seed", "conditional"] = "seed"
+    window_days: int = Field(30, ge=1)
+    horizon_seconds: float = Field(30.0, gt=0)
+    min_followed: int = Field(5, ge=1)
+    min_follow_prob: float = Field(0.3, ge=0, le=1)
+    max_q_value: float = Field(0.05, gt=0, le=1)
+
+
+class PolicySettings(_Section):
+    """The decision: the seed's rule by default. Sizes in SOL, slippage in basis points, times in ms."""
+
+    gate: Literal["seed"] = "seed"
+    exit: Literal["seed"] = "seed"
+    min_sample_trades: int = Field(50, ge=0)
+    min_win_rate: float = Field(0.52, ge=0, le=1)
+    size_factor: float = Field(0.75, gt=0, description="alpha of the seed: our size as a share of the leader's mean entry")
+    min_size_sol: float = Field(0.2, gt=0)
+    max_size_sol: float = Field(3.0, gt=0)
+    base_slippage_bps: int = Field(300, ge=0)
+    max_slippage_bps: int = Field(3000, ge=0)
+    slippage_factor: float = Field(1.2, ge=0, description="beta of the seed, on the leader's 95th percentile slippage")
+    timer_factor: float = Field(0.6, gt=0, description="share of the leader's p50 hold after which a time_stop leader is left")
+    target_p50_factor: float = Field(0.8, gt=0)
+    target_p90_factor: float = Field(0.5, gt=0)
+    min_target_x: float = Field(1.05, gt=0)
+    require_positive_ev: bool = True
+
+
+class RiskSettings(_Section):
+    """Hard limits that no decision can pass. SOL unless the name says otherwise."""
+
+    max_trade_sol: float = Field(3.0, gt=0)
+    max_open_positions: int = Field(20, ge=1)
+    max_positions_per_mint: int = Field(1, ge=1)
+    max_exposure_sol: float = Field(20.0, gt=0)
+    max_loss_per_hour_sol: float = Field(5.0, gt=0)
+    max_loss_per_day_sol: float = Field(10.0, gt=0)
+    max_quote_age_slots: int = Field(25, ge=0)
+    blocked_mints: tuple[str, ...] = ()
+
+
+class ExecutorSettings(_Section):
+    """The executor: fees it pays and how paper fills land."""
+
+    own_wallet: str | None = Field(None, description="public address of the trading wallet")
+    priority_fee_lamports: int = Field(100_000, ge=0)
+    tip_lamports: int = Field(1_000_000, ge=0)
+    paper_latency_slots: int = Field(2, ge=0, description="slots between a decision and its paper fill")
+    paper_balance_sol: float = Field(100.0, gt=0)
+
+
+class Settings(BaseSettings):
+    """The whole tree. `home` holds everything that the platform writes by itself."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="COPYTRADER_", env_nested_delimiter="__", extra="forbid", frozen=True, toml_file="copytrader.toml"
+    )
+
+    home: Path = Field(Path(".copytrader"), description="state: embedded database, lake, Dagster's files, report")
+    lake: str | None = Field(None, description="path or fsspec URL of the lake; default is HOME/lake")
+    ingest: IngestSettings = IngestSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    patterns: PatternSettings = PatternSettings()
+    network: NetworkSettings = NetworkSettings()
+    policy: PolicySettings = PolicySettings()
+    risk: RiskSettings = RiskSettings()
+    executor: ExecutorSettings = ExecutorSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options win over the environment, which wins over the file."""
+        toml = os.environ.get("COPYTRADER_CONFIG", "copytrader.toml")
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=toml))
+
+    @property
+    def home_path(self) -> Path:
+        """The absolute state folder."""
+        return self.home.expanduser().resolve()
+
+    @property
+    def lake_path(self) -> Path:
+        """The absolute folder of the lake."""
+        return Path(self.lake).expanduser().resolve() if self.lake else self.home_path / "lake"
+
+    @property
+    def database_url(self) -> str | None:
+        """The user's own Postgres, or None for the embedded one. It may hold a password: never log it."""
+        return os.environ.get("DATABASE_URL") or None
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once.
+
+    Raises ConfigError that names every wrong field and its source of truth.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = "\n".join(f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"settings are wrong (copytrader.toml or COPYTRADER_ variables):\n{lines}") from error

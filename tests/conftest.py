@@ -1,0 +1,61 @@
+"""Fixtures that every room uses: a throw-away Postgres, a home folder, the folder of recorded material."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from copytrader_core.settings import settings
+from copytrader_core.store.embedded import EmbeddedPostgres
+from copytrader_core.store.migrations import migrate
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with recorded mainnet transactions and official vectors, beside the checkout."""
+    folder = REPO.parent / "shared"
+    if not (folder / "vectors").is_dir():
+        pytest.skip("no ../shared: recorded transactions and official vectors are not checked here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pg_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a running Postgres with a migrated template database."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("pg"), durable=False)
+    url = server.start()
+    migrate(url)
+    yield url
+    server.stop()
+
+
+@pytest.fixture
+def pg_url(pg_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a fresh, migrated database, also set as DATABASE_URL."""
+    base, _, template = pg_server.rpartition("/")
+    name = f"t_{secrets.token_hex(6)}"
+    with psycopg.connect(f"{base}/postgres", autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    url = f"{base}/{name}"
+    monkeypatch.setenv("DATABASE_URL", url)
+    settings.cache_clear()
+    yield url
+    settings.cache_clear()
+    with psycopg.connect(f"{base}/postgres", autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A fresh COPYTRADER_HOME."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("COPYTRADER_HOME", str(folder))
+    settings.cache_clear()
+    yield folder
+    settings.cache_clear()
