@@ -1,0 +1,84 @@
+"""Yellowstone messages to `RawTransaction`, and the names of the service's methods on the wire.
+
+No connection, no subscription: those are the client's.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from copytrader_core.errors import DecodeError
+from copytrader_core.geyser import copytrader_geyser_pb2 as pb
+from copytrader_core.solana.transaction import LEGACY, RawInstruction, RawTransaction, TokenBalance
+
+SERVICE: Final = "geyser.Geyser"
+SUBSCRIBE: Final = f"/{SERVICE}/Subscribe"
+SUBSCRIBE_REPLAY_INFO: Final = f"/{SERVICE}/SubscribeReplayInfo"
+PING: Final = f"/{SERVICE}/Ping"
+GET_LATEST_BLOCKHASH: Final = f"/{SERVICE}/GetLatestBlockhash"
+GET_BLOCK_HEIGHT: Final = f"/{SERVICE}/GetBlockHeight"
+GET_SLOT: Final = f"/{SERVICE}/GetSlot"
+GET_VERSION: Final = f"/{SERVICE}/GetVersion"
+IS_BLOCKHASH_VALID: Final = f"/{SERVICE}/IsBlockhashValid"
+
+
+def transaction_from_update(
+    info: pb.SubscribeUpdateTransactionInfo, slot: int, block_time: int | None = None
+) -> RawTransaction:
+    """The transaction of one update. Raises DecodeError where the message is not a whole transaction."""
+    if not info.HasField("transaction") or not info.HasField("meta"):
+        raise DecodeError("expected an update with transaction and meta, found one without: it is cut or not a transaction")
+    message, meta = info.transaction.message, info.meta
+    return RawTransaction(
+        slot=slot,
+        tx_index=info.index,
+        signature=info.signature,
+        account_keys=(*message.account_keys, *meta.loaded_writable_addresses, *meta.loaded_readonly_addresses),
+        n_signers=message.header.num_required_signatures,
+        outer=tuple([RawInstruction(ix.program_id_index, ix.accounts, ix.data, 1) for ix in message.instructions]),
+        inner={group.index: _inner(group) for group in meta.inner_instructions},
+        logs=None if meta.log_messages_none else tuple(meta.log_messages),
+        failed=meta.HasField("err"),
+        fee=meta.fee,
+        pre_balances=tuple(meta.pre_balances),
+        post_balances=tuple(meta.post_balances),
+        pre_tokens=_tokens(meta.pre_token_balances),
+        post_tokens=_tokens(meta.post_token_balances),
+        version=_version(message),
+        block_time=block_time,
+        inner_recorded=not meta.inner_instructions_none,
+    )
+
+
+def _version(message: pb.Message) -> int:
+    """`versioned` is true for version 0 and 1 alike; only version 1 carries a config."""
+    if message.HasField("config"):
+        return 1
+    return 0 if message.versioned else LEGACY
+
+
+def _inner(group: pb.InnerInstructions) -> tuple[RawInstruction, ...]:
+    return tuple(
+        [
+            RawInstruction(
+                ix.program_id_index, ix.accounts, ix.data, ix.stack_height if ix.HasField("stack_height") else None
+            )
+            for ix in group.instructions
+        ]
+    )
+
+
+def _tokens(balances: object) -> tuple[TokenBalance, ...]:
+    return tuple(
+        [
+            TokenBalance(
+                balance.account_index,
+                balance.mint,
+                balance.owner,
+                balance.program_id,
+                int(balance.ui_token_amount.amount),
+                balance.ui_token_amount.decimals,
+            )
+            for balance in balances  # type: ignore[attr-defined]
+        ]
+    )
