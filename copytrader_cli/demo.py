@@ -166,7 +166,7 @@ def trade(demo: Demo, plan: Plan) -> None:
     """Plays the last day live to the worker and to the executor in paper mode."""
     with demo.step(f"{plan.live_day} live at {LIVE_SPEED:.0f} times its pace: worker lands it, executor trades on paper"):
         demo.start(
-            *("simnet", "play", str(TAPE), "--speed", str(LIVE_SPEED), "--live-from-slot", str(plan.first_live_slot)),
+            *("simnet", "play", str(TAPE), "--speed", str(LIVE_SPEED), "--from-slot", str(plan.first_live_slot)),
             *("--wait-for-clients", "2"),
             log="chain-live",
         )

@@ -17,6 +17,10 @@ class QuoteError(CopytraderError):
     """A quote was asked for that the curve or pool cannot give (complete, empty, or out of range)."""
 
 
+class TransactionError(CopytraderError):
+    """A transaction cannot be built as asked: too large, too many signers, a tip through a lookup table."""
+
+
 class StoreError(CopytraderError):
     """Postgres or the lake cannot do what was asked (missing, newer than the code, not sealed)."""
 

@@ -40,10 +40,16 @@ class IngestSettings(_Section):
 class LedgerSettings(_Section):
     """Round trips: when a position counts as closed or dead."""
 
-    dust_fraction: float = Field(0.001, ge=0, lt=1, description="share of what a round trip bought that counts as nothing left")
+    dust_fraction: float = Field(
+        0.001, ge=0, lt=1, description="share of what a round trip bought that counts as nothing left"
+    )
     dust_raw: int = Field(1, ge=0, description="raw units that count as nothing left")
-    dead_after_hours: float = Field(72.0, gt=0, description="hours without any trade of a coin after which a held bag may be dead")
-    dead_quote_lamports: int = Field(1_000_000, ge=0, description="a bag whose sell quote is below this is worth nothing")
+    dead_after_hours: float = Field(
+        72.0, gt=0, description="hours without any trade of a coin after which a held bag may be dead"
+    )
+    dead_quote_lamports: int = Field(
+        1_000_000, ge=0, description="a bag whose sell quote is below this is worth nothing"
+    )
 
 
 class PatternSettings(_Section):
@@ -61,7 +67,8 @@ class NetworkSettings(_Section):
     window_days: int = Field(30, ge=1)
     horizon_seconds: float = Field(30.0, gt=0)
     min_followed: int = Field(5, ge=1)
-    min_follow_prob: float = Field(0.3, ge=0, le=1)
+    min_follow_prob: float = Field(0.3, ge=0, le=1, description="seed: least P(follow in 5 s) above the base rate")
+    min_excess: float = Field(0.05, ge=0, le=1, description="conditional: least P(follow in 30 s) above chance")
     max_q_value: float = Field(0.05, gt=0, le=1)
 
 
@@ -72,17 +79,22 @@ class PolicySettings(_Section):
     exit: Literal["seed"] = "seed"
     min_sample_trades: int = Field(50, ge=0)
     min_win_rate: float = Field(0.52, ge=0, le=1)
-    size_factor: float = Field(0.75, gt=0, description="alpha of the seed: our size as a share of the leader's mean entry")
+    size_factor: float = Field(
+        0.75, gt=0, description="alpha of the seed: our size as a share of the leader's mean entry"
+    )
     min_size_sol: float = Field(0.2, gt=0)
     max_size_sol: float = Field(3.0, gt=0)
     base_slippage_bps: int = Field(300, ge=0)
     max_slippage_bps: int = Field(3000, ge=0)
     slippage_factor: float = Field(1.2, ge=0, description="beta of the seed, on the leader's 95th percentile slippage")
-    timer_factor: float = Field(0.6, gt=0, description="share of the leader's p50 hold after which a time_stop leader is left")
+    timer_factor: float = Field(
+        0.6, gt=0, description="share of the leader's p50 hold after which a time_stop leader is left"
+    )
     target_p50_factor: float = Field(0.8, gt=0)
     target_p90_factor: float = Field(0.5, gt=0)
     min_target_x: float = Field(1.05, gt=0)
     require_positive_ev: bool = True
+    exit_on_leader_sell: bool = Field(False, description="sell as soon as the leader sells the coin")
 
 
 class RiskSettings(_Section):

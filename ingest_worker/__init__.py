@@ -1,0 +1,1 @@
+"""The ingest worker: stream -> events -> raw_events. One long-running process."""

@@ -1,10 +1,11 @@
-"""The tape: recorded blocks of the local chain in one compressed file. No gRPC and no clock: playing is simnet.yellowstone.
+"""The tape: recorded blocks of the local chain in one compressed file. No gRPC: playing it is simnet.yellowstone.
 
 8 bytes   magic "CTTAPE" and the version of the format, two bytes little endian
 then      one zstd frame with its checksum, holding parts of 4 bytes length (little endian) and content:
 part 0    the header, a JSON object
-part 1..  serialized SubscribeUpdateBlock messages in rising slot order, never empty
-end       a part of length 0 and 8 bytes with the number of blocks, so that a cut file is known as one
+part 1..  serialized SubscribeUpdateBlock messages in rising slot order
+32 bytes  number of blocks, first slot, last slot (each 8 bytes little endian) and "TAPE-END": a cut file is known
+          as one when it is opened, not hours into a play
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ __all__ = ["VERSION", "Tape", "TapeWriter", "read_tape"]
 VERSION = 1
 _MAGIC = b"CTTAPE"
 _LENGTH = struct.Struct("<I")
-_COUNT = struct.Struct("<Q")
+_END = struct.Struct("<IIQQQ8s")
+_SKIPPABLE = 0x184D2A50
+_END_MAGIC = b"TAPE-END"
 # No block comes near this; a longer length means that the file is not what it claims to be.
 _MAX_PART = 1 << 30
 # The largest window that every zstd reader accepts without being asked. Coins and wallets repeat over hours: the far
@@ -46,7 +49,8 @@ class TapeWriter:
     def __init__(self, path: Path | str, header: Mapping[str, Any], *, level: int = 19) -> None:
         self.path = Path(path)
         self.n_blocks = 0
-        self._last_slot = -1
+        self._first_slot = 0
+        self._last_slot = 0
         self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         self._header = json.dumps(dict(header), separators=(",", ":"), allow_nan=False).encode()
         self._compressor = zstandard.ZstdCompressor(compression_params=_compression(level))
@@ -62,8 +66,10 @@ class TapeWriter:
 
     def write(self, block: SubscribeUpdateBlock) -> None:
         """Appends one block. Raises DataError unless its slot is higher than that of the block before it."""
-        if block.slot <= self._last_slot:
+        if self.n_blocks and block.slot <= self._last_slot:
             raise DataError(f"a tape holds blocks in rising slot order: slot {block.slot} came after {self._last_slot}")
+        if not self.n_blocks:
+            self._first_slot = block.slot
         self._last_slot = block.slot
         self.n_blocks += 1
         self._part(block.SerializeToString(deterministic=True))
@@ -73,9 +79,10 @@ class TapeWriter:
     ) -> None:
         """Closes the tape and moves it into place, or throws it away after an error."""
         try:
-            if kind is None:
-                self._stream.write(_LENGTH.pack(0) + _COUNT.pack(self.n_blocks))
-            self._stream.close()
+            self._stream.flush(zstandard.FLUSH_FRAME)
+            self._file.write(
+                _END.pack(_SKIPPABLE, _END.size - 8, self.n_blocks, self._first_slot, self._last_slot, _END_MAGIC)
+            )
             self._file.flush()
             os.fsync(self._file.fileno())
         finally:
@@ -95,12 +102,15 @@ class Tape:
 
     path: Path
     header: Mapping[str, Any]
+    n_blocks: int
+    first_slot: int
+    last_slot: int
 
     @property
     def blocks(self) -> Iterator[SubscribeUpdateBlock]:
-        """The blocks in slot order, read lazily. Raises DataError where the file is cut or damaged."""
+        """The blocks in slot order, read lazily. Raises DataError where the file is damaged."""
         with self.path.open("rb") as file:
-            parts = _parts(file, self.path)
+            parts = _parts(file, self.path, self.n_blocks)
             next(parts)
             for part in parts:
                 try:
@@ -110,20 +120,21 @@ class Tape:
 
 
 def read_tape(path: Path | str) -> Tape:
-    """Opens the tape at `path` and reads its header. Raises DataError if it is missing or no tape of this version."""
+    """Opens the tape at `path` and reads its header. Raises DataError if it is missing, cut or not a tape."""
     path = Path(path)
     try:
         with path.open("rb") as file:
-            header = json.loads(next(_parts(file, path)))
+            n_blocks, first_slot, last_slot = _ends(file, path)
+            header = json.loads(next(_parts(file, path, n_blocks)))
     except OSError as error:
         raise DataError(
-            f"the tape {path} cannot be opened ({error.strerror}); record one with `copytrader simnet record`"
+            f"the tape {path} cannot be opened ({error.strerror}): check the path, or record a tape"
         ) from error
-    except (StopIteration, ValueError) as error:
-        raise _broken(path, "it has no readable header") from error
+    except ValueError as error:
+        raise _broken(path, "its header is not JSON") from error
     if not isinstance(header, dict):
         raise _broken(path, "its header is not a JSON object")
-    return Tape(path, header)
+    return Tape(path, header, n_blocks, first_slot, last_slot)
 
 
 def _compression(level: int) -> zstandard.ZstdCompressionParameters:
@@ -132,39 +143,47 @@ def _compression(level: int) -> zstandard.ZstdCompressionParameters:
     )
 
 
-def _parts(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    """The parts of an open tape: the header, then every block. Ends only after a whole, matching end mark."""
-    _check_magic(file.read(8), path)
-    with zstandard.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG).stream_reader(file, read_size=1 << 20) as stream:
-        n_parts = 0
-        while length := _LENGTH.unpack(_exactly(stream, 4, path))[0]:
-            if length > _MAX_PART:
-                raise _broken(path, f"part {n_parts} claims {length} bytes")
-            yield _exactly(stream, length, path)
-            n_parts += 1
-        (promised,) = _COUNT.unpack(_exactly(stream, 8, path))
-        if promised != n_parts - 1:
-            raise _broken(path, f"its end mark counts {promised} blocks, it holds {n_parts - 1}")
-
-
-def _check_magic(start: bytes, path: Path) -> None:
+def _ends(file: IO[bytes], path: Path) -> tuple[int, int, int]:
+    """Checks the first and the last bytes; gives the number of blocks, the first slot and the last one."""
+    start = file.read(8)
     if start[:6] != _MAGIC:
         raise DataError(f"{path} is not a tape: it should begin with {_MAGIC!r}, it begins with {start[:6]!r}")
     version = int.from_bytes(start[6:8], "little")
     if version != VERSION:
         raise DataError(f"the tape {path} has format {version}, this code reads {VERSION}: record it again")
+    if file.seek(0, os.SEEK_END) < 8 + _END.size:
+        raise _broken(path, "it is cut: it ends before its end mark")
+    file.seek(-_END.size, os.SEEK_END)
+    _, _, n_blocks, first_slot, last_slot, magic = _END.unpack(file.read(_END.size))
+    if magic != _END_MAGIC:
+        raise _broken(path, "it is cut: it ends before its end mark")
+    return n_blocks, first_slot, last_slot
+
+
+def _parts(file: IO[bytes], path: Path, n_blocks: int) -> Iterator[bytes]:
+    """The header and then every block; reads on to the end of the frame, where zstd compares its checksum."""
+    file.seek(8)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG)
+    try:
+        with decompressor.stream_reader(file, read_size=1 << 20, closefd=False) as stream:
+            for index in range(n_blocks + 1):
+                (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size, path))
+                if length > _MAX_PART:
+                    raise _broken(path, f"part {index} claims {length} bytes")
+                yield _exactly(stream, length, path)
+            if stream.read(1):
+                raise _broken(path, f"it goes on after the {n_blocks} blocks of its end mark")
+    except zstandard.ZstdError as error:
+        raise _broken(path, f"zstd cannot read it ({error})") from error
 
 
 def _exactly(stream: Any, n_bytes: int, path: Path) -> bytes:
-    try:
-        content: bytes = stream.read(n_bytes)
-        while len(content) < n_bytes:
-            more = stream.read(n_bytes - len(content))
-            if not more:
-                raise _broken(path, "it is cut: it ends before its end mark")
-            content += more
-    except zstandard.ZstdError as error:
-        raise _broken(path, f"zstd cannot read it ({error})") from error
+    content: bytes = stream.read(n_bytes)
+    while len(content) < n_bytes:
+        more = stream.read(n_bytes - len(content))
+        if not more:
+            raise _broken(path, "it ends in the middle of a block")
+        content += more
     return content
 
 

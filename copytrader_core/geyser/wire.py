@@ -5,11 +5,20 @@ No connection, no subscription: those are the client's.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
-from copytrader_core.errors import DecodeError
+from google.protobuf.internal import api_implementation
+
+from copytrader_core.errors import ConfigError, DecodeError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
-from copytrader_core.solana.transaction import LEGACY, RawInstruction, RawTransaction, TokenBalance
+from copytrader_core.solana.transaction import (
+    LEGACY,
+    RawInstruction,
+    RawTransaction,
+    TokenBalance,
+    check_complete,
+)
 
 SERVICE: Final = "geyser.Geyser"
 SUBSCRIBE: Final = f"/{SERVICE}/Subscribe"
@@ -22,32 +31,58 @@ GET_VERSION: Final = f"/{SERVICE}/GetVersion"
 IS_BLOCKHASH_VALID: Final = f"/{SERVICE}/IsBlockhashValid"
 
 
+def require_fast_protobuf() -> None:
+    """Refuse protobuf's pure-Python runtime, which parses about 150 times slower than its C one (measured)."""
+    kind = api_implementation.Type()
+    if kind != "upb":
+        raise ConfigError(f"expected protobuf's upb runtime, found {kind!r}: reinstall protobuf from a binary wheel")
+
+
 def transaction_from_update(
     info: pb.SubscribeUpdateTransactionInfo, slot: int, block_time: int | None = None
 ) -> RawTransaction:
-    """The transaction of one update. Raises DecodeError where the message is not a whole transaction."""
+    """The transaction of one update, `slot` and `block_time` (unix seconds) being those of its block.
+
+    Raises DecodeError where the message is not a whole transaction.
+    """
     if not info.HasField("transaction") or not info.HasField("meta"):
-        raise DecodeError("expected an update with transaction and meta, found one without: it is cut or not a transaction")
+        raise DecodeError("expected an update with a transaction and its meta, found one without: it is cut, or no transaction")
     message, meta = info.transaction.message, info.meta
-    return RawTransaction(
-        slot=slot,
-        tx_index=info.index,
-        signature=info.signature,
-        account_keys=(*message.account_keys, *meta.loaded_writable_addresses, *meta.loaded_readonly_addresses),
-        n_signers=message.header.num_required_signatures,
-        outer=tuple([RawInstruction(ix.program_id_index, ix.accounts, ix.data, 1) for ix in message.instructions]),
-        inner={group.index: _inner(group) for group in meta.inner_instructions},
-        logs=None if meta.log_messages_none else tuple(meta.log_messages),
-        failed=meta.HasField("err"),
-        fee=meta.fee,
-        pre_balances=tuple(meta.pre_balances),
-        post_balances=tuple(meta.post_balances),
-        pre_tokens=_tokens(meta.pre_token_balances),
-        post_tokens=_tokens(meta.post_token_balances),
-        version=_version(message),
-        block_time=block_time,
-        inner_recorded=not meta.inner_instructions_none,
+    _check_message(info, message, meta)
+    return check_complete(
+        RawTransaction(
+            slot=slot,
+            tx_index=info.index,
+            signature=info.signature,
+            account_keys=(*message.account_keys, *meta.loaded_writable_addresses, *meta.loaded_readonly_addresses),
+            n_signers=message.header.num_required_signatures,
+            outer=tuple([RawInstruction(ix.program_id_index, ix.accounts, ix.data, 1) for ix in message.instructions]),
+            inner={group.index: _inner(group) for group in meta.inner_instructions},
+            logs=None if meta.log_messages_none else tuple(meta.log_messages),
+            failed=meta.HasField("err"),
+            fee=meta.fee,
+            pre_balances=tuple(meta.pre_balances),
+            post_balances=tuple(meta.post_balances),
+            pre_tokens=_tokens(meta.pre_token_balances),
+            post_tokens=_tokens(meta.post_token_balances),
+            version=_version(message),
+            block_time=block_time,
+            inner_recorded=not meta.inner_instructions_none,
+        )
     )
+
+
+def _check_message(
+    info: pb.SubscribeUpdateTransactionInfo, message: pb.Message, meta: pb.TransactionStatusMeta
+) -> None:
+    """What only the message itself can tell: signatures against signers, lookups against loaded addresses."""
+    signatures = info.transaction.signatures
+    if len(signatures) != message.header.num_required_signatures or signatures[0] != info.signature:
+        raise DecodeError("expected as many signatures as signers, the first being the update's: the update is cut")
+    writable = sum([len(lookup.writable_indexes) for lookup in message.address_table_lookups])
+    readonly = sum([len(lookup.readonly_indexes) for lookup in message.address_table_lookups])
+    if (writable, readonly) != (len(meta.loaded_writable_addresses), len(meta.loaded_readonly_addresses)):
+        raise DecodeError("expected the addresses that the lookup tables give, found others: the update is cut")
 
 
 def _version(message: pb.Message) -> int:
@@ -68,17 +103,14 @@ def _inner(group: pb.InnerInstructions) -> tuple[RawInstruction, ...]:
     )
 
 
-def _tokens(balances: object) -> tuple[TokenBalance, ...]:
-    return tuple(
-        [
-            TokenBalance(
-                balance.account_index,
-                balance.mint,
-                balance.owner,
-                balance.program_id,
-                int(balance.ui_token_amount.amount),
-                balance.ui_token_amount.decimals,
-            )
-            for balance in balances  # type: ignore[attr-defined]
-        ]
+def _tokens(balances: Iterable[pb.TokenBalance]) -> tuple[TokenBalance, ...]:
+    try:
+        return tuple([_token(balance, balance.ui_token_amount) for balance in balances])
+    except ValueError as error:
+        raise DecodeError(f"expected a token balance in digits, found another text ({error}): the update is cut") from error
+
+
+def _token(balance: pb.TokenBalance, amount: pb.UiTokenAmount) -> TokenBalance:
+    return TokenBalance(
+        balance.account_index, balance.mint, balance.owner, balance.program_id, int(amount.amount), amount.decimals
     )

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from copytrader_core.errors import DecodeError
+from copytrader_core.solana.base58 import signature_text
 
 LEGACY = -1
 SIGNATURE_BYTES = 64
 KEY_BYTES = 32
-# The runtime's limit on call depth: a top-level instruction has stack height 1, a call inside it at least 2.
-MAX_STACK_HEIGHT = 64
 LOG_TRUNCATED = "Log truncated"
 
 
@@ -75,3 +74,45 @@ class RawTransaction:
     def logs_truncated(self) -> bool:
         """Whether the node cut the logs, so that lines are missing."""
         return self.logs is not None and LOG_TRUNCATED in self.logs
+
+
+def check_complete(tx: RawTransaction) -> RawTransaction:
+    """`tx` itself where its parts fit together. Raises DecodeError where it was cut or put together wrongly.
+
+    Every adapter ends with this, so that no half-read transaction reaches a decoder.
+    """
+    n_keys = len(tx.account_keys)
+    if len(tx.signature) != SIGNATURE_BYTES:
+        raise DecodeError(f"expected a signature of {SIGNATURE_BYTES} bytes, found {len(tx.signature)}: the transaction is cut")
+    if not 1 <= tx.n_signers <= n_keys or any([len(key) != KEY_BYTES for key in tx.account_keys]):
+        raise _broken(tx, f"expected account keys of {KEY_BYTES} bytes, one or more of them signers")
+    if not len(tx.pre_balances) == len(tx.post_balances) == n_keys:
+        found = f"{len(tx.pre_balances)} balances before and {len(tx.post_balances)} after for {n_keys} account keys"
+        raise _broken(tx, f"expected one balance per account key, found {found}")
+    _check_instructions(tx, n_keys)
+    for balance in (*tx.pre_tokens, *tx.post_tokens):
+        if balance.account_index >= n_keys:
+            raise _broken(tx, f"a token balance names account {balance.account_index} of {n_keys}")
+    return tx
+
+
+def _check_instructions(tx: RawTransaction, n_keys: int) -> None:
+    n_outer = len(tx.outer)
+    for ix in tx.outer:
+        if ix.program_index >= n_keys or (ix.accounts and max(ix.accounts) >= n_keys):
+            raise _broken(tx, f"an instruction names an account beyond the {n_keys} account keys")
+    for index, group in tx.inner.items():
+        if index >= n_outer:
+            raise _broken(tx, f"inner instructions belong to instruction {index} of {n_outer}")
+        depth = 1
+        for ix in group:
+            if ix.program_index >= n_keys or (ix.accounts and max(ix.accounts) >= n_keys):
+                raise _broken(tx, f"an inner instruction names an account beyond the {n_keys} account keys")
+            if ix.stack_height is not None:
+                if not 2 <= ix.stack_height <= depth + 1:
+                    raise _broken(tx, f"a call at depth {ix.stack_height} follows one at depth {depth}: one between is missing")
+                depth = ix.stack_height
+
+
+def _broken(tx: RawTransaction, what: str) -> DecodeError:
+    return DecodeError(f"transaction {signature_text(tx.signature)}: {what}; fetch it again")

@@ -59,12 +59,15 @@ CREATE TABLE ingest_slots (
     n_events    INTEGER NOT NULL,
     closed_at   TIMESTAMPTZ NOT NULL DEFAULT now()
 );
+CREATE INDEX ingest_slots_block_time ON ingest_slots (block_time);
+-- complete_from: the lowest slot, where the user declared that nothing was missed before it.
 CREATE TABLE ingest_checkpoint (
-    stream      TEXT PRIMARY KEY,
-    slot        BIGINT NOT NULL,
-    blockhash   TEXT,
-    block_time  BIGINT,
-    updated_at  TIMESTAMPTZ NOT NULL DEFAULT now()
+    stream        TEXT PRIMARY KEY,
+    slot          BIGINT NOT NULL,
+    blockhash     TEXT,
+    block_time    BIGINT,
+    complete_from BIGINT,
+    updated_at    TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 CREATE TABLE ingest_gaps (
     from_slot   BIGINT NOT NULL,
@@ -127,10 +130,17 @@ CREATE TABLE trades (
     status                  TEXT NOT NULL CHECK (status IN ('OPEN', 'CLOSED', 'DEAD')),
     basis                   TEXT NOT NULL CHECK (basis IN ('COMPLETE', 'INCOMPLETE')),
     meta_json               JSONB,
+    close_day               DATE,
     UNIQUE (wallet, mint, open_sig, open_path)
 );
 CREATE INDEX trades_wallet_open ON trades (wallet, open_ts_ns);
 CREATE INDEX trades_mint_open ON trades (mint, open_ts_ns);
+CREATE INDEX trades_close_day ON trades (close_day);
+-- Which snapshot of the lake the finished trips of a day (trades.close_day) were copied from; another hash means copy again.
+CREATE TABLE served_days (
+    day          DATE PRIMARY KEY,
+    content_hash TEXT NOT NULL
+);
 
 -- What the assets publish for the executor: one consistent set per release, moved in one transaction with NOTIFY copytrader_release.
 CREATE TABLE releases (

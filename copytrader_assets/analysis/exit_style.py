@@ -1,0 +1,95 @@
+"""How a wallet leaves its positions: one of five styles with the share of trips that agrees with it.
+
+A style is called where it is dominant, that is where it describes at least 65 % of the closed trips:
+
+- scale_out: the trip is sold in two or more transactions of which none sells nearly everything;
+- time_stop: hold times are concentrated, whatever the price did;
+- target_x: exit multiples above 1 are concentrated, whatever the time was;
+- panic_dump: trips are left at a loss soon after the price fell (or at a concentrated multiple below 1);
+- mixed: none of these.
+
+Concentration is the length of the shortest interval of log holds (or log multiples) that holds 65 % of the trips: up to
+a third of the trips may be anything else. The rules and their limits are in docs/methods.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from copytrader_assets.analysis.grouped import Flags, Floats, Groups, Ints, count, ratio
+
+DOMINANT_SHARE = 0.65
+HOLD_LENGTH = 0.60
+"""Longest 65 % interval of log holds of a time stop: about plus or minus 35 %, or a log-normal spread of 0.32."""
+MULTIPLE_LENGTH = 0.26
+"""Longest 65 % interval of log multiples of a target: about plus or minus 14 %, or a spread of 0.14."""
+ALWAYS_LOSES = 0.85
+"""A wallet that leaves this share of its trips at a moderate loss cuts losses, even where the fall before was slow."""
+TOTAL_LOSS = 0.4
+"""Below this multiple a loss was ridden down, not cut."""
+FEE_MARGIN = 0.03
+"""A round trip without any price move loses about 2.5 % to fees: within this margin of 1 nothing was reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedTrips:
+    """Closed trips, one element each: group code, time held (any unit), exit multiple and flags."""
+
+    codes: Ints
+    held: Floats
+    multiple: Floats
+    in_parts: Flags
+    after_fall: Flags
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStyles:
+    """Each group's style and the share of its trips that agrees (for mixed: 1 - the best style's share)."""
+
+    style: NDArray[np.object_]
+    confidence: Floats
+
+
+def exit_styles(trips: ClosedTrips, n_groups: int, min_trips: int) -> ExitStyles:
+    """The exit style of each group; `mixed` with confidence 0 below `min_trips` closed trips."""
+    size = np.bincount(trips.codes, minlength=n_groups)
+    parts = ratio(count(trips.codes, trips.in_parts, n_groups), size)
+    hold_length, hold_share, _ = _concentration(trips.codes, np.log(trips.held + 0.5), HOLD_LENGTH, n_groups)
+    x_length, x_share, x_middle = _concentration(trips.codes, _log_multiple(trips), MULTIPLE_LENGTH, n_groups)
+    hold_tight, x_tight = hold_length / HOLD_LENGTH, x_length / MULTIPLE_LENGTH
+    fled = ratio(count(trips.codes, _loss(trips) & trips.after_fall, n_groups), size)
+    lost = ratio(count(trips.codes, _loss(trips) & (trips.multiple >= TOTAL_LOSS), n_groups), size)
+
+    timed = (hold_tight <= 1) & ~((x_tight < hold_tight) & (np.abs(x_middle) > FEE_MARGIN))
+    on_multiple = (x_tight <= 1) & ~timed
+    conditions = [
+        parts >= DOMINANT_SHARE,
+        timed,
+        on_multiple & (x_middle > FEE_MARGIN),
+        (on_multiple & (x_middle < -FEE_MARGIN)) | (fled >= DOMINANT_SHARE) | (lost >= ALWAYS_LOSES),
+    ]
+    enough = size >= min_trips
+    style = np.select([c & enough for c in conditions], ["scale_out", "time_stop", "target_x", "panic_dump"], "mixed")
+    nearest = np.fmax.reduce([parts, hold_share, x_share, fled])
+    agreeing = np.select(conditions, [parts, hold_share, x_share, np.fmax(lost, fled)], 1 - nearest)
+    return ExitStyles(style.astype(object), np.where(enough, agreeing, 0.0))
+
+
+def _log_multiple(trips: ClosedTrips) -> Floats:
+    """Log of the exit multiple; a trip that returned nothing lies far below every target."""
+    return np.log(np.maximum(trips.multiple, 1e-6))
+
+
+def _loss(trips: ClosedTrips) -> Flags:
+    """Trips that lost more than the fees of a round trip."""
+    return np.asarray(trips.multiple < 1 - FEE_MARGIN)
+
+
+def _concentration(codes: Ints, values: Floats, length: float, n_groups: int) -> tuple[Floats, Floats, Floats]:
+    """Length and middle of each group's 65 % shorth, and the share of its values within `length` around that middle."""
+    shortest, middle = Groups.of(codes, values, n_groups).shorth(DOMINANT_SHARE)
+    near = np.abs(values - middle[codes]) <= length / 2 + 1e-12
+    return shortest, ratio(count(codes, near, n_groups), np.bincount(codes, minlength=n_groups)), middle

@@ -1,0 +1,51 @@
+"""Two numbers per leader from the validated edges: how much and how fast copiers pile in, and who leads in the end."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+import pyarrow as pa
+
+from copytrader_assets.analysis.first_buys import FirstBuys
+from copytrader_assets.analysis.found_edges import FoundEdges
+from copytrader_assets.analysis.grouped import Floats, Ints
+
+LAG_SCALE_MS = 10_000.0
+"""A follower this slow counts 1/e of one that comes at once."""
+DAMPING = 0.85
+SCORE_SCHEMA = pa.schema(
+    [
+        pa.field("wallet", pa.string(), nullable=False),
+        pa.field("followership_score", pa.float64(), nullable=False),
+        pa.field("leader_score", pa.float64(), nullable=False),
+    ]
+)
+
+
+def scores(buys: FirstBuys, edges: FoundEdges, leaders: Ints) -> pa.Table:
+    """Both scores of every one of `leaders` (SCORE_SCHEMA, by address); 0 for one that nobody follows."""
+    weight = edge_weights(edges)
+    followership, lead = np.zeros(len(leaders)), np.zeros(len(leaders))
+    rank = page_rank(edges, weight)
+    for row, leader in enumerate(leaders):
+        mine = weight[edges.counts.leader == leader]
+        followership[row] = 1 - np.prod(1 - mine)
+        lead[row] = rank.get(int(leader), 0.0) if len(mine) else 0.0
+    lead = lead / lead.max() if lead.any() else lead
+    names = buys.wallets.take(pa.array(leaders))
+    table = pa.table([names, followership, lead], schema=SCORE_SCHEMA)
+    return table.sort_by("wallet")
+
+
+def edge_weights(edges: FoundEdges) -> Floats:
+    """Excess follow probability within 30 s, discounted by the median lag: p * exp(-lag / 10 s), in 0..1."""
+    excess = np.clip(edges.counts.probability(30) - edges.baseline_30s, 0, 1)
+    return np.asarray(excess * np.exp(-edges.counts.lag_p50_ms / LAG_SCALE_MS))
+
+
+def page_rank(edges: FoundEdges, weight: Floats) -> dict[int, float]:
+    """Weighted PageRank where every follower votes for the leaders that it follows. Source: Page et al. 1999."""
+    graph = nx.DiGraph()
+    rows = zip(edges.counts.follower.tolist(), edges.counts.leader.tolist(), weight.tolist(), strict=True)
+    graph.add_weighted_edges_from(rows)
+    return dict(nx.pagerank(graph, alpha=DAMPING)) if graph.number_of_nodes() else {}

@@ -1,0 +1,63 @@
+"""`raw_events` as the ingest worker lands it, and `events`: its sealed days in the lake, in chain order."""
+
+import datetime as dt
+from collections.abc import Iterator
+
+import dagster as dg
+
+from copytrader_assets.partitions import daily, days_of
+from copytrader_assets.publish import Publication, Result, refuse, rules_check
+from copytrader_assets.resources import LakeFolder, Seal, Warehouse
+from copytrader_assets.schemas import EVENTS
+from copytrader_core.errors import DataError
+
+_LATE = "completeness"
+
+raw_events = dg.AssetSpec(
+    "raw_events",
+    description="Decoded events, landed in Postgres by the ingest worker or the backfill. A sealed day is reported as materialized.",
+    partitions_def=daily,
+    group_name="ingest",
+    kinds={"postgres"},
+)
+
+
+@dg.asset(
+    name=EVENTS.name,
+    deps=[raw_events],
+    partitions_def=daily,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    group_name="lake",
+    kinds={"parquet"},
+    description=EVENTS.about,
+    metadata={"dagster/column_schema": EVENTS.metadata()},
+    check_specs=[
+        rules_check(EVENTS),
+        dg.AssetCheckSpec(_LATE, asset=EVENTS.name, description="The day still has as many events as when it was sealed."),
+    ],
+    output_required=False,
+)
+def events(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse) -> Iterator[Result]:
+    """Seals must stand before anything is read: half a day must never look like a day."""
+    days = days_of(context)
+    seals = {day: _seal(warehouse, day) for day in days}
+    with Publication(context, lake_folder.lake) as publication:
+        for day in days:
+            try:
+                rows = warehouse.read_events(day)
+            except DataError as error:
+                raise refuse(str(error)) from error
+            if rows.num_rows != seals[day].n_events:
+                publication.warning(EVENTS.name, _LATE, f"{day} was sealed with {seals[day].n_events} events, now has {rows.num_rows}")
+            publication.add(EVENTS, day, rows, {})
+        yield from publication.finish()
+
+
+def _seal(warehouse: Warehouse, day: dt.date) -> Seal:
+    seal = warehouse.seal(day)
+    if seal is None:
+        raise refuse(
+            f"day {day} is not sealed: its events may be incomplete. The worker seals a day once it is over and without gaps; "
+            f"after loading events by other means run `copytrader seal --from {day} --to {day}`"
+        )
+    return seal

@@ -1,0 +1,165 @@
+"""`follow_edges`, `leader_scores` and `wallet_patterns`: what is known of the tracked wallets at the end of each day.
+
+The lag of one day to the next makes the whole window present: a day's round trips exist only where the day before does.
+"""
+
+import datetime as dt
+import statistics
+from collections.abc import Callable, Iterator
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from copytrader_assets.analysis import fingerprint, network
+from copytrader_assets.lake import Lake
+from copytrader_assets.partitions import daily, days_of
+from copytrader_assets.publish import Publication, Result, refuse, rules_check
+from copytrader_assets.resources import LakeFolder, Warehouse
+from copytrader_assets.schemas import EVENTS, FOLLOW_EDGES, LEADER_SCORES, OPEN_POSITIONS, TRADES, WALLET_PATTERNS, Table
+from copytrader_core.settings import settings
+
+_DEFAULT_SLOT_MS = 400.0
+# Block times have a resolution of a second: over fewer slots the quotient says nothing. A slot outside the bounds is a gap in the data.
+_MIN_SLOTS = 1_000
+_SLOT_MS_BOUNDS = (200.0, 1_000.0)
+_BUY_COLUMNS = ("slot", "tx_index", "outer_ix", "inner_ix", "event_seq", "ts_ns", "wallet", "mint", "quote_mint", "quote_raw")
+_PATH_COLUMNS = (
+    *_BUY_COLUMNS,
+    "sig",
+    "action",
+    "base_raw",
+    "swap_fee_raw",
+    "reserve_base_raw",
+    "reserve_quote_raw",
+)
+
+
+class _Sliding:
+    """A window over a table of the lake that moves forward day by day and reads each day once."""
+
+    def __init__(self, lake: Lake, table: Table, columns: tuple[str, ...], keep: Callable[[pa.Table], pa.Table], days: int) -> None:
+        self._lake, self._table, self._columns, self._keep, self._days = lake, table, columns, keep, days
+        self._kept: dict[dt.date, pa.Table] = {}
+
+    def ending(self, day: dt.date) -> list[pa.Table]:
+        """The kept rows of each published day of the window that ends with `day`, oldest first."""
+        window = [day - dt.timedelta(days=back) for back in reversed(range(self._days))]
+        present = [d for d in window if self._lake.has(self._table.name, d)]
+        self._kept = {d: self._kept[d] if d in self._kept else self._read(d) for d in present}
+        return list(self._kept.values())
+
+    def joined(self, day: dt.date) -> pa.Table:
+        """The same in one table; it has its columns even where nothing is published."""
+        arrow = self._table.arrow
+        nothing = pa.schema([arrow.field(name).with_nullable(True) for name in self._columns]).empty_table()
+        return pa.concat_tables([nothing, *(table.cast(nothing.schema) for table in self.ending(day))]).combine_chunks()
+
+    def _read(self, day: dt.date) -> pa.Table:
+        return self._keep(self._lake.read(self._table.name, day, self._columns))
+
+
+@dg.multi_asset(
+    name="copy_network",
+    specs=[
+        dg.AssetSpec(
+            table.name,
+            deps=[EVENTS.name],
+            description=table.about,
+            group_name="patterns",
+            kinds={"parquet"},
+            metadata={"dagster/column_schema": table.metadata()},
+            skippable=True,
+        )
+        for table in (FOLLOW_EDGES, LEADER_SCORES)
+    ],
+    partitions_def=daily,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    can_subset=True,
+    check_specs=[rules_check(FOLLOW_EDGES), rules_check(LEADER_SCORES)],
+)
+def copy_network(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse) -> Iterator[Result]:
+    """Needs every wallet's buys: chance and followers are found among the others."""
+    lake, rules = lake_folder.lake, settings().network
+    leaders = warehouse.tracked_wallets()
+    buys = _Sliding(lake, EVENTS, (*_BUY_COLUMNS, "action"), _buys, rules.window_days)
+    with Publication(context, lake) as publication:
+        for day in days_of(context):
+            _demand(lake, EVENTS, day)
+            rows = buys.joined(day)
+            slot_ms = _slot_ms(buys.ending(day))
+            edges, scores = network.follow_edges(rows, leaders=leaders, as_of=day, settings=rules, slot_ms=slot_ms)
+            publication.add(FOLLOW_EDGES, day, edges, {}, shown={"slot_ms": slot_ms})
+            publication.add(LEADER_SCORES, day, scores, {})
+        yield from publication.finish()
+
+
+@dg.asset(
+    name=WALLET_PATTERNS.name,
+    deps=[TRADES.name, OPEN_POSITIONS.name, EVENTS.name, LEADER_SCORES.name],
+    partitions_def=daily,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    group_name="patterns",
+    kinds={"parquet"},
+    description=WALLET_PATTERNS.about,
+    metadata={"dagster/column_schema": WALLET_PATTERNS.metadata()},
+    check_specs=[rules_check(WALLET_PATTERNS)],
+    output_required=False,
+)
+def wallet_patterns(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse) -> Iterator[Result]:
+    """Reads the tracked wallets' trips, and the events of their coins for the price paths around their exits."""
+    lake, rules = lake_folder.lake, settings().patterns
+    wallets = warehouse.tracked_wallets()
+    mine = pa.array(wallets, pa.string())
+
+    def of_mine(rows: pa.Table) -> pa.Table:
+        return rows.filter(pc.is_in(rows["wallet"], mine))
+
+    def of_their_coins(rows: pa.Table) -> pa.Table:
+        coins = pc.unique(of_mine(rows)["mint"])
+        return rows.filter(pc.and_(pc.is_in(rows["mint"], coins), pc.is_in(rows["action"], pa.array(["BUY", "SELL"]))))
+
+    trips = _Sliding(lake, TRADES, tuple(TRADES.names), of_mine, rules.window_days)
+    paths = _Sliding(lake, EVENTS, _PATH_COLUMNS, of_their_coins, rules.window_days)
+    with Publication(context, lake) as publication:
+        for day in days_of(context):
+            for table in (TRADES, OPEN_POSITIONS, EVENTS, LEADER_SCORES):
+                _demand(lake, table, day)
+            events = paths.joined(day)
+            rows = fingerprint.wallet_patterns(
+                trips.joined(day),
+                of_mine(lake.read(OPEN_POSITIONS.name, day)),
+                events,
+                wallets=wallets,
+                as_of=day,
+                settings=rules,
+                scores=lake.read(LEADER_SCORES.name, day),
+                observed_days=len(trips.ending(day)),
+                slot_ms=_slot_ms(paths.ending(day)),
+            )
+            publication.add(WALLET_PATTERNS, day, rows, {}, shown={"wallets": rows.num_rows})
+        yield from publication.finish()
+
+
+def _buys(rows: pa.Table) -> pa.Table:
+    return rows.filter(pc.equal(rows["action"], "BUY"))
+
+
+def _demand(lake: Lake, table: Table, day: dt.date) -> None:
+    if not lake.has(table.name, day):
+        raise refuse(f"{table.name} {day} is missing in the lake: run `copytrader materialize --from {day} --to {day}`")
+
+
+def _slot_ms(days: list[pa.Table]) -> float:
+    """The median over the days of (time passed / slots passed); 400 where no day tells."""
+    measured = [_day_slot_ms(table) for table in days]
+    known = [ms for ms in measured if ms is not None and _SLOT_MS_BOUNDS[0] <= ms <= _SLOT_MS_BOUNDS[1]]
+    return statistics.median(known) if known else _DEFAULT_SLOT_MS
+
+
+def _day_slot_ms(rows: pa.Table) -> float | None:
+    if rows.num_rows < 2:
+        return None
+    slots, times = pc.min_max(rows["slot"]).as_py(), pc.min_max(rows["ts_ns"]).as_py()
+    passed = slots["max"] - slots["min"]
+    return (times["max"] - times["min"]) / passed / 1e6 if passed >= _MIN_SLOTS else None

@@ -1,0 +1,87 @@
+"""`pattern_release`: the newest consistent set goes to Postgres, where the executor and the report read it."""
+
+import datetime as dt
+import hashlib
+from collections.abc import Collection
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from copytrader_assets import checks
+from copytrader_assets.lake import Lake
+from copytrader_assets.partitions import daily, days_of
+from copytrader_assets.publish import refuse
+from copytrader_assets.resources import LakeFolder, Warehouse
+from copytrader_assets.schemas import FOLLOW_EDGES, OPEN_POSITIONS, TRADES, WALLET_PATTERNS
+from copytrader_core.settings import settings
+from copytrader_core.store import releases
+from copytrader_core.store.releases import Connection, Rows
+
+
+@dg.asset(
+    deps=[WALLET_PATTERNS.name, FOLLOW_EDGES.name, TRADES.name, OPEN_POSITIONS.name],
+    partitions_def=daily,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    group_name="serving",
+    kinds={"postgres"},
+)
+def pattern_release(
+    context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """Fingerprints, edges and the round trips of our wallets, in one transaction with the pointer and NOTIFY.
+
+    Of a range only the last day is released: the executor reads the newest. An older day than the current one changes nothing.
+    """
+    lake, as_of = lake_folder.lake, days_of(context)[-1]
+    for name in (WALLET_PATTERNS.name, FOLLOW_EDGES.name, TRADES.name, OPEN_POSITIONS.name):
+        if not lake.has(name, as_of):
+            raise refuse(f"{name} {as_of} is missing in the lake: run `copytrader materialize --from {as_of} --to {as_of}`")
+    if broken := checks.first_break(lake, as_of):
+        raise refuse(f"{broken[1]}: run `copytrader materialize --from {broken[0]} --to {as_of}`")
+    wallets = {*warehouse.tracked_wallets(), *filter(None, [settings().executor.own_wallet])}
+    with warehouse.connection() as connection:
+        current = releases.lock_releases(connection)
+        if current is not None and as_of < current:
+            context.log.warning(f"not released: {current} is current and newer; to renew it run days {as_of} to {current}")
+            return dg.MaterializeResult(metadata={"released": False, "current": current.isoformat()})
+        release_id = _release(connection, lake, as_of)
+        served = _serve(connection, lake, as_of, wallets)
+    metadata = {"released": True, "release_id": release_id, "days_of_trades_copied": served}
+    context.add_asset_metadata(metadata, partition_key=as_of.isoformat())
+    return dg.MaterializeResult()
+
+
+def _release(connection: Connection, lake: Lake, as_of: dt.date) -> str:
+    names = (WALLET_PATTERNS.name, FOLLOW_EDGES.name)
+    content = "".join(lake.snapshot(name, as_of).content_hash for name in names)
+    patterns, edges = (_rows(lake.read(name, as_of)) for name in names)
+    return releases.write_release(connection, as_of, hashlib.sha256(content.encode()).hexdigest(), patterns, edges)
+
+
+def _serve(connection: Connection, lake: Lake, as_of: dt.date, wallets: Collection[str]) -> int:
+    """Copies the days of `trades` whose content or wallets changed since they were last copied. Returns their number."""
+    mine = pa.array(sorted(wallets), pa.string())
+    scope = hashlib.sha256("\n".join(mine.to_pylist()).encode()).hexdigest()
+    there = {
+        day: f"{lake.snapshot(TRADES.name, day).content_hash}/{scope}" for day in lake.days(TRADES.name) if day <= as_of
+    }
+    before = releases.served_days(connection)
+    changed = {day: content for day, content in there.items() if before.get(day) != content}
+    gone = before.keys() - there.keys()
+    finished = (_trips(lake.read(TRADES.name, day), mine, day) for day in changed)
+    held = _trips(lake.read(OPEN_POSITIONS.name, as_of), mine, None)
+    releases.serve_trades(connection, changed, gone, finished, held)
+    return len(changed)
+
+
+def _trips(trips: pa.Table, wallets: pa.Array, close_day: dt.date | None) -> Rows:
+    mine = trips.filter(pc.is_in(trips["wallet"], wallets))
+    return _rows(mine.append_column("close_day", pa.array([close_day] * mine.num_rows, pa.date32())))
+
+
+def _rows(table: pa.Table) -> Rows:
+    columns = [column.to_pylist() for column in table.columns]
+    return Rows(tuple(table.column_names), list(zip(*columns, strict=True)))
+
+

@@ -1,0 +1,32 @@
+"""The Dagster code location, explicit and short. Importing it needs neither a database nor the lake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from copytrader_assets.assets.events import events, raw_events
+from copytrader_assets.assets.patterns import copy_network, wallet_patterns
+from copytrader_assets.assets.release import pattern_release
+from copytrader_assets.assets.trades import round_trips
+from copytrader_assets.jobs import daily_job
+from copytrader_assets.resources import LakeFolder, Warehouse
+from copytrader_assets.schedules import nightly
+from copytrader_assets.sensors import sealed_days
+
+
+def build_defs(**overrides: Any) -> dg.Definitions:
+    """The definitions of production, the command line and tests; `overrides` replace resources by name."""
+    return dg.Definitions(
+        assets=[raw_events, events, round_trips, copy_network, wallet_patterns, pattern_release],
+        jobs=[daily_job],
+        schedules=[nightly],
+        sensors=[sealed_days],
+        resources={"lake_folder": LakeFolder(), "warehouse": Warehouse()} | overrides,
+        # A process a step costs 4 s each; the steps share memory and cores better in one.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()

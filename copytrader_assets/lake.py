@@ -1,0 +1,199 @@
+"""The lake: one Parquet file an asset and day, staged first, published by a rename.
+
+`LAKE/<asset>/day=YYYY-MM-DD/part-0.parquet`; a companion file that must change together with it lies beside it under a
+name with its own hash, which the Parquet file names. Equal rows give equal bytes. Not here: what the rows mean.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import io
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from copytrader_core.errors import StoreError
+
+_FILE: Final = "part-0.parquet"
+_HASH: Final = "copytrader.content_hash"
+_COMPANION: Final = "copytrader.companion_hash"
+_ROW_GROUP: Final = 262_144
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A snapshot that is written and hashed but not yet visible. `facts` stand in its Parquet metadata."""
+
+    asset: str
+    day: dt.date
+    folder: Path
+    rows: int
+    content_hash: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a published file says about itself without reading its rows."""
+
+    asset: str
+    day: dt.date
+    rows: int
+    content_hash: str
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """The folder of snapshots."""
+
+    root: Path
+
+    def days(self, asset: str) -> list[dt.date]:
+        """The published days of `asset`, in order."""
+        folders = (self.root / asset).glob(f"day=*/{_FILE}")
+        return sorted(dt.date.fromisoformat(file.parent.name.removeprefix("day=")) for file in folders)
+
+    def has(self, asset: str, day: dt.date) -> bool:
+        """Whether the day is published."""
+        return self.file(asset, day).exists()
+
+    def file(self, asset: str, day: dt.date) -> Path:
+        """Where the day is, or will be."""
+        return self.root / asset / f"day={day.isoformat()}" / _FILE
+
+    def snapshot(self, asset: str, day: dt.date) -> Snapshot:
+        """The day's own account of itself. Raises StoreError if it is not published."""
+        metadata = pq.read_metadata(self._existing(asset, day))
+        facts = {k.decode(): v.decode() for k, v in (metadata.metadata or {}).items() if k != b"ARROW:schema"}
+        return Snapshot(asset, day, metadata.num_rows, facts.pop(_HASH, ""), facts)
+
+    def read(self, asset: str, day: dt.date, columns: Sequence[str] | None = None) -> pa.Table:
+        """The day's rows. Raises StoreError if it is not published."""
+        # ParquetFile, not read_table: that one would add the folder's `day` as a column.
+        with pq.ParquetFile(self._existing(asset, day)) as file:
+            return file.read(columns=list(columns) if columns is not None else None).replace_schema_metadata(None)
+
+    def read_companion(self, asset: str, day: dt.date) -> pa.Table:
+        """The rows of the day's companion file."""
+        name = self.snapshot(asset, day).facts[_COMPANION]
+        return pa.ipc.open_file(pa.memory_map(str(self._companion(asset, day, name)))).read_all()
+
+    def read_many(self, asset: str, days: Iterable[dt.date], empty: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of those of `days` that are published, in order of days; `empty` gives the columns of none."""
+        tables = [self.read(asset, day, columns) for day in days if self.has(asset, day)]
+        names = list(columns) if columns is not None else empty.names
+        nothing = pa.schema([empty.field(name).with_nullable(True) for name in names]).empty_table()
+        return pa.concat_tables([nothing, *(t.cast(nothing.schema) for t in tables)]).combine_chunks()
+
+    def stage(self, asset: str, day: dt.date, table: pa.Table, facts: Mapping[str, str], companion: pa.Table | None = None) -> Staged:
+        """Writes the rows where nobody reads yet."""
+        folder = self.root / ".staging" / f"{asset}-{day.isoformat()}-{secrets.token_hex(6)}"
+        folder.mkdir(parents=True)
+        all_facts = dict(facts)
+        if companion is not None:
+            content = _ipc_bytes(companion)
+            all_facts[_COMPANION] = hashlib.sha256(content).hexdigest()
+            _write_durably(folder / _companion_name(all_facts[_COMPANION]), content)
+        content_hash = _write_parquet(folder / _FILE, table, all_facts)
+        return Staged(asset, day, folder, table.num_rows, content_hash, all_facts)
+
+    def publish(self, staged: Iterable[Staged]) -> None:
+        """Makes the snapshots visible, one rename each, and removes what they replace."""
+        for one in staged:
+            target = self.file(one.asset, one.day)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            companions = [file for file in one.folder.iterdir() if file.name != _FILE]
+            for file in [*companions, one.folder / _FILE]:
+                file.replace(target.parent / file.name)
+            _sync_folder(target.parent)
+            keep = {_FILE, *(file.name for file in companions)}
+            for old in target.parent.iterdir():
+                if old.name not in keep:
+                    old.unlink()
+            one.folder.rmdir()
+
+    def discard(self, staged: Iterable[Staged]) -> None:
+        """Removes staged snapshots that will not be published."""
+        for one in staged:
+            shutil.rmtree(one.folder, ignore_errors=True)
+
+    def _existing(self, asset: str, day: dt.date) -> Path:
+        file = self.file(asset, day)
+        if not file.exists():
+            raise StoreError(f"{asset} {day} is not in the lake {self.root}: run `copytrader materialize --from {day} --to {day}`")
+        return file
+
+    def _companion(self, asset: str, day: dt.date, content_hash: str) -> Path:
+        return self.file(asset, day).parent / _companion_name(content_hash)
+
+
+def _companion_name(content_hash: str) -> str:
+    return f"carry-{content_hash[:16]}.arrow"
+
+
+def _ipc_bytes(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table.combine_chunks())
+    return sink.getvalue()
+
+
+class _Hashing(io.RawIOBase):
+    """A file that also hashes what is written, so that one pass gives bytes and hash."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self.hash = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: bytes) -> int:  # type: ignore[override]
+        self.hash.update(content)
+        return self._file.write(content)
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        super().close()
+
+
+def _write_parquet(path: Path, table: pa.Table, facts: Mapping[str, str]) -> str:
+    """Fixed settings and no clock: equal rows give equal bytes. The hash covers rows, schema and companion, not the facts."""
+    sink = _Hashing(path)
+    try:
+        with pq.ParquetWriter(sink, table.schema, version="2.6", compression="zstd", compression_level=3) as writer:
+            writer.write_table(table.combine_chunks(), row_group_size=_ROW_GROUP)
+            sink.hash.update(f"{table.schema}|{table.num_rows}|{facts.get(_COMPANION, '')}".encode())
+            content_hash = sink.hash.hexdigest()
+            writer.add_key_value_metadata({**facts, _HASH: content_hash})
+    finally:
+        sink.close()
+    return content_hash
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,116 @@
+"""How an asset publishes: every day is computed, checked and staged first; then all are renamed, or none.
+
+A check that runs after the asset would find bad rows only when they are already published.
+Not here: what is computed, and the rules (schemas.py).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+
+import dagster as dg
+import pyarrow as pa
+
+from copytrader_assets.lake import Lake, Staged
+from copytrader_assets.schemas import Table
+from copytrader_core.errors import DataError
+
+RULES = "rules"
+_SHOWN_PROBLEMS = 10
+
+Result = dg.MaterializeResult | dg.AssetCheckResult  # type: ignore[type-arg]
+
+
+def refuse(message: str) -> dg.Failure:
+    """A failure that the same run cannot heal by trying again."""
+    return dg.Failure(message, allow_retries=False)
+
+
+def rules_check(table: Table) -> dg.AssetCheckSpec:
+    """The check that a table's rows keep its schema, key and rules."""
+    return dg.AssetCheckSpec(RULES, asset=table.name, description="Schema, key and rules; a broken one stops the publish.")
+
+
+class Publication:
+    """One run's snapshots of one or more assets. Use as a context manager: what is not published is removed."""
+
+    def __init__(self, context: dg.AssetExecutionContext, lake: Lake) -> None:
+        self._context = context
+        self._lake = lake
+        self._staged: list[Staged] = []
+        self._metadata: dict[tuple[str, dt.date], dict[str, str | int | float]] = {}
+        # (asset, check) -> what is wrong; warnings do not stop the publish.
+        self._problems: dict[tuple[str, str], list[str]] = {}
+        self._warnings: dict[tuple[str, str], list[str]] = {}
+
+    def __enter__(self) -> Publication:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._lake.discard(self._staged)
+
+    def problem(self, asset: str, check: str, message: str) -> None:
+        """Something that must not be published."""
+        self._problems.setdefault((asset, check), []).append(message)
+
+    def warning(self, asset: str, check: str, message: str) -> None:
+        """Something that a user should look at."""
+        self._warnings.setdefault((asset, check), []).append(message)
+
+    def add(
+        self,
+        table: Table,
+        day: dt.date,
+        rows: pa.Table,
+        facts: Mapping[str, str],
+        *,
+        companion: pa.Table | None = None,
+        shown: Mapping[str, str | int | float] | None = None,
+    ) -> Staged:
+        """Checks and stages one day. `facts` go into the file, `shown` only into Dagster's metadata."""
+        try:
+            conforming = table.conform(rows)
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{table.name} {day} does not have its columns: {error}") from error
+        for violation in table.violations(conforming):
+            self.problem(table.name, RULES, f"{day}: {violation}")
+        staged = self._lake.stage(table.name, day, conforming, facts, companion)
+        self._staged.append(staged)
+        self._metadata[table.name, day] = {
+            "dagster/partition_row_count": staged.rows,
+            "content_hash": staged.content_hash,
+            **facts,
+            **(shown or {}),
+        }
+        return staged
+
+    def finish(self) -> Iterator[Result]:
+        """Reports every check, then publishes the selected assets or raises dg.Failure that names what is wrong."""
+        for key in sorted(self._context.selected_asset_check_keys):
+            yield self._check(key.asset_key.to_user_string(), key.name)
+        if self._problems:
+            raise refuse(self._complaint())
+        selected = {key.to_user_string() for key in self._context.selected_asset_keys}
+        wanted = [one for one in self._staged if one.asset in selected]
+        self._lake.publish(wanted)
+        for one in wanted:
+            self._context.add_asset_metadata(self._metadata[one.asset, one.day], one.asset, one.day.isoformat())
+        for asset in sorted(selected):
+            yield dg.MaterializeResult(asset_key=asset)
+
+    def _check(self, asset: str, name: str) -> dg.AssetCheckResult:
+        problems = self._problems.get((asset, name), [])
+        warnings = self._warnings.get((asset, name), [])
+        return dg.AssetCheckResult(
+            asset_key=asset,
+            check_name=name,
+            passed=not problems and not warnings,
+            severity=dg.AssetCheckSeverity.ERROR if problems else dg.AssetCheckSeverity.WARN,
+            description="\n".join([*problems, *warnings][:_SHOWN_PROBLEMS]) or None,
+        )
+
+    def _complaint(self) -> str:
+        lines = [f"{asset}, {check}: {text}" for (asset, check), texts in self._problems.items() for text in texts]
+        return "nothing was published, the old snapshots stand:\n" + "\n".join(lines[:_SHOWN_PROBLEMS])

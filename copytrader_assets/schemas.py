@@ -1,0 +1,394 @@
+"""One object a table: its Arrow schema, its pandera model, its column metadata for Dagster, its checked rules.
+
+What a column means stands here once. Not here: how rows are computed, and the DDL (sql/migrations).
+pandera and dagster are imported where they are used, so that `copytrader sql` pays for neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+
+from copytrader_core.records import WSOL
+
+if TYPE_CHECKING:
+    import dagster as dg
+    import pandas as pd
+
+# Exact amounts in the lake; pandera computes on a narrower type, because Arrow's difference of two 38-digit decimals has no type.
+AMOUNT: Final = pa.decimal128(38, 0)
+_CHECKED_AMOUNT: Final = pa.decimal128(28, 0)
+_DATE: Final = pa.date32()
+_SHOWN_KEYS = 10
+_ACTIONS: Final = ("CREATE", "BUY", "SELL", "SWAP", "ADD", "REMOVE")
+_STYLES: Final = ("time_stop", "target_x", "panic_dump", "scale_out", "mixed")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: Arrow type, whether it may be NULL, its meaning, and the bounds or values it must keep to."""
+
+    name: str
+    type: pa.DataType
+    about: str
+    nullable: bool = True
+    ge: float | None = None
+    le: float | None = None
+    isin: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule across columns: `holds` gives one boolean a row; NULL counts as kept."""
+
+    name: str
+    holds: Callable[[pd.DataFrame], pd.Series]
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A broken rule, how many rows break it, and the keys of the first of them."""
+
+    rule: str
+    rows: int
+    keys: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.rows} row(s), first: {'; '.join(self.keys)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A published table. `key` is unique; `columns` are in lake order."""
+
+    name: str
+    about: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The schema of the lake's files."""
+        return pa.schema([pa.field(c.name, c.type, nullable=c.nullable) for c in self.columns])
+
+    @property
+    def names(self) -> list[str]:
+        """The column names in order."""
+        return [c.name for c in self.columns]
+
+    def metadata(self) -> dg.TableSchema:
+        """The column metadata that Dagster's UI shows."""
+        import dagster as dg
+
+        return dg.TableSchema(
+            columns=[
+                dg.TableColumn(
+                    c.name,
+                    str(c.type),
+                    c.about,
+                    dg.TableColumnConstraints(nullable=c.nullable, other=_bounds(c)),
+                )
+                for c in self.columns
+            ],
+            constraints=dg.TableConstraints(other=[f"unique ({', '.join(self.key)})", *(r.name for r in self.rules)]),
+        )
+
+    def conform(self, table: pa.Table) -> pa.Table:
+        """`table` with exactly these columns, types and order, and no metadata. Raises pa.ArrowInvalid if it does not fit."""
+        if missing := set(self.names) - set(table.column_names):
+            raise pa.ArrowInvalid(f"{self.name} lacks the columns {sorted(missing)}")
+        loose = pa.schema([field.with_nullable(True) for field in self.arrow])
+        return table.select(self.names).replace_schema_metadata(None).cast(loose).combine_chunks()
+
+    def violations(self, table: pa.Table) -> tuple[Violation, ...]:
+        """Every broken rule of the rows, checked by pandera over all of them. `table` must conform."""
+        import pandas as pd
+        import pandera.errors
+
+        frame = _checkable(table).to_pandas(types_mapper=pd.ArrowDtype)
+        try:
+            self._pandera().validate(frame, lazy=True)
+        except pandera.errors.SchemaErrors as errors:
+            return _violations(errors.failure_cases, frame, self.key)
+        return ()
+
+    def _pandera(self) -> Any:
+        import pandera.pandas as pa_pandas
+
+        columns = {c.name: pa_pandas.Column(None, _checks(c), nullable=c.nullable) for c in self.columns}
+        rules = [pa_pandas.Check(_kept(r.holds), name=r.name, error=r.name) for r in self.rules]
+        return pa_pandas.DataFrameSchema(columns, checks=rules, unique=list(self.key), strict=True, ordered=True)
+
+
+def _kept(holds: Callable[[pd.DataFrame], pd.Series]) -> Callable[[pd.DataFrame], pd.Series]:
+    return lambda frame: holds(frame).fillna(True).astype(bool)
+
+
+def _checks(column: Column) -> list[Any]:
+    import pandera.pandas as pa_pandas
+
+    checks = []
+    if column.ge is not None:
+        checks.append(pa_pandas.Check.ge(column.ge, error=f"{column.name} >= {column.ge}"))
+    if column.le is not None:
+        checks.append(pa_pandas.Check.le(column.le, error=f"{column.name} <= {column.le}"))
+    if column.isin is not None:
+        checks.append(pa_pandas.Check.isin(column.isin, error=f"{column.name} is one of {', '.join(column.isin)}"))
+    return checks
+
+
+def _bounds(column: Column) -> list[str]:
+    lower = [f">= {column.ge}"] if column.ge is not None else []
+    upper = [f"<= {column.le}"] if column.le is not None else []
+    return [*lower, *upper, *([" | ".join(column.isin)] if column.isin else [])]
+
+
+def _checkable(table: pa.Table) -> pa.Table:
+    narrow = [f.with_type(_CHECKED_AMOUNT) if f.type == AMOUNT else f for f in table.schema]
+    return table.cast(pa.schema(narrow))
+
+
+def _violations(cases: pd.DataFrame, frame: pd.DataFrame, key: tuple[str, ...]) -> tuple[Violation, ...]:
+    found = []
+    for (column, check), group in cases.groupby(["column", "check"], dropna=False, sort=False):
+        rows = group["index"].dropna().astype("int64").drop_duplicates()
+        name = "unique " + "+".join(key) if "unique" in str(check) else str(check)
+        if name == "not_nullable":
+            name = f"{column} is not NULL"
+        shown = frame.loc[rows.iloc[:_SHOWN_KEYS], list(key)]
+        keys = tuple("/".join(map(str, values)) for values in shown.itertuples(index=False, name=None))
+        found.append(Violation(name, len(rows), keys))
+    return tuple({v.rule: v for v in found}.values())
+
+
+def _is_swap(frame: pd.DataFrame) -> pd.Series:
+    return frame["action"].isin(["BUY", "SELL"])
+
+
+EVENTS = Table(
+    "events",
+    "Every decoded event of the day in chain order: slot, tx_index, outer_ix, inner_ix, event_seq.",
+    (
+        Column("ts_ns", pa.int64(), "block time, ns UTC", nullable=False, ge=0),
+        Column("recv_ts_ns", pa.int64(), "local receive time, ns UTC"),
+        Column("slot", pa.int64(), "slot", nullable=False, ge=0),
+        Column("tx_index", pa.int32(), "place in the block; NULL where no source knows it", ge=0),
+        Column("sig", pa.string(), "transaction signature", nullable=False),
+        Column("outer_ix", pa.int32(), "top-level instruction", nullable=False, ge=0),
+        Column("inner_ix", pa.int32(), "inner instruction, -1 = top level", nullable=False, ge=-1),
+        Column("event_seq", pa.int32(), "event of that instruction", nullable=False, ge=0),
+        Column("wallet", pa.string(), "the trader", nullable=False),
+        Column("alias", pa.string(), "the trader's name when the event was written"),
+        Column("fee_payer", pa.string(), "who paid the transaction"),
+        Column("program", pa.string(), "program address", nullable=False),
+        Column("action", pa.string(), "what it does, seen from the coin", nullable=False, isin=_ACTIONS),
+        Column("mint", pa.string(), "the coin"),
+        Column("base_mint", pa.string(), "the coin"),
+        Column("quote_mint", pa.string(), "what the coin is paid in; WSOL for SOL"),
+        Column("base_raw", pa.uint64(), "coins moved, raw"),
+        Column("quote_raw", pa.uint64(), "quote that left or reached the wallet, swap fees included, raw"),
+        Column("swap_fee_raw", pa.uint64(), "protocol, creator, LP and cashback share, raw quote"),
+        Column("tx_fee_lamports", pa.int64(), "the transaction's network fee", ge=0),
+        Column("tip_lamports", pa.int64(), "the transaction's tip", ge=0),
+        Column("reserve_base_raw", pa.uint64(), "effective base reserve after the event"),
+        Column("reserve_quote_raw", pa.uint64(), "effective quote reserve after the event"),
+        Column("amount_in", pa.float64(), "what the wallet gave, for reading"),
+        Column("amount_out", pa.float64(), "what the wallet got, for reading"),
+        Column("price_est", pa.float64(), "quote per coin before fees, for reading"),
+        Column("fee_sol", pa.float64(), "network fee and tip, for reading"),
+        Column("ix_accounts_json", pa.string(), "the instruction's accounts"),
+        Column("meta_json", pa.string(), "anything else that was decoded"),
+        Column("leader_wallet", pa.string(), "leader of the validated edge that this buy followed"),
+        Column("created_at", pa.timestamp("us", "UTC"), "when the row was written"),
+    ),
+    ("sig", "outer_ix", "inner_ix", "event_seq"),
+    (
+        Rule("a BUY or SELL names coin and quote", lambda f: ~_is_swap(f) | (f["mint"].notna() & f["quote_mint"].notna())),
+        Rule("a BUY or SELL has amounts", lambda f: ~_is_swap(f) | (f["base_raw"].notna() & f["quote_raw"].notna())),
+    ),
+)
+
+_TRIP_COLUMNS = (
+    Column("wallet", pa.string(), "the trader", nullable=False),
+    Column("alias", pa.string(), "the trader's name, as its events had it"),
+    Column("mint", pa.string(), "the coin", nullable=False),
+    Column("quote_mint", pa.string(), "what it was paid in", nullable=False),
+    Column("open_sig", pa.string(), "transaction of the first buy", nullable=False),
+    Column("open_path", pa.string(), "outer.inner.seq of the first buy", nullable=False),
+    Column("open_ts_ns", pa.int64(), "block time of the first buy", nullable=False),
+    Column("open_slot", pa.int64(), "slot of the first buy", nullable=False),
+    Column("open_qty", pa.float64(), "coins bought, for reading", nullable=False),
+    Column("open_qty_raw", AMOUNT, "coins bought, raw", nullable=False, ge=1),
+    Column("open_cost_sol", pa.float64(), "cost in SOL, for reading; NULL if not quoted in SOL"),
+    Column("open_cost_lamports", pa.int64(), "cost in lamports; NULL if not quoted in SOL", ge=0),
+    Column("open_cost_raw", AMOUNT, "sum over buys of quote + network fee + tip, raw quote", nullable=False, ge=0),
+    Column("close_sig", pa.string(), "transaction of the closing sell; CLOSED only"),
+    Column("close_ts_ns", pa.int64(), "block time of the closing sell; CLOSED only"),
+    Column("close_slot", pa.int64(), "slot of the closing sell; CLOSED only"),
+    Column("close_qty", pa.float64(), "coins sold so far, for reading", nullable=False),
+    Column("close_qty_raw", AMOUNT, "coins sold so far, raw", nullable=False, ge=0),
+    Column("close_proceeds_sol", pa.float64(), "proceeds in SOL, for reading; NULL if not quoted in SOL"),
+    Column("close_proceeds_lamports", pa.int64(), "proceeds in lamports; NULL if not quoted in SOL"),
+    Column("close_proceeds_raw", AMOUNT, "sum over sells of quote - network fee - tip, raw quote", nullable=False),
+    Column("hold_ms", pa.int64(), "close - open; CLOSED only", ge=0),
+    Column("pnl_sol", pa.float64(), "pnl in SOL, for reading; NULL if not quoted in SOL"),
+    Column("pnl_lamports", pa.int64(), "pnl in lamports; NULL if not quoted in SOL"),
+    Column("pnl_raw", AMOUNT, "proceeds - matched cost, raw quote", nullable=False),
+    Column("pnl_x", pa.float64(), "proceeds / matched cost"),
+    Column("was_win", pa.bool_(), "pnl > 0; a DEAD trip is a loss; NULL while open"),
+    Column("n_buys", pa.int32(), "BUY events", nullable=False, ge=1),
+    Column("n_sells", pa.int32(), "SELL events", nullable=False, ge=0),
+    Column("status", pa.string(), "OPEN, CLOSED or DEAD", nullable=False, isin=("OPEN", "CLOSED", "DEAD")),
+    Column("basis", pa.string(), "COMPLETE, or INCOMPLETE: more was sold than seen bought", nullable=False, isin=("COMPLETE", "INCOMPLETE")),
+    Column("meta_json", pa.string(), "legs, unbacked rest, open lots, the coin's last state", nullable=False),
+)
+_TRIP_KEY = ("wallet", "mint", "open_sig", "open_path")
+
+
+def _in_sol(frame: pd.DataFrame) -> pd.Series:
+    return frame["quote_mint"] == WSOL
+
+
+def _lamports_follow_raw(name: str) -> Rule:
+    lamports, raw, sol = f"{name}_lamports", f"{name}_raw", f"{name}_sol"
+    return Rule(
+        f"{lamports} equals {raw} in SOL and is NULL otherwise",
+        lambda f: (f[lamports].notna() == _in_sol(f)) & (f[sol].notna() == _in_sol(f)) & (f[lamports].isna() | (f[lamports] == f[raw])),
+    )
+
+
+_TRIP_RULES = (
+    _lamports_follow_raw("open_cost"),
+    _lamports_follow_raw("close_proceeds"),
+    _lamports_follow_raw("pnl"),
+    Rule("close_sig, close_ts_ns, close_slot and hold_ms are set when CLOSED, else NULL", lambda f: _only_closed(f)),
+)
+
+
+def _only_closed(frame: pd.DataFrame) -> pd.Series:
+    closed = frame["status"] == "CLOSED"
+    together = frame["close_sig"].notna() == closed
+    for name in ("close_ts_ns", "close_slot", "hold_ms"):
+        together &= frame[name].notna() == closed
+    return together
+
+
+TRADES = Table(
+    "trades",
+    "Round trips that closed or died on the day, every wallet's, in the order of their closing.",
+    _TRIP_COLUMNS,
+    _TRIP_KEY,
+    (
+        *_TRIP_RULES,
+        Rule("a finished trip is CLOSED or DEAD", lambda f: f["status"] != "OPEN"),
+        Rule("pnl is proceeds - cost", lambda f: f["pnl_raw"] == f["close_proceeds_raw"] - f["open_cost_raw"]),
+        Rule("closes after it opens", lambda f: (f["close_ts_ns"] >= f["open_ts_ns"]) & (f["close_slot"] >= f["open_slot"])),
+        Rule("CLOSED: was_win is pnl > 0", lambda f: (f["status"] == "DEAD") | (f["was_win"] == (f["pnl_raw"] > 0))),
+        Rule("DEAD is a loss", lambda f: (f["status"] != "DEAD") | ~f["was_win"].fillna(True)),
+        Rule("CLOSED has a sell", lambda f: (f["status"] == "DEAD") | (f["n_sells"] >= 1)),
+    ),
+)
+OPEN_POSITIONS = Table(
+    "open_positions",
+    "Round trips that are held at the end of the day, with running sums and the lots that are left.",
+    _TRIP_COLUMNS,
+    _TRIP_KEY,
+    (
+        *_TRIP_RULES,
+        Rule("an open trip is OPEN", lambda f: f["status"] == "OPEN"),
+        Rule("an open trip is COMPLETE so far", lambda f: f["basis"] == "COMPLETE"),
+        Rule("an open trip has sold less than it bought", lambda f: f["close_qty_raw"] < f["open_qty_raw"]),
+    ),
+)
+
+
+def _share(name: str, about: str, *, nullable: bool = True) -> Column:
+    return Column(name, pa.float64(), about, nullable=nullable, ge=0, le=1)
+
+
+def _count(name: str, about: str, *, nullable: bool = True) -> Column:
+    return Column(name, pa.int32(), about, nullable=nullable, ge=0)
+
+
+def _float(name: str, about: str, *, ge: float | None = None) -> Column:
+    return Column(name, pa.float64(), about, ge=ge)
+
+
+def _ms(name: str, about: str) -> Column:
+    return Column(name, pa.int64(), about, ge=0)
+
+
+WALLET_PATTERNS = Table(
+    "wallet_patterns",
+    "Fingerprints of the tracked wallets as of the end of the day.",
+    (
+        Column("wallet", pa.string(), "the tracked wallet", nullable=False),
+        Column("alias", pa.string(), "its name"),
+        _count("sample_days", "days of the window with a finished trip", nullable=False),
+        _count("sample_trades", "finished COMPLETE trips in the window", nullable=False),
+        _share("win_rate", "raw share with pnl > 0, DEAD = loss"),
+        _share("win_rate_shrunk", "posterior mean"),
+        _share("win_rate_lo", "posterior 5 %"),
+        _share("win_rate_hi", "posterior 95 %"),
+        _float("avg_daily_trades", "finished trips a day", ge=0),
+        _float("avg_entry_sol", "mean open_cost of a trip", ge=0),
+        _float("p50_entry_sol", "median entry", ge=0),
+        _float("p90_entry_sol", "90th percentile entry", ge=0),
+        _ms("p50_hold_ms", "median hold of CLOSED trips"),
+        _ms("p90_hold_ms", "90th percentile hold of CLOSED trips"),
+        _ms("km_p50_hold_ms", "median hold, censored trips included (Kaplan-Meier)"),
+        _float("p50_target_x", "median multiple of CLOSED trips"),
+        _float("p90_target_x", "90th percentile multiple of CLOSED trips"),
+        Column("typical_exit_style", pa.string(), "how it leaves", isin=_STYLES),
+        _share("exit_style_confidence", "share of trips that show the style"),
+        _float("slippage_pctl_95", "95th percentile of entry slippage"),
+        _float("avg_pnl_sol", "mean pnl of a trip"),
+        _float("pnl_sol", "sum of pnl"),
+        _float("pnl_volatility_sol", "standard deviation of daily pnl", ge=0),
+        _share("followership_score", "how many copy it"),
+        _share("leader_score", "how well it leads"),
+        Column("preferred_time_window", pa.string(), "UTC hours of most activity"),
+        Column("as_of", _DATE, "the day whose end this is", nullable=False),
+    ),
+    ("wallet",),
+)
+FOLLOW_EDGES = Table(
+    "follow_edges",
+    "Validated follower edges as of the end of the day.",
+    (
+        Column("leader", pa.string(), "who buys first", nullable=False),
+        Column("follower", pa.string(), "who buys after", nullable=False),
+        Column("leader_alias", pa.string(), "its name"),
+        Column("follower_alias", pa.string(), "its name"),
+        _ms("lag_ms_p50", "median lag of the followed buys"),
+        _ms("lag_ms_p90", "90th percentile lag"),
+        _float("follow_prob", "follow_prob_5s - baseline_prob"),
+        _share("follow_prob_2s", "share followed within 2 s"),
+        _share("follow_prob_5s", "share followed within 5 s"),
+        _share("follow_prob_10s", "share followed within 10 s"),
+        _share("follow_prob_30s", "share followed within 30 s"),
+        _share("baseline_prob", "share expected by chance within 5 s"),
+        _count("n_leader_buys", "the leader's first buys that could be followed"),
+        _count("n_followed", "followed within 30 s"),
+        _share("q_value", "false discovery rate"),
+        _float("avg_follower_size_sol", "mean size of the follower's buys", ge=0),
+        Column("as_of", _DATE, "the day whose end this is", nullable=False),
+    ),
+    ("leader", "follower"),
+    (Rule("nobody follows himself", lambda f: f["leader"] != f["follower"]),),
+)
+LEADER_SCORES = Table(
+    "leader_scores",
+    "How much each tracked wallet is followed and leads, as of the end of the day.",
+    (
+        Column("wallet", pa.string(), "the tracked wallet", nullable=False),
+        _share("followership_score", "how many copy it"),
+        _share("leader_score", "how well it leads"),
+    ),
+    ("wallet",),
+)
+TABLES: Final = {t.name: t for t in (EVENTS, TRADES, OPEN_POSITIONS, FOLLOW_EDGES, LEADER_SCORES, WALLET_PATTERNS)}

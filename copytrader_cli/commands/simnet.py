@@ -1,0 +1,51 @@
+"""`copytrader simnet play | record`: the local chain."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Run the local chain.")
+
+
+@app.callback()
+def simnet() -> None:
+    """The local chain: record a planted market on it, play the recording as a Yellowstone endpoint."""
+
+
+@app.command()
+def play(
+    tape: Annotated[Path, typer.Argument(help="the recording")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port on 127.0.0.1; 0 takes a free one")] = 0,
+    speed: Annotated[float, typer.Option(min=0, help="chain seconds per second; 0 = as fast as clients read")] = 1.0,
+    max_gap_seconds: Annotated[float, typer.Option(help="idle chain time is shortened to this")] = math.inf,
+    from_slot: Annotated[int, typer.Option(min=0, help="first slot to play; earlier ones can be replayed")] = 0,
+    until_slot: Annotated[int | None, typer.Option(help="last slot to play")] = None,
+    wait_for_clients: Annotated[int, typer.Option(min=0, help="start when so many have subscribed")] = 1,
+    replay_slots: Annotated[int | None, typer.Option(min=0, help="replay window, 0 = none; default all")] = None,
+    confirmed_after_ms: Annotated[float, typer.Option(min=0, help="chain time from a block to confirmed")] = 100.0,
+    x_token_file: Annotated[Path | None, typer.Option(help="file with the token that clients must send")] = None,
+    exit_at_end: Annotated[bool, typer.Option("--exit-at-end", help="end with the tape, not with a signal")] = False,
+) -> None:
+    """Play a tape as a Yellowstone endpoint in the foreground; the first line printed is its address."""
+    from simnet.play import play as run
+    from simnet.yellowstone import serve
+
+    serving = serve(
+        tape,
+        port=port,
+        token=x_token_file.read_text().strip() if x_token_file else None,
+        speed=speed or math.inf,
+        max_gap_seconds=max_gap_seconds,
+        from_slot=from_slot,
+        until_slot=until_slot,
+        wait_for_clients=wait_for_clients,
+        replay_slots=replay_slots,
+        confirmed_after_ms=confirmed_after_ms,
+        exit_at_end=exit_at_end,
+    )
+    asyncio.run(run(serving, exit_at_end=exit_at_end, say=lambda line: print(line, flush=True)))

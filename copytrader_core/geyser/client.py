@@ -1,0 +1,226 @@
+"""The Yellowstone client: one channel, one subscription at a time, a few unary calls. No reconnecting, no decoding.
+
+Facts of the wire that shape it: requests go in through a queue (an `await call.write` racing a terminal status loses
+the true status), gzip is off (it halves the throughput), there is no receive limit (a block exceeds gRPC's 4 MiB), and
+only protobuf's upb implementation is fast enough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self
+
+import grpc
+from google.protobuf.internal import api_implementation
+from google.protobuf.message import DecodeError as ProtobufError
+
+from copytrader_core.errors import ConfigError
+from copytrader_core.geyser import copytrader_geyser_pb2 as pb
+from copytrader_core.geyser import wire
+from copytrader_core.geyser.failures import Stalled, StreamEnded, Unavailable, failure
+
+__all__ = ["Endpoint", "Received", "YellowstoneClient", "parse_endpoint"]
+
+_UNARY_TIMEOUT_SECONDS: Final = 10.0
+_CHANNEL_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.compression_enabled_algorithms_bitset", 1),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A new channel must not inherit the connection back-off of the one that it replaces.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a provider listens. The token never shows in a repr or a log. `ca` replaces the usual TLS roots (PEM)."""
+
+    address: str
+    tls: bool = False
+    x_token: str | None = field(default=None, repr=False)
+    ca: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message as it came: its bytes, when they came, and what they say (None if they are no SubscribeUpdate)."""
+
+    raw: bytes
+    recv_ts_ns: int
+    update: pb.SubscribeUpdate | None
+
+
+def parse_endpoint(text: str, *, tls: bool = False, x_token: str | None = None) -> Endpoint:
+    """An endpoint from HOST:PORT, or from a provider's URL (https means TLS). Raises ConfigError otherwise."""
+    scheme, found, rest = text.strip().rpartition("://")
+    if scheme not in ("", "http", "https") or (found and not scheme):
+        raise ConfigError(f"the endpoint must be HOST:PORT or an http(s) URL, found {text!r}")
+    tls = tls or scheme == "https"
+    host, _, port = rest.rstrip("/").rpartition(":")
+    if scheme and not host:
+        host, port = port, "443" if tls else "80"
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigError(f"the endpoint must be HOST:PORT, like 127.0.0.1:10000, found {text!r}")
+    return Endpoint(f"{host}:{port}", tls=tls, x_token=x_token)
+
+
+class YellowstoneClient:
+    """A channel to one provider, to be used as an async context manager. Make a new one for each connection."""
+
+    def __init__(self, endpoint: Endpoint, *, stall_seconds: float = 30.0) -> None:
+        """`stall_seconds`: silence, pings included, after which a subscription raises Stalled."""
+        if api_implementation.Type() != "upb":
+            raise ConfigError(
+                f"protobuf runs on its {api_implementation.Type()!r} implementation, far too slow for the stream: "
+                "install a protobuf wheel with upb and unset PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"
+            )
+        self.endpoint = endpoint
+        self._stall_seconds = stall_seconds
+        self._channel: Any = None
+
+    async def __aenter__(self) -> Self:
+        """Makes the channel; nothing is sent yet."""
+        if self.endpoint.tls:
+            credentials = grpc.ssl_channel_credentials(self.endpoint.ca)
+            self._channel = grpc.aio.secure_channel(self.endpoint.address, credentials, options=_CHANNEL_OPTIONS)
+        else:
+            self._channel = grpc.aio.insecure_channel(self.endpoint.address, options=_CHANNEL_OPTIONS)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the channel and with it every call on it."""
+        await self._channel.close()
+
+    async def subscribe(self, request: pb.SubscribeRequest) -> AsyncGenerator[Received, None]:
+        """Everything that the server sends for `request`, pings included (they are answered here).
+
+        Never ends by itself: raises the StreamFailure that tells why the stream is over. Not reading is safe, the
+        server is held back by flow control. Close the generator (`aclosing`) to leave early.
+        """
+        requests: asyncio.Queue[pb.SubscribeRequest | None] = asyncio.Queue()
+        requests.put_nowait(request)
+        call = self._channel.stream_stream(wire.SUBSCRIBE, request_serializer=pb.SubscribeRequest.SerializeToString)(
+            _drain(requests), metadata=self._metadata
+        )
+        watchdog = _Watchdog(call, self._stall_seconds)
+        try:
+            messages = aiter(call)
+            while True:
+                with watchdog:
+                    raw = await anext(messages, None)
+                if raw is None:
+                    raise StreamEnded(f"{self.endpoint.address}: the server ended the stream")
+                received = _parse(raw)
+                if received.update is not None and received.update.HasField("ping"):
+                    requests.put_nowait(pb.SubscribeRequest(ping=pb.SubscribeRequestPing(id=1)))
+                yield received
+        except grpc.RpcError as error:
+            raise failure(error, self.endpoint.address) from error
+        except asyncio.CancelledError:
+            if not watchdog.fired or _being_cancelled():
+                raise
+            raise Stalled(
+                f"{self.endpoint.address}: nothing came for {self._stall_seconds:g} s, not even a ping"
+            ) from None
+        finally:
+            watchdog.stop()
+            call.cancel()
+            requests.put_nowait(None)
+
+    async def replay_info(self) -> int | None:
+        """The oldest slot that the server can replay from, None if it does not say."""
+        answer = await self._unary(
+            wire.SUBSCRIBE_REPLAY_INFO, pb.SubscribeReplayInfoRequest(), pb.SubscribeReplayInfoResponse
+        )
+        return answer.first_available if answer.HasField("first_available") else None
+
+    async def version(self) -> str:
+        """What the server says of itself, usually JSON."""
+        return str((await self._unary(wire.GET_VERSION, pb.GetVersionRequest(), pb.GetVersionResponse)).version)
+
+    async def slot(self, commitment: pb.CommitmentLevel = pb.CONFIRMED) -> int:
+        """The server's newest slot at `commitment`."""
+        return int(
+            (await self._unary(wire.GET_SLOT, pb.GetSlotRequest(commitment=commitment), pb.GetSlotResponse)).slot
+        )
+
+    @property
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("x-token", self.endpoint.x_token),) if self.endpoint.x_token else ()
+
+    async def _unary(self, method: str, request: Any, answer: Any) -> Any:
+        """One unary call. Raises the StreamFailure of its status."""
+        call = self._channel.unary_unary(
+            method, request_serializer=type(request).SerializeToString, response_deserializer=answer.FromString
+        )
+        try:
+            return await call(request, metadata=self._metadata, timeout=_UNARY_TIMEOUT_SECONDS)
+        except grpc.RpcError as error:
+            raise failure(error, self.endpoint.address) from error
+        except asyncio.CancelledError as error:
+            if _being_cancelled():
+                raise
+            raise Unavailable(f"{self.endpoint.address}: the connection was closed during {method}") from error
+
+
+class _Watchdog:
+    """Cancels a call when one wait for a message lasts too long. Time that the reader itself takes does not count."""
+
+    def __init__(self, call: Any, seconds: float) -> None:
+        self.fired = False
+        self._call = call
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._waiting_since: float | None = None
+        self._timer: asyncio.TimerHandle | None = self._loop.call_later(seconds, self._look)
+
+    def __enter__(self) -> None:
+        self._waiting_since = self._loop.time()
+
+    def __exit__(self, *_: object) -> None:
+        self._waiting_since = None
+
+    def stop(self) -> None:
+        """Ends the watch."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        # One timer that is set anew instead of a timeout per message, which would cost more than parsing the message.
+        since = self._loop.time() if self._waiting_since is None else self._waiting_since
+        left = since + self._seconds - self._loop.time()
+        if left <= 0:
+            self.fired = True
+            self._call.cancel()
+        else:
+            self._timer = self._loop.call_later(left, self._look)
+
+
+async def _drain(requests: asyncio.Queue[pb.SubscribeRequest | None]) -> AsyncIterator[pb.SubscribeRequest]:
+    """The request side of the call. Ends after the call only: older servers take a half-close for the stream's end."""
+    while (request := await requests.get()) is not None:
+        yield request
+
+
+def _being_cancelled() -> bool:
+    """Whether somebody cancels this task, rather than the call that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _parse(raw: bytes) -> Received:
+    recv_ts_ns = time.time_ns()
+    try:
+        return Received(raw, recv_ts_ns, pb.SubscribeUpdate.FromString(raw))
+    except ProtobufError:
+        return Received(raw, recv_ts_ns, None)

@@ -1,0 +1,93 @@
+"""The decision on a leader's buy: one pure function, the same for live, paper, backtest and explain.
+
+It reads no clock, no database and no stream; whatever it needs is an argument, whatever it computed is in the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from copytrader_core.errors import QuoteError
+from copytrader_core.policy.entry import entry_plan, seed_size, seed_slippage_bps
+from copytrader_core.policy.exits import seed_exit
+from copytrader_core.policy.expected_value import expected_value, price_multiple
+from copytrader_core.policy.guards import GUARDS, Proposal, pattern_is_usable
+from copytrader_core.policy.values import (
+    ACCEPTED,
+    Book,
+    Decision,
+    EntryPlan,
+    ExitPlan,
+    LeaderBuy,
+    Now,
+    Number,
+)
+from copytrader_core.records import Edge, Pattern
+from copytrader_core.settings import Settings
+
+
+def decide(
+    signal: LeaderBuy, pattern: Pattern | None, edges: Sequence[Edge], book: Book, settings: Settings, now: Now
+) -> Decision:
+    """Accepts with an entry and an exit plan, or refuses with a standard code.
+
+    `pattern` and `edges` are the leader's own, of the release in force. Of the settings the sections `policy`, `risk`
+    and `executor` count. Codes: NO_PATTERN, PATTERN_INCOMPLETE, those of `guards`, NO_QUOTE, EXPECTED_VALUE.
+    """
+    numbers: dict[str, Number] = _facts(signal, edges)
+    if pattern is None:
+        return Decision("NO_PATTERN", None, None, numbers)
+    if not pattern_is_usable(pattern):
+        return Decision("PATTERN_INCOMPLETE", None, None, numbers)
+    spend = seed_size(pattern, settings.policy, settings.risk)
+    proposal = Proposal(signal, pattern, book, settings, now, spend)
+    for guard in GUARDS:
+        check = guard(proposal)
+        numbers.update(check.numbers)
+        if not check.passed:
+            return Decision(check.code, None, None, numbers)
+    return _with_plans(proposal, numbers)
+
+
+def _facts(signal: LeaderBuy, edges: Sequence[Edge]) -> dict[str, Number]:
+    """What stands beside every decision, whoever takes it: the leader's size and the followers to be expected."""
+    return {
+        "leader_size_lamports": signal.size_lamports,
+        "followers": len(edges),
+        "expected_follow_sol": sum(edge.follow_prob * edge.avg_follower_size_sol for edge in edges),
+    }
+
+
+def _with_plans(proposal: Proposal, numbers: dict[str, Number]) -> Decision:
+    """What passed the guards is quoted, timed and valued; `EXPECTED_VALUE` stands for its leader's typical multiple
+    where no target sells: a time_stop leader's exit is the clock, and what it reaches by then is p50.
+    """
+    settings, market = proposal.settings, proposal.signal.market
+    if market is None:
+        return Decision("NO_MARKET", None, None, numbers)
+    slippage = seed_slippage_bps(proposal.pattern, settings.policy)
+    numbers.update(slippage_bps=slippage, fee_bps=market.fee_bps, venue=market.venue)
+    try:
+        entry = entry_plan(market, proposal.spend_lamports, slippage, settings.executor)
+    except QuoteError as error:
+        return Decision("NO_QUOTE", None, None, {**numbers, "quote_error": str(error)})
+    plan = seed_exit(proposal.pattern, settings.policy)
+    numbers.update(_plan_numbers(entry, plan))
+    expected_x = plan.target_x if plan.target_x is not None else proposal.pattern.p50_target_x
+    price_x = price_multiple(expected_x, market.fee_bps)
+    value = expected_value(price_x, slippage, market.fee_bps, entry.spend_lamports, entry.network_lamports)
+    numbers.update(expected_x=expected_x, expected_price_x=price_x, expected_value_lamports=value)
+    if settings.policy.require_positive_ev and value <= 0:
+        return Decision("EXPECTED_VALUE", None, None, numbers)
+    return Decision(ACCEPTED, entry, plan, numbers)
+
+
+def _plan_numbers(entry: EntryPlan, plan: ExitPlan) -> dict[str, Number]:
+    return {
+        "quoted_tokens_raw": entry.quoted_tokens_raw,
+        "min_tokens_raw": entry.min_tokens_raw,
+        "network_lamports": entry.network_lamports,
+        "timer_ms": plan.timer_ms,
+        "target_x": plan.target_x,
+        "kill_ms": plan.kill_ms,
+    }

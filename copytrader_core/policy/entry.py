@@ -1,0 +1,67 @@
+"""How much to buy and at which worst price: the seed's sizing and slippage, in exact integers where money is meant."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import lru_cache
+
+from copytrader_core.policy.market import MarketState, quote_buy
+from copytrader_core.policy.values import EntryPlan
+from copytrader_core.records import LAMPORTS_PER_SOL, Pattern
+from copytrader_core.settings import ExecutorSettings, PolicySettings, RiskSettings
+
+BASE_FEE_LAMPORTS = 5_000
+"""Solana's fee for a transaction with one signature."""
+_BPS = 10_000
+
+
+@lru_cache(maxsize=1024)
+def exact(number: float) -> Fraction:
+    """The decimal number that a float stands for: 0.6 is 3/5, so that no product ends one unit too low."""
+    return Fraction(repr(float(number)))
+
+
+@lru_cache(maxsize=256)
+def lamports(sol: float) -> int:
+    """SOL in lamports, rounded down."""
+    return int(exact(sol) * LAMPORTS_PER_SOL)
+
+
+def seed_size(pattern: Pattern, policy: PolicySettings, risk: RiskSettings) -> int:
+    """clamp(leader's mean entry x alpha, min, max) in lamports, never above the per-trade cap."""
+    wanted = int(exact(pattern.avg_entry_sol) * exact(policy.size_factor) * LAMPORTS_PER_SOL)
+    clamped = max(lamports(policy.min_size_sol), min(wanted, lamports(policy.max_size_sol)))
+    return min(clamped, lamports(risk.max_trade_sol))
+
+
+def seed_slippage_bps(pattern: Pattern, policy: PolicySettings) -> int:
+    """max(base, leader's p95 slippage x beta) in basis points, at most `max_slippage_bps`."""
+    learned = int(exact(pattern.slippage_pctl_95) * exact(policy.slippage_factor) * _BPS)
+    return min(max(policy.base_slippage_bps, learned), policy.max_slippage_bps)
+
+
+def min_tokens(quoted_raw: int, slippage_bps: int) -> int:
+    """The fewest coins at which the price is at most `slippage_bps` above the quoted one, rounded up."""
+    return -(-quoted_raw * _BPS // (_BPS + slippage_bps))
+
+
+def network_fee(executor: ExecutorSettings) -> int:
+    """What the network takes for one of our transactions, landed well or not: base fee and priority fee."""
+    return BASE_FEE_LAMPORTS + executor.priority_fee_lamports
+
+
+def transaction_cost(executor: ExecutorSettings) -> int:
+    """What one successful transaction costs besides the swap: network fee and tip. A failed one pays no tip."""
+    return network_fee(executor) + executor.tip_lamports
+
+
+def entry_plan(market: MarketState, spend_lamports: int, slippage_bps: int, executor: ExecutorSettings) -> EntryPlan:
+    """The buy as quoted on `market`. Raises QuoteError where the venue cannot give a quote."""
+    quoted = quote_buy(market, spend_lamports)
+    return EntryPlan(
+        spend_lamports=spend_lamports,
+        quoted_tokens_raw=quoted.tokens_raw,
+        min_tokens_raw=min_tokens(quoted.tokens_raw, slippage_bps),
+        slippage_bps=slippage_bps,
+        network_lamports=transaction_cost(executor),
+    )

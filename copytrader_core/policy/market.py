@@ -1,0 +1,95 @@
+"""A coin's market as the policy sees it, and exact quotes on it. Venue arithmetic itself lives in `copytrader_core.pump`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from copytrader_core.errors import QuoteError
+from copytrader_core.pump import amm, curve
+from copytrader_core.pump.fees import Fees
+
+Venue = Literal["curve", "amm"]
+
+
+@dataclass(frozen=True, slots=True)
+class MarketState:
+    """Reserves of one venue after the transaction at (slot, tx_index).
+
+    `base_raw` and `quote_raw` are effective: virtual reserves on the curve, vault plus virtual quote in a pool.
+    `real_base_raw` is what the venue can still sell, `real_quote_raw` what it holds in SOL. Fees are per side, in
+    basis points. A complete curve trades nothing more.
+    """
+
+    venue: Venue
+    pool: str | None
+    slot: int
+    tx_index: int
+    base_raw: int
+    quote_raw: int
+    real_base_raw: int
+    real_quote_raw: int
+    lp_fee_bps: int
+    protocol_fee_bps: int
+    creator_fee_bps: int
+    complete: bool = False
+
+    @property
+    def fee_bps(self) -> int:
+        """All swap fees of one side."""
+        return self.fees.total_bps
+
+    @property
+    def fees(self) -> Fees:
+        """The same, as the venues' arithmetic takes them."""
+        return Fees(self.lp_fee_bps, self.protocol_fee_bps, self.creator_fee_bps)
+
+
+@dataclass(frozen=True, slots=True)
+class BuyQuote:
+    """What a spend brings: coins, what is really paid (a pool may leave a lamport), and the fees within that."""
+
+    tokens_raw: int
+    paid_lamports: int
+    fee_lamports: int
+
+
+@dataclass(frozen=True, slots=True)
+class SellQuote:
+    """What coins bring: lamports after swap fees, and the fees taken off."""
+
+    proceeds_lamports: int
+    fee_lamports: int
+
+
+def quote_buy(market: MarketState, spend_lamports: int) -> BuyQuote:
+    """What spending exactly `spend_lamports`, fees included, brings. Raises QuoteError where the venue gives no quote."""
+    _require_open(market)
+    if market.venue == "curve":
+        bought = curve.buy_exact_in(_curve(market), market.fees, spend_lamports)
+        return BuyQuote(bought.base_raw, bought.user_quote, bought.protocol_fee + bought.creator_fee)
+    swap = amm.buy_exact_in(_pool(market), market.fees, spend_lamports)
+    return BuyQuote(swap.base_raw, swap.user_quote, swap.lp_fee + swap.protocol_fee + swap.creator_fee)
+
+
+def quote_sell(market: MarketState, tokens_raw: int) -> SellQuote:
+    """What selling `tokens_raw` brings after fees. Raises QuoteError where the venue gives no quote."""
+    _require_open(market)
+    if market.venue == "curve":
+        sold = curve.sell(_curve(market), market.fees, tokens_raw)
+        return SellQuote(sold.user_quote, sold.protocol_fee + sold.creator_fee)
+    swap = amm.sell(_pool(market), market.fees, tokens_raw)
+    return SellQuote(swap.user_quote, swap.lp_fee + swap.protocol_fee + swap.creator_fee)
+
+
+def _require_open(market: MarketState) -> None:
+    if market.complete:
+        raise QuoteError("the curve is complete and its pool has not traded yet: wait for the migration")
+
+
+def _curve(market: MarketState) -> curve.CurveState:
+    return curve.CurveState(market.base_raw, market.quote_raw, market.real_base_raw, market.real_quote_raw)
+
+
+def _pool(market: MarketState) -> amm.PoolState:
+    return amm.PoolState(market.base_raw, market.real_quote_raw, market.quote_raw - market.real_quote_raw)

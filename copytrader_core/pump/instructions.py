@@ -1,0 +1,55 @@
+"""The one place to import instruction builders from: the curve program's, and PumpSwap's with the prefix `amm_`."""
+
+from copytrader_core.pump.amm_instructions import (
+    amm_buy,
+    amm_buy_exact_quote_in,
+    amm_buy_exact_quote_in_v2,
+    amm_buy_v2,
+    amm_create_pool,
+    amm_deposit,
+    amm_sell,
+    amm_sell_v2,
+    amm_withdraw,
+)
+from copytrader_core.pump.curve_instructions import (
+    buy,
+    buy_exact_quote_in_v2,
+    buy_exact_quote_in_v3,
+    buy_exact_sol_in,
+    buy_v2,
+    buy_v3,
+    create_v2,
+    extend_curve,
+    migrate_v2,
+    sell,
+    sell_v2,
+    sell_v3,
+)
+from copytrader_core.pump.instruction_parts import CurveCoin, FeeRecipients, PumpPool
+
+__all__ = [
+    "CurveCoin",
+    "FeeRecipients",
+    "PumpPool",
+    "amm_buy",
+    "amm_buy_exact_quote_in",
+    "amm_buy_exact_quote_in_v2",
+    "amm_buy_v2",
+    "amm_create_pool",
+    "amm_deposit",
+    "amm_sell",
+    "amm_sell_v2",
+    "amm_withdraw",
+    "buy",
+    "buy_exact_quote_in_v2",
+    "buy_exact_quote_in_v3",
+    "buy_exact_sol_in",
+    "buy_v2",
+    "buy_v3",
+    "create_v2",
+    "extend_curve",
+    "migrate_v2",
+    "sell",
+    "sell_v2",
+    "sell_v3",
+]

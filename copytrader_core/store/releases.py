@@ -1,0 +1,144 @@
+"""Releases: one consistent set of fingerprints, edges and round trips, written whole and read whole.
+
+Every writing function works inside the caller's transaction and commits nothing: a reader sees a release entirely or
+not at all. Not here: how the rows are computed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from copytrader_core.errors import StoreError
+from copytrader_core.records import Edge, Pattern, Release
+
+CHANNEL: Final = "copytrader_release"
+# One publisher at a time; "release" in ASCII.
+_LOCK: Final = 0x72656C65617365
+_DECIDED_BY: Final = ("win_rate", "avg_entry_sol", "p50_hold_ms", "p90_hold_ms", "p50_target_x", "p90_target_x")
+
+# One statement sees one snapshot, whatever transaction the caller is in.
+_CURRENT: Final = """
+SELECT r.release_id, r.as_of::text,
+       (SELECT coalesce(json_agg(p ORDER BY p.wallet), '[]') FROM wallet_patterns p),
+       (SELECT coalesce(json_agg(e ORDER BY e.leader, e.follower), '[]') FROM follow_edges e)
+FROM release_current c JOIN releases r USING (release_id)
+"""
+
+Connection = psycopg.Connection[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a table: the names of their columns, and their values in that order."""
+
+    columns: tuple[str, ...]
+    values: Sequence[tuple[Any, ...]]
+
+
+def load_release(connection: Connection) -> Release:
+    """The current release. A wallet without a full fingerprint (no closed trip yet) is not among its patterns.
+
+    Raises StoreError if nothing has been released.
+    """
+    row = connection.execute(_CURRENT).fetchone()
+    if row is None:
+        raise StoreError("nothing has been released yet: run `copytrader materialize --from DAY --to DAY`")
+    release_id, as_of, patterns, edges = row
+    known = [p for p in patterns if all(p[name] is not None for name in _DECIDED_BY)]
+    return Release(release_id, as_of, {p["wallet"]: _pattern(p) for p in known}, tuple(_edge(e) for e in edges))
+
+
+def lock_releases(connection: Connection) -> dt.date | None:
+    """Makes this transaction the only publisher and returns the day of the current release, or None."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    row = connection.execute("SELECT as_of FROM release_current JOIN releases USING (release_id)").fetchone()
+    return row[0] if row else None
+
+
+def write_release(connection: Connection, as_of: dt.date, content_hash: str, patterns: Rows, edges: Rows) -> str:
+    """Replaces fingerprints and edges, moves the pointer, tells the listeners of CHANNEL. Returns the release id.
+
+    The same content of the same day is the same release.
+    """
+    release_id = f"{as_of.isoformat()}-{content_hash[:12]}"
+    connection.execute(
+        "INSERT INTO releases (release_id, as_of, content_hash, n_patterns, n_edges) VALUES (%s, %s, %s, %s, %s) "
+        "ON CONFLICT (release_id) DO NOTHING",
+        (release_id, as_of, content_hash, len(patterns.values), len(edges.values)),
+    )
+    for table, rows in (("wallet_patterns", patterns), ("follow_edges", edges)):
+        connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+        _copy(connection, table, (*rows.columns, "release_id"), ((*values, release_id) for values in rows.values))
+    connection.execute(
+        "INSERT INTO release_current (release_id) VALUES (%s) ON CONFLICT (one) DO UPDATE SET release_id = excluded.release_id",
+        (release_id,),
+    )
+    connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, release_id))
+    return release_id
+
+
+def served_days(connection: Connection) -> dict[dt.date, str]:
+    """Which days' finished trips Postgres holds, and from which content."""
+    return dict(connection.execute("SELECT day, content_hash FROM served_days").fetchall())
+
+
+def serve_trades(
+    connection: Connection, served: Mapping[dt.date, str], gone: Collection[dt.date], finished: Iterable[Rows], held: Rows
+) -> None:
+    """Replaces the trips that finished on the days of `served`, removes those of `gone`, and replaces all open ones.
+
+    `finished` rows carry `close_day`; a served day without rows is a day on which nothing finished. Names are the wallets' present ones.
+    """
+    replaced = [*served, *gone]
+    connection.execute("DELETE FROM trades WHERE status = 'OPEN' OR close_day = ANY(%s)", (replaced,))
+    connection.execute("DELETE FROM served_days WHERE day = ANY(%s)", (replaced,))
+    for rows in [*finished, held]:
+        _copy(connection, "trades", rows.columns, rows.values)
+    _copy(connection, "served_days", ("day", "content_hash"), served.items())
+    connection.execute(
+        "UPDATE trades t SET alias = w.alias FROM wallets w WHERE w.wallet = t.wallet AND w.alias IS DISTINCT FROM t.alias AND w.alias IS NOT NULL"
+    )
+
+
+def _copy(connection: Connection, table: str, columns: Iterable[str], values: Iterable[tuple[Any, ...]]) -> None:
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), names)
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in values:
+            copy.write_row(row)
+
+
+def _pattern(row: Mapping[str, Any]) -> Pattern:
+    return Pattern(
+        wallet=row["wallet"],
+        alias=row["alias"],
+        sample_days=row["sample_days"],
+        sample_trades=row["sample_trades"],
+        win_rate=row["win_rate"],
+        avg_entry_sol=row["avg_entry_sol"],
+        p50_hold_ms=row["p50_hold_ms"],
+        p90_hold_ms=row["p90_hold_ms"],
+        p50_target_x=row["p50_target_x"],
+        p90_target_x=row["p90_target_x"],
+        typical_exit_style=row["typical_exit_style"] or "mixed",
+        slippage_pctl_95=row["slippage_pctl_95"] or 0.0,
+        followership_score=row["followership_score"] or 0.0,
+        leader_score=row["leader_score"] or 0.0,
+    )
+
+
+def _edge(row: Mapping[str, Any]) -> Edge:
+    return Edge(
+        leader=row["leader"],
+        follower=row["follower"],
+        follow_prob=row["follow_prob"] or 0.0,
+        lag_ms_p50=row["lag_ms_p50"] or 0,
+        lag_ms_p90=row["lag_ms_p90"] or 0,
+        avg_follower_size_sol=row["avg_follower_size_sol"] or 0.0,
+    )

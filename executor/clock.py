@@ -1,0 +1,97 @@
+"""The executor's clock: real time, or the time of the chain that the stream shows. Timers and losses run on it."""
+
+from __future__ import annotations
+
+import time
+from typing import Final, Protocol
+
+_NS_PER_SECOND: Final = 1_000_000_000
+SLOT_NS: Final = 400_000_000
+
+
+class Clock(Protocol):
+    """Nanoseconds UTC, never going back."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the time is known yet."""
+
+    def now_ns(self) -> int:
+        """The present."""
+
+    def at_slot(self, slot: int) -> int:
+        """The time of a slot that is at most the newest one."""
+
+    def slot_at(self, ts_ns: int) -> int | None:
+        """The first slot at or after `ts_ns`; None where only waiting tells."""
+
+    def heard(self, slot: int, block_time: int | None) -> None:
+        """The stream has reached `slot`; its block time in whole seconds if known."""
+
+
+class WallClock:
+    """Real time: what is traded live runs on it."""
+
+    is_set = True
+
+    def now_ns(self) -> int:
+        """The system's clock."""
+        return time.time_ns()
+
+    def at_slot(self, slot: int) -> int:
+        """Real time does not depend on the slot: a slot is dealt with when it is heard."""
+        return time.time_ns()
+
+    def slot_at(self, ts_ns: int) -> int | None:
+        """Real time cannot be told in slots ahead."""
+        return None
+
+    def heard(self, slot: int, block_time: int | None) -> None:
+        """Real time needs no stream."""
+
+
+class ChainClock:
+    """The chain's time from slots and block times, so that a recorded market played faster keeps its timers.
+
+    A slot lasts 400 ms from an anchor. A block time, which is cut to whole seconds, moves the anchor only where the
+    estimate leaves that second; where that moves it down, `now_ns` stands still until the estimate has caught up.
+    """
+
+    def __init__(self) -> None:
+        self._anchor_slot = 0
+        self._anchor_ns: int | None = None
+        self._slot = 0
+        self._latest_ns = 0
+
+    @property
+    def is_set(self) -> bool:
+        """True from the first block time on."""
+        return self._anchor_ns is not None
+
+    def now_ns(self) -> int:
+        """The time of the newest slot."""
+        self._latest_ns = max(self._latest_ns, self.at_slot(self._slot))
+        return self._latest_ns
+
+    def at_slot(self, slot: int) -> int:
+        """The estimate for `slot`."""
+        if self._anchor_ns is None:
+            return 0
+        return self._anchor_ns + (slot - self._anchor_slot) * SLOT_NS
+
+    def slot_at(self, ts_ns: int) -> int | None:
+        """The first slot whose estimate is `ts_ns` or later."""
+        if self._anchor_ns is None:
+            return None
+        return self._anchor_slot - (self._anchor_ns - ts_ns) // SLOT_NS
+
+    def heard(self, slot: int, block_time: int | None) -> None:
+        """Moves the newest slot, and the anchor where the block time proves it wrong."""
+        self._slot = max(self._slot, slot)
+        if block_time is None:
+            return
+        second = block_time * _NS_PER_SECOND
+        if self._anchor_ns is None or self.at_slot(slot) < second:
+            self._anchor_slot, self._anchor_ns = slot, second
+        elif self.at_slot(slot) >= second + _NS_PER_SECOND:
+            self._anchor_slot, self._anchor_ns = slot, second + _NS_PER_SECOND - 1

@@ -1,0 +1,173 @@
+"""The executor's heart: what the stream shows becomes decisions, landings and exits, in the chain's order.
+
+Time passes only through its methods: slots, blocks and ticks, one call at a time. No sockets here, no clock but the
+injected one. What an order does is `executor.desk`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from copytrader_core.policy.exits import due_exit, first_deadline_ms
+from copytrader_core.policy.values import ExitReason, TradingState
+from copytrader_core.records import Edge, Event, Release
+from executor.desk import Desk
+from executor.journal import Control, Entry
+from executor.orders import Order, Position
+from executor.signals import leader_buys, leader_sells
+
+_NS_PER_MS: Final = 1_000_000
+
+
+class Engine:
+    """Drives a desk by the stream. `decided` are the (leader signature, mint) that earlier runs decided on."""
+
+    def __init__(self, desk: Desk, release: Release, decided: Iterable[tuple[str, str]] = ()) -> None:
+        self.desk = desk
+        self._decided = set(decided)
+        self._first_slot: int | None = None
+        self._recovered = False
+        self.swap_release(release)
+
+    @property
+    def release(self) -> Release:
+        """The patterns and edges in force."""
+        return self._release
+
+    def swap_release(self, release: Release) -> None:
+        """Decides by another release from now on. Positions keep the exits that they were opened with."""
+        self._release = release
+        self.desk.release_id = release.release_id
+        self._edges: dict[str, list[Edge]] = {}
+        for edge in release.edges:
+            self._edges.setdefault(edge.leader, []).append(edge)
+
+    @property
+    def trading_state(self) -> TradingState:
+        """What decisions go by: the row, and REDUCING until the exits that came due while we were away are out."""
+        state = self.desk.control.state
+        if self.desk.control.flatten and state == "ACTIVE":
+            return "REDUCING"
+        return "REDUCING" if state == "ACTIVE" and not self._recovered else state
+
+    async def on_transaction(self, slot: int, events: Sequence[Event], received_ns: int) -> None:
+        """One transaction's events in chain order. `received_ns` (perf counter) dates the decision's latency."""
+        await self._advance(slot, slot - 1)
+        shown = [(event, self.desk.market.hear(event)) for event in events]
+        for wallet, mint in leader_sells(events, self._release.patterns):
+            for position in self.desk.holdings.in_mint(mint):
+                position.leader_sold |= position.leader == wallet
+        await self._exits({event.mint for event in events})
+        for signal in leader_buys(shown, self._release.patterns):
+            if (signal.sig, signal.mint) not in self._decided:
+                pattern, edges = self._release.patterns.get(signal.leader), self._edges.get(signal.leader, [])
+                await self.desk.consider(signal, pattern, edges, self.trading_state, received_ns)
+                self._decided.add((signal.sig, signal.mint))
+
+    async def on_block(self, slot: int, block_time: int | None) -> None:
+        """A slot is complete: everything of it has been shown."""
+        self.desk.clock.heard(slot, block_time)
+        await self._advance(slot, slot)
+        await self.on_tick()
+
+    async def on_tick(self) -> None:
+        """Time has passed: exits that are due, those that wait for a quote included."""
+        await self._exits(None)
+
+    async def on_control(self, control: Control) -> None:
+        """The row of the trading state has changed."""
+        self.desk.control = control
+        await self.desk.note("STATE", {"state": control.state, "flatten": control.flatten, "reason": control.reason})
+        await self.on_tick()
+
+    async def finish(self, flatten: bool) -> None:
+        """The run is over. With `flatten` buys under way expire and what is held is sold at the last quote.
+
+        Without it positions stay open and orders stay under way for the next run. HALTED sends nothing, here too.
+        """
+        if not flatten or self.desk.control.state == "HALTED":
+            return
+        head = self.desk.head_slot
+        for order in self.desk.broker.orders:
+            await (self.desk.expire(order, "end_of_run") if order.side == "BUY" else self.desk.land(order, head))
+        for position in list(self.desk.holdings.open.values()):
+            sale = await self.desk.sell(position, "end_of_run", head)
+            if sale is not None:
+                await self.desk.land(sale, head)
+
+    async def _advance(self, slot: int, shown: int) -> None:
+        """The stream has reached `slot` and shown everything up to slot `shown`: what lies before happens first.
+
+        In between lie landings and, in chain time, deadlines; each happens in its own slot, so that a stream with gaps,
+        or played faster, gives the same trades as the chain gave in its own time.
+        """
+        if self._first_slot is None:
+            self._first_slot = slot
+        tried: set[str] = set()
+        while self.desk.clock.is_set and (step := self._next_step(shown, tried)) is not None:
+            at, what = step
+            self.desk.head_slot = max(self.desk.head_slot, at)
+            if isinstance(what, Order):
+                await self._land(what, at)
+            else:
+                tried.add(what.position_id)
+                await self._exit_if_due(what, at)
+        if slot > self.desk.head_slot:
+            self.desk.head_slot = slot
+            self.desk.clock.heard(slot, None)
+
+    def _next_step(self, shown: int, tried: set[str]) -> tuple[int, Order | Position] | None:
+        """The first landing or deadline up to slot `shown`; a landing before a deadline of the same slot."""
+        order = self.desk.broker.next_due(shown)
+        first: tuple[int, Order | Position] | None = (order.due_slot, order) if order else None
+        for position in self.desk.holdings.open.values():
+            if position.selling or position.position_id in tried:
+                continue
+            at = self.desk.clock.slot_at(_deadline_ns(position))
+            if at is not None and self.desk.head_slot < at <= shown and (first is None or at < first[0]):
+                first = (at, position)
+        return first
+
+    async def _land(self, order: Order, slot: int) -> None:
+        """Lands an order, unless it was sent by an earlier run and its slot was not seen by this one."""
+        if order.restored and self._first_slot is not None and slot < self._first_slot:
+            await self.desk.expire(
+                order, f"it landed or not in slot {slot}, this run's stream began at {self._first_slot}"
+            )
+        else:
+            await self.desk.land(order, slot)
+
+    async def _exits(self, mints: set[str] | None) -> None:
+        """Sells what is due: coins of `mints` by their new price, every coin by the clock; all of both where None."""
+        if not self.desk.clock.is_set:
+            return
+        now_ns = self.desk.clock.now_ns()
+        for position in list(self.desk.holdings.open.values()):
+            if not position.selling and (mints is None or position.mint in mints or now_ns >= _deadline_ns(position)):
+                await self._exit_if_due(position, self.desk.head_slot)
+        if not self._recovered:
+            self._recovered = True
+            await self.desk.note("RECOVERED", {"positions": len(self.desk.holdings.open)})
+        if self.desk.control.flatten and not self.desk.holdings.open and not self.desk.broker.orders:
+            self.desk.control = replace(self.desk.control, flatten=False)
+            await self.desk.journal.flatten_done(Entry("FLATTENED", now_ns, self.desk.head_slot))
+
+    async def _exit_if_due(self, position: Position, slot: int) -> None:
+        reason = "flatten" if self.desk.control.flatten else self._due(position, slot)
+        if reason is not None:
+            await self.desk.sell(position, reason, slot)
+
+    def _due(self, position: Position, slot: int) -> ExitReason | None:
+        """Why the position has to be sold at `slot`. What was due once stays due, whatever the price does then."""
+        if position.due is not None:
+            return position.due
+        open_ms = (self.desk.time_at(slot) - position.opened_ts_ns) // _NS_PER_MS
+        multiple = self.desk.multiple(position) if position.plan.target_x is not None else None
+        return due_exit(position.plan, open_ms, multiple, position.leader_sold)
+
+
+def _deadline_ns(position: Position) -> int:
+    """When the clock alone sells."""
+    return position.opened_ts_ns + first_deadline_ms(position.plan) * _NS_PER_MS

@@ -1,0 +1,70 @@
+"""The stream as the executor hears it: subscription, reconnection, and what one update means. No decisions.
+
+It listens at `processed`: a signal must be early, and what is final is the ingest worker's business. After a broken
+connection trades may have been missed; a coin's reserves are right again with its next trade.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Final
+
+from copytrader_core.geyser import copytrader_geyser_pb2 as pb
+from copytrader_core.geyser.client import Endpoint, YellowstoneClient
+from copytrader_core.geyser.failures import BadFilter, OutOfRange, ReplayFailed, StreamFailure, Unauthenticated
+from copytrader_core.pump.addresses import AMM_PROGRAM, PUMP_PROGRAM
+
+_log = logging.getLogger(__name__)
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+
+
+def request(from_slot: int | None) -> pb.SubscribeRequest:
+    """Transactions of the two programs, and block metas at processed, replayed from `from_slot` if given."""
+    filters = {
+        name: pb.SubscribeRequestFilterTransactions(vote=False, failed=False, account_include=[str(program)])
+        for name, program in (("pump", PUMP_PROGRAM), ("amm", AMM_PROGRAM))
+    }
+    return pb.SubscribeRequest(
+        transactions=filters,
+        blocks_meta={"meta": pb.SubscribeRequestFilterBlocksMeta()},
+        commitment=pb.PROCESSED,
+        from_slot=from_slot,
+    )
+
+
+async def updates(endpoint: Endpoint, from_slot: int | None, stall_seconds: float) -> AsyncIterator[pb.SubscribeUpdate]:
+    """Every update, over as many connections as it takes. Raises StreamFailure where trying again cannot help."""
+    pause, start = _FIRST_PAUSE_SECONDS, from_slot
+    while True:
+        try:
+            async with (
+                YellowstoneClient(endpoint, stall_seconds=stall_seconds) as client,
+                aclosing(client.subscribe(request(start))) as stream,
+            ):
+                async for received in stream:
+                    if received.update is not None:
+                        start = max(start or 0, slot_of(received.update) or 0) or None
+                        pause = _FIRST_PAUSE_SECONDS
+                        yield received.update
+        except (Unauthenticated, BadFilter):
+            raise
+        except (OutOfRange, ReplayFailed) as failure:
+            # The replay that was asked for is not to be had: the present is better than nothing.
+            _log.warning("%s; going on without a replay", failure)
+            start = None
+        except StreamFailure as failure:
+            _log.warning("%s; connecting again in %.2f s", failure, pause)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def slot_of(update: pb.SubscribeUpdate) -> int | None:
+    """The slot of a transaction or block meta; None for anything else."""
+    kind = update.WhichOneof("update_oneof")
+    if kind == "transaction":
+        return int(update.transaction.slot)
+    return int(update.block_meta.slot) if kind == "block_meta" else None
