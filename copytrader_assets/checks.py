@@ -48,7 +48,11 @@ def _broken(lake: Lake, day: dt.date) -> str | None:
         return f"trades {day} and open_positions {day} come from different runs of the ledger"
     previous = before(day)
     if facts.get(PARENT) == GENESIS:
-        return f"open_positions {day} starts from nothing, but earlier events are there now" if _events_before(lake, day) else None
+        return (
+            f"open_positions {day} starts from nothing, but earlier events are there now"
+            if _events_before(lake, day)
+            else None
+        )
     if not lake.has(OPEN_POSITIONS.name, previous):
         return f"open_positions {previous} is gone, but {day} continues it"
     if lake.snapshot(OPEN_POSITIONS.name, previous).content_hash != facts.get(PARENT):
@@ -77,7 +81,7 @@ def stale_successor(lake: Lake, day: dt.date, content_hash: str) -> str | None:
 
 
 def balance_problem(events: pa.Table, before_raw: int, after_raw: int, folded: Folded) -> str | None:
-    """A message unless bought - sold = change of what is held - sold without having been bought + forgotten, in raw coins.
+    """A message unless bought - sold = change of what is held - sold unseen + forgotten, in raw coins.
 
     `before_raw` and `after_raw` are what the carry holds, written-off coins included; bought and sold are summed here
     over the events themselves, independently of the ledger.

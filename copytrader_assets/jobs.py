@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
 from copytrader_assets.partitions import FIRST_DAY, daily
-from copytrader_core.errors import StoreError
+from copytrader_core.errors import CopytraderError, StoreError
 
 # Dagster's own names of the tags that make one run compute a range.
 _RANGE_START = "dagster/asset_partition_range_start"
 _RANGE_END = "dagster/asset_partition_range_end"
+_OUR_ERRORS = {CopytraderError.__name__, *(kind.__name__ for kind in CopytraderError.__subclasses__())}
 
 daily_job = dg.define_asset_job(
     "daily",
@@ -51,7 +53,7 @@ def materialize(definitions: dg.Definitions, first: dt.date, last: dt.date, inst
         instance=instance,
         tags=range_tags(first, last),
         raise_on_error=False,
-        run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
     counts: dict[str, int] = {}
     for event in result.filter_events(lambda e: e.event_type_value == "ASSET_MATERIALIZATION"):
@@ -60,10 +62,23 @@ def materialize(definitions: dg.Definitions, first: dt.date, last: dt.date, inst
     return Outcome(result.run_id, counts, _failures(result))
 
 
+def materialize_here(first: dt.date, last: dt.date) -> Outcome:
+    """The same with the production definitions and the instance that DAGSTER_HOME names."""
+    from copytrader_assets.definitions import defs
+
+    with dg.DagsterInstance.get() as instance:
+        return materialize(defs, first, last, instance)
+
+
 def _failures(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
-    messages = []
-    for event in result.get_step_failure_events():
-        data = event.step_failure_data
-        reason = data.user_failure_data.description if data.user_failure_data else None
-        messages.append(f"{event.step_key}: {reason or (data.error.message.strip() if data.error else 'failed')}")
-    return tuple(messages)
+    return tuple(f"{event.step_key}: {_reason(event.step_failure_data)}" for event in result.get_step_failure_events())
+
+
+def _reason(data: Any) -> str:
+    """Our own message where the step refused; for anything else the whole error, which is a bug."""
+    if data.user_failure_data and data.user_failure_data.description:
+        return str(data.user_failure_data.description)
+    cause = data.error.cause if data.error is not None and data.error.cause is not None else data.error
+    if cause is None:
+        return "failed"
+    return str(cause.message).strip() if cause.cls_name in _OUR_ERRORS else str(cause.to_string())

@@ -88,14 +88,18 @@ class Lake:
         name = self.snapshot(asset, day).facts[_COMPANION]
         return pa.ipc.open_file(pa.memory_map(str(self._companion(asset, day, name)))).read_all()
 
-    def read_many(self, asset: str, days: Iterable[dt.date], empty: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    def read_many(
+        self, asset: str, days: Iterable[dt.date], empty: pa.Schema, columns: Sequence[str] | None = None
+    ) -> pa.Table:
         """The rows of those of `days` that are published, in order of days; `empty` gives the columns of none."""
         tables = [self.read(asset, day, columns) for day in days if self.has(asset, day)]
         names = list(columns) if columns is not None else empty.names
         nothing = pa.schema([empty.field(name).with_nullable(True) for name in names]).empty_table()
         return pa.concat_tables([nothing, *(t.cast(nothing.schema) for t in tables)]).combine_chunks()
 
-    def stage(self, asset: str, day: dt.date, table: pa.Table, facts: Mapping[str, str], companion: pa.Table | None = None) -> Staged:
+    def stage(
+        self, asset: str, day: dt.date, table: pa.Table, facts: Mapping[str, str], companion: pa.Table | None = None
+    ) -> Staged:
         """Writes the rows where nobody reads yet."""
         folder = self.root / ".staging" / f"{asset}-{day.isoformat()}-{secrets.token_hex(6)}"
         folder.mkdir(parents=True)
@@ -130,7 +134,9 @@ class Lake:
     def _existing(self, asset: str, day: dt.date) -> Path:
         file = self.file(asset, day)
         if not file.exists():
-            raise StoreError(f"{asset} {day} is not in the lake {self.root}: run `copytrader materialize --from {day} --to {day}`")
+            raise StoreError(
+                f"{asset} {day} is not in the lake {self.root}: run `copytrader materialize --from {day} --to {day}`"
+            )
         return file
 
     def _companion(self, asset: str, day: dt.date, content_hash: str) -> Path:
@@ -171,7 +177,7 @@ class _Hashing(io.RawIOBase):
 
 
 def _write_parquet(path: Path, table: pa.Table, facts: Mapping[str, str]) -> str:
-    """Fixed settings and no clock: equal rows give equal bytes. The hash covers rows, schema and companion, not the facts."""
+    """Fixed settings, no clock: equal rows give equal bytes. The hash covers rows, schema, companion; not the facts."""
     sink = _Hashing(path)
     try:
         with pq.ParquetWriter(sink, table.schema, version="2.6", compression="zstd", compression_level=3) as writer:

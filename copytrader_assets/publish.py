@@ -30,7 +30,9 @@ def refuse(message: str) -> dg.Failure:
 
 def rules_check(table: Table) -> dg.AssetCheckSpec:
     """The check that a table's rows keep its schema, key and rules."""
-    return dg.AssetCheckSpec(RULES, asset=table.name, description="Schema, key and rules; a broken one stops the publish.")
+    return dg.AssetCheckSpec(
+        RULES, asset=table.name, description="Schema, key and rules; a broken one stops the publish."
+    )
 
 
 class Publication:
@@ -48,7 +50,9 @@ class Publication:
     def __enter__(self) -> Publication:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._lake.discard(self._staged)
 
     def problem(self, asset: str, check: str, message: str) -> None:

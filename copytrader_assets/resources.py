@@ -22,7 +22,7 @@ from copytrader_core.errors import DataError
 from copytrader_core.settings import settings
 from copytrader_core.store.postgres import connect
 
-# A byte-wise order of signatures, whatever the database's locale; it only decides between transactions without an index.
+# Signatures in byte order, whatever the database's locale: it decides between transactions without an index only.
 _READ_DAY = """
 COPY (
     SELECT {columns} FROM raw_events WHERE ts_ns >= {start} AND ts_ns < {end}
@@ -73,7 +73,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         """The seals set after `moment` (all of them for None), oldest first."""
         with self.connection() as connection:
             rows = connection.execute(
-                f"{_SEALS} WHERE sealed_at > coalesce(%s, '-infinity') ORDER BY sealed_at, day", (moment,)
+                f"{_SEALS} WHERE sealed_at > coalesce(%s::timestamptz, '-infinity') ORDER BY sealed_at, day", (moment,)
             ).fetchall()
         return [Seal(*row) for row in rows]
 
@@ -87,7 +87,9 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
     def tracked_wallets(self) -> dict[str, str | None]:
         """The tracked wallets and their names."""
         with self.connection() as connection:
-            return dict(connection.execute("SELECT wallet, alias FROM wallets WHERE is_tracked ORDER BY wallet").fetchall())
+            return dict(
+                connection.execute("SELECT wallet, alias FROM wallets WHERE is_tracked ORDER BY wallet").fetchall()
+            )
 
     def read_events(self, day: dt.date) -> pa.Table:
         """The day's raw_events in chain order, as columns of EVENTS.

@@ -1,4 +1,4 @@
-"""When things run by themselves. A plain schedule: automation conditions start runs for days whose parents do not exist."""
+"""When things run by themselves. A plain schedule: automation conditions start days whose parents do not exist."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import dagster as dg
     import pandas as pd
 
-# Exact amounts in the lake; pandera computes on a narrower type, because Arrow's difference of two 38-digit decimals has no type.
+# Exact amounts in the lake. Checks compute on a narrower type: a difference of 38-digit decimals has no Arrow type.
 AMOUNT: Final = pa.decimal128(38, 0)
 _CHECKED_AMOUNT: Final = pa.decimal128(28, 0)
 _DATE: Final = pa.date32()
@@ -98,7 +98,7 @@ class Table:
         )
 
     def conform(self, table: pa.Table) -> pa.Table:
-        """`table` with exactly these columns, types and order, and no metadata. Raises pa.ArrowInvalid if it does not fit."""
+        """`table` with exactly these columns, types and order, without metadata. Raises pa.ArrowInvalid."""
         if missing := set(self.names) - set(table.column_names):
             raise pa.ArrowInvalid(f"{self.name} lacks the columns {sorted(missing)}")
         loose = pa.schema([field.with_nullable(True) for field in self.arrow])
@@ -207,7 +207,9 @@ EVENTS = Table(
     ),
     ("sig", "outer_ix", "inner_ix", "event_seq"),
     (
-        Rule("a BUY or SELL names coin and quote", lambda f: ~_is_swap(f) | (f["mint"].notna() & f["quote_mint"].notna())),
+        Rule(
+            "a BUY or SELL names coin and quote", lambda f: ~_is_swap(f) | (f["mint"].notna() & f["quote_mint"].notna())
+        ),
         Rule("a BUY or SELL has amounts", lambda f: ~_is_swap(f) | (f["base_raw"].notna() & f["quote_raw"].notna())),
     ),
 )
@@ -243,7 +245,13 @@ _TRIP_COLUMNS = (
     Column("n_buys", pa.int32(), "BUY events", nullable=False, ge=1),
     Column("n_sells", pa.int32(), "SELL events", nullable=False, ge=0),
     Column("status", pa.string(), "OPEN, CLOSED or DEAD", nullable=False, isin=("OPEN", "CLOSED", "DEAD")),
-    Column("basis", pa.string(), "COMPLETE, or INCOMPLETE: more was sold than seen bought", nullable=False, isin=("COMPLETE", "INCOMPLETE")),
+    Column(
+        "basis",
+        pa.string(),
+        "COMPLETE, or INCOMPLETE: more was sold than seen bought",
+        nullable=False,
+        isin=("COMPLETE", "INCOMPLETE"),
+    ),
     Column("meta_json", pa.string(), "legs, unbacked rest, open lots, the coin's last state", nullable=False),
 )
 _TRIP_KEY = ("wallet", "mint", "open_sig", "open_path")
@@ -257,7 +265,11 @@ def _lamports_follow_raw(name: str) -> Rule:
     lamports, raw, sol = f"{name}_lamports", f"{name}_raw", f"{name}_sol"
     return Rule(
         f"{lamports} equals {raw} in SOL and is NULL otherwise",
-        lambda f: (f[lamports].notna() == _in_sol(f)) & (f[sol].notna() == _in_sol(f)) & (f[lamports].isna() | (f[lamports] == f[raw])),
+        lambda f: (
+            (f[lamports].notna() == _in_sol(f))
+            & (f[sol].notna() == _in_sol(f))
+            & (f[lamports].isna() | (f[lamports] == f[raw]))
+        ),
     )
 
 
@@ -286,7 +298,10 @@ TRADES = Table(
         *_TRIP_RULES,
         Rule("a finished trip is CLOSED or DEAD", lambda f: f["status"] != "OPEN"),
         Rule("pnl is proceeds - cost", lambda f: f["pnl_raw"] == f["close_proceeds_raw"] - f["open_cost_raw"]),
-        Rule("closes after it opens", lambda f: (f["close_ts_ns"] >= f["open_ts_ns"]) & (f["close_slot"] >= f["open_slot"])),
+        Rule(
+            "closes after it opens",
+            lambda f: (f["close_ts_ns"] >= f["open_ts_ns"]) & (f["close_slot"] >= f["open_slot"]),
+        ),
         Rule("CLOSED: was_win is pnl > 0", lambda f: (f["status"] == "DEAD") | (f["was_win"] == (f["pnl_raw"] > 0))),
         Rule("DEAD is a loss", lambda f: (f["status"] != "DEAD") | ~f["was_win"].fillna(True)),
         Rule("CLOSED has a sell", lambda f: (f["status"] == "DEAD") | (f["n_sells"] >= 1)),

@@ -1,4 +1,4 @@
-"""What the code location watches. The ingest worker knows nothing of Dagster: its sealed days are read from Postgres."""
+"""What the code location watches. The ingest worker knows no Dagster: its sealed days are read from Postgres."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from copytrader_assets.resources import Warehouse
 
 @dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
 def sealed_days(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
-    """Reports every newly sealed day as a materialization of `raw_events`. The cursor is the last seal that was seen."""
+    """Reports newly sealed days as materializations of `raw_events`. The cursor is the last seal that was seen."""
     since = dt.datetime.fromisoformat(context.cursor) if context.cursor else None
     seals = warehouse.seals_since(since)
     if not seals:

@@ -20,11 +20,10 @@ from pathlib import Path
 from rich.console import Console
 
 from copytrader_core.errors import CopytraderError
-from simnet.record import Truth, load_truth, write_wallets_db
+from simnet.demo_tape import TAPE, TRUTH
+from simnet.truth import Truth, read_truth, write_wallets_db
 from simnet.tape import read_tape
 
-TAPE = Path(__file__).resolve().parent.parent / "simnet" / "tapes" / "small.tape.zst"
-TRUTH = TAPE.with_name("small.truth.json.zst")
 # The last day is played to the worker and the executor together, faster than it happened.
 LIVE_SPEED = 90.0
 SECONDS_PER_DAY = 86_400
@@ -164,7 +163,9 @@ def learn(demo: Demo, plan: Plan) -> None:
 
 def trade(demo: Demo, plan: Plan) -> None:
     """Plays the last day live to the worker and to the executor in paper mode."""
-    with demo.step(f"{plan.live_day} live at {LIVE_SPEED:.0f} times its pace: worker lands it, executor trades on paper"):
+    with demo.step(
+        f"{plan.live_day} live at {LIVE_SPEED:.0f} times its pace: worker lands it, executor trades on paper"
+    ):
         demo.start(
             *("simnet", "play", str(TAPE), "--speed", str(LIVE_SPEED), "--from-slot", str(plan.first_live_slot)),
             *("--wait-for-clients", "2"),
@@ -183,7 +184,7 @@ def trade(demo: Demo, plan: Plan) -> None:
 
 def run(demo: Demo) -> Path:
     """All steps in order; returns the report's path."""
-    truth: Truth = load_truth(TRUTH)
+    truth: Truth = read_truth(TRUTH)
     with demo.step("embedded Postgres, schema, wallets with their names"):
         demo.run("db", "url", log="database")
         write_wallets_db(truth, demo.home / "wallets.db")

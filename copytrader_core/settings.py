@@ -63,7 +63,7 @@ class PatternSettings(_Section):
 class NetworkSettings(_Section):
     """The copy network: window, test and effect-size floor."""
 
-    method: Literal["seed", "conditional"] = "seed"
+    method: Literal["seed", "conditional"] = "conditional"
     window_days: int = Field(30, ge=1)
     horizon_seconds: float = Field(30.0, gt=0)
     min_followed: int = Field(5, ge=1)

@@ -76,7 +76,7 @@ async def _resume_orders(journal: Journal, desk: Desk) -> None:
             desk.broker.submit(order)
             position = desk.holdings.open.get(order.position_id)
             if position is not None:
-                position.selling = True
+                position.selling = False
         else:
             await desk.expire(order, "the run that planned it ended before it was sent", was=row["state"])
 

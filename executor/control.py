@@ -1,4 +1,4 @@
-"""The trading state from outside: halt, reduce, resume, flatten. It is a row, so it works with the executor dead too."""
+"""The trading state from outside: halt, reduce, resume, flatten. It is a row: it works with the executor dead too."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Presence:
 
 
 def set_state(connection: psycopg.Connection[Any], state: TradingState, flatten: bool, reason: str) -> None:
-    """Sets the row and tells a running executor. When it returns, nothing that the state forbids can be sent any more."""
+    """Sets the row and tells a running executor. Once it returns, nothing that the state forbids can be sent."""
     with connection.transaction():
         connection.execute(statement("set_state"), {"state": state, "flatten": flatten, "reason": reason})
         connection.execute(statement("notify_state"))

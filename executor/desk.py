@@ -1,4 +1,4 @@
-"""The desk: how an order leaves, lands, fails or expires, and what that does to the book. When to do so is the engine's.
+"""The desk: how an order leaves, lands, fails or expires, and what that does to the book. When is the engine's.
 
 The journal's transaction is committed before anything here changes in memory.
 """
@@ -13,10 +13,9 @@ from typing import Any, Final
 from copytrader_core.errors import QuoteError
 from copytrader_core.policy.decide import decide
 from copytrader_core.policy.entry import min_tokens, transaction_cost
-from copytrader_core.policy.market import MarketState, quote_sell
+from copytrader_core.policy.market import quote_sell
 from copytrader_core.policy.record import inputs_document
 from copytrader_core.policy.values import (
-    ACCEPTED,
     Decision,
     EntryPlan,
     ExitPlan,
@@ -85,7 +84,7 @@ class Desk:
         now = Now(self.head_slot, self.clock.now_ns())
         book = self.holdings.book(state, self.broker.orders, now.ts_ns)
         decision = decide(signal, pattern, edges, book, self.settings, now)
-        latency_us = (time.perf_counter_ns() - received_ns) // 1000
+        latency_us = (time.time_ns() - received_ns) // 1000
         inputs = inputs_document(signal, pattern, edges, book, now)
         payload = {"inputs": inputs, "decision": asdict(decision), "latency_us": latency_us}
         order = self._buy(signal, decision.entry, decision.exit) if decision.accepted else None

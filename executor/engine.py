@@ -53,7 +53,7 @@ class Engine:
         return "REDUCING" if state == "ACTIVE" and not self._recovered else state
 
     async def on_transaction(self, slot: int, events: Sequence[Event], received_ns: int) -> None:
-        """One transaction's events in chain order. `received_ns` (perf counter) dates the decision's latency."""
+        """One transaction's events in chain order. `received_ns` is when its bytes came."""
         await self._advance(slot, slot - 1)
         shown = [(event, self.desk.market.hear(event)) for event in events]
         for wallet, mint in leader_sells(events, self._release.patterns):
@@ -93,7 +93,7 @@ class Engine:
         for order in self.desk.broker.orders:
             await (self.desk.expire(order, "end_of_run") if order.side == "BUY" else self.desk.land(order, head))
         for position in list(self.desk.holdings.open.values()):
-            sale = await self.desk.sell(position, "end_of_run", head)
+            sale = await self.desk.sell(position, position.due or "end_of_run", head)
             if sale is not None:
                 await self.desk.land(sale, head)
 
@@ -104,7 +104,8 @@ class Engine:
         or played faster, gives the same trades as the chain gave in its own time.
         """
         if self._first_slot is None:
-            self._first_slot = slot
+            # What came due before this run's stream is overdue, not something to be done in its own slot.
+            self._first_slot, self.desk.head_slot = slot, shown
         tried: set[str] = set()
         while self.desk.clock.is_set and (step := self._next_step(shown, tried)) is not None:
             at, what = step

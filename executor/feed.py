@@ -13,7 +13,7 @@ from contextlib import aclosing
 from typing import Final
 
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
-from copytrader_core.geyser.client import Endpoint, YellowstoneClient
+from copytrader_core.geyser.client import Endpoint, Received, YellowstoneClient
 from copytrader_core.geyser.failures import BadFilter, OutOfRange, ReplayFailed, StreamFailure, Unauthenticated
 from copytrader_core.pump.addresses import AMM_PROGRAM, PUMP_PROGRAM
 
@@ -36,7 +36,7 @@ def request(from_slot: int | None) -> pb.SubscribeRequest:
     )
 
 
-async def updates(endpoint: Endpoint, from_slot: int | None, stall_seconds: float) -> AsyncIterator[pb.SubscribeUpdate]:
+async def updates(endpoint: Endpoint, from_slot: int | None, stall_seconds: float) -> AsyncIterator[Received]:
     """Every update, over as many connections as it takes. Raises StreamFailure where trying again cannot help."""
     pause, start = _FIRST_PAUSE_SECONDS, from_slot
     while True:
@@ -49,7 +49,7 @@ async def updates(endpoint: Endpoint, from_slot: int | None, stall_seconds: floa
                     if received.update is not None:
                         start = max(start or 0, slot_of(received.update) or 0) or None
                         pause = _FIRST_PAUSE_SECONDS
-                        yield received.update
+                        yield received
         except (Unauthenticated, BadFilter):
             raise
         except (OutOfRange, ReplayFailed) as failure:

@@ -1,7 +1,7 @@
 """The executor's memory in Postgres: the append-only journal, intents, fills, positions, the trading state.
 
-Each method is one transaction, and it is committed before the caller acts on it. What was decided stands in the journal,
-what is under way in `exec_intents`, what is held in `exec_positions`. No decisions here.
+Each method is one transaction, and it is committed before the caller acts on it. What was decided stands in the
+journal, what is under way in `exec_intents`, what is held in `exec_positions`. No decisions here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Planned = Literal["PLANNED", "DUPLICATE", "BLOCKED"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the journal. `at_ns` is the executor's clock."""
+    """One line of the journal. `at_ns` is the executor's clock, 0 while the chain's time is not known yet."""
 
     kind: str
     at_ns: int

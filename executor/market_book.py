@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -17,6 +16,7 @@ from copytrader_core.records import WSOL, Event
 _AMM: Final = str(AMM_PROGRAM)
 _CURVE_FEES: Final = CURVE_FEES.flat
 _POOL_FEES: Final = POOL_FEES.tiers[0].fees
+_MOVING: Final = ("BUY", "SELL", "ADD", "REMOVE")
 _KEPT_ADDRESSES: Final = 65_536
 
 
@@ -39,25 +39,23 @@ class MarketBook:
 
     def hear(self, event: Event) -> MarketState | None:
         """Takes one event; returns the market that it shows, None where it shows none that we trade."""
-        if event.quote_mint != WSOL or event.action not in ("BUY", "SELL") or not event.reserve_base_raw:
+        if event.quote_mint != WSOL or not event.reserve_base_raw or event.reserve_quote_raw is None:
             return None
-        if event.meta.get("ix") == "multi_hop_swap" or event.reserve_quote_raw is None:
+        if event.action not in _MOVING or event.meta.get("ix") == "multi_hop_swap":
             return None
         if event.program == _AMM or event.meta.get("venue") == "amm":
             return self._keep(self._pools, event, self._pool(event))
         return self._keep(self._curves, event, _curve(event))
 
-    def hear_all(self, events: Iterable[Event]) -> None:
-        """Takes several events."""
-        for event in events:
-            self.hear(event)
-
     def _pool(self, event: Event) -> MarketState | None:
         pool = event.meta.get("pool")
         if pool != pool_of(event.mint):
             return None
-        vault = event.meta.get("vault_quote_raw", event.reserve_quote_raw)
-        return _state("amm", event, str(pool), (int(event.reserve_base_raw or 0), int(vault)), _POOL_FEES)
+        known = self._pools.get(event.mint)
+        vault = event.meta.get("vault_quote_raw") or event.reserve_quote_raw
+        real = (int(event.reserve_base_raw or 0), int(vault or 0))
+        # Deposits and withdrawals tell no fees: the last trade's stand.
+        return _state("amm", event, str(pool), real, known.fees if known else _POOL_FEES)
 
     def _keep(self, kept: dict[str, MarketState], event: Event, new: MarketState | None) -> MarketState | None:
         old = kept.get(event.mint)

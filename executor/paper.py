@@ -1,8 +1,9 @@
 """The paper broker: orders land some slots later on the reserves that the stream then shows. No clock, no database.
 
-What it models: the delay, the revert when the price has moved beyond the order's bound (the network fee is lost, the tip
-is not paid), swap fees, network and priority fee, tip. What it does not: paper fills do not move the market, neither for
-others nor for our own later sell, so that a round trip pays its own price impact twice, and every transaction is included.
+What it models: the delay, the revert when the price has moved beyond the order's bound (the network fee is lost, the
+tip is not paid), swap fees, network and priority fee, tip. What it does not: every transaction is included, and paper
+fills do not move the market, neither for others nor for our own later sell, so that a round trip pays its own price
+impact twice.
 """
 
 from __future__ import annotations

@@ -20,11 +20,12 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 
-from copytrader_core.errors import StoreError
+from copytrader_core.errors import DecodeError, StoreError, StreamError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
+from copytrader_core.geyser.client import Received
 from copytrader_core.geyser.wire import transaction_from_update
 from copytrader_core.pump.decode import decode
-from copytrader_core.records import Release
+from copytrader_core.records import Event, Release
 from copytrader_core.settings import Settings
 from copytrader_core.store.postgres import connect
 from copytrader_core.store.releases import load_release
@@ -44,7 +45,7 @@ _POLL_SECONDS: Final = 1.0
 _NO_RELEASE: Final = Release("none", "", {}, ())
 
 _Tick = Literal["tick", "end"]
-_Message = pb.SubscribeUpdate | Release | Control | _Tick | BaseException
+_Message = Received | Release | Control | _Tick | BaseException
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +58,26 @@ class RunOptions:
     flatten_at_end: bool = False
 
 
-async def run(url: str, settings: Settings, stream: AsyncIterator[pb.SubscribeUpdate], options: RunOptions) -> Tally:
+async def run(url: str, settings: Settings, stream: AsyncIterator[Received], options: RunOptions) -> Tally:
     """Trades what `stream` shows until it ends, falls idle, or SIGTERM or SIGINT comes; returns what was done.
 
-    Raises StoreError if another executor of this mode runs on the database, and whatever the stream raises.
+    Raises StoreError if another executor of this mode runs on the database or the database is lost, StreamError if
+    nothing ever came, and whatever the stream raises.
     """
     run_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
-    async with await _connect(url) as watch, await _connect(url) as work:
-        await _be_the_only_one(watch, options.mode)
-        for name in ("listen_release", "listen_state"):
-            await watch.execute(statement(name))
-        release = await asyncio.to_thread(_load, url)
-        clock: Clock = WallClock() if options.clock == "wall" else ChainClock()
-        engine = await boot.start(Journal(work, options.mode, run_id), settings, clock, release)
-        service = _Service(url, engine, stream, watch, options)
-        return await service.run()
+    try:
+        async with await _connect(url) as watch, await _connect(url) as work:
+            await _be_the_only_one(watch, options.mode)
+            for name in ("listen_release", "listen_state"):
+                await watch.execute(statement(name))
+            release = await asyncio.to_thread(_load, url)
+            clock: Clock = WallClock() if options.clock == "wall" else ChainClock()
+            engine = await boot.start(Journal(work, options.mode, run_id), settings, clock, release)
+            return await _Service(url, engine, stream, watch, options).run()
+    except psycopg.OperationalError as error:
+        raise StoreError(
+            f"the database is gone: {error}; what was done is safe in it, start the executor again"
+        ) from error
 
 
 class _Service:
@@ -81,7 +87,7 @@ class _Service:
         self,
         url: str,
         engine: Engine,
-        stream: AsyncIterator[pb.SubscribeUpdate],
+        stream: AsyncIterator[Received],
         watch: AsyncConnection[DictRow],
         options: RunOptions,
     ) -> None:
@@ -91,6 +97,7 @@ class _Service:
         self._watch = watch
         self._options = options
         self._queue: asyncio.Queue[_Message] = asyncio.Queue(_QUEUE_SIZE)
+        self._has_heard = False
         self._last_heard = time.monotonic()
 
     async def run(self) -> Tally:
@@ -114,7 +121,7 @@ class _Service:
         """The only task that touches the engine."""
         while True:
             message = await self._queue.get()
-            if isinstance(message, pb.SubscribeUpdate):
+            if isinstance(message, Received):
                 await self._hear(message)
             elif isinstance(message, Release):
                 await self._swap(message)
@@ -125,20 +132,23 @@ class _Service:
             elif message == "end":
                 return
             elif self._is_idle():
+                if not self._has_heard:
+                    raise StreamError("the stream has shown nothing at all: check the endpoint, or wait longer")
                 return
             else:
                 await self._engine.on_tick()
 
-    async def _hear(self, update: pb.SubscribeUpdate) -> None:
-        kind = update.WhichOneof("update_oneof")
+    async def _hear(self, received: Received) -> None:
+        update = received.update
+        kind = update.WhichOneof("update_oneof") if update is not None else None
+        if update is None or kind is None:
+            return
+        if kind in ("transaction", "block_meta"):
+            self._has_heard, self._last_heard = True, time.monotonic()
         if kind == "transaction":
-            self._last_heard = time.monotonic()
-            received_ns = time.perf_counter_ns()
-            transaction = transaction_from_update(update.transaction.transaction, update.transaction.slot)
-            events = decode(transaction).events
-            await self._engine.on_transaction(transaction.slot, events, received_ns)
+            slot = update.transaction.slot
+            await self._engine.on_transaction(slot, _events(update.transaction), received.recv_ts_ns)
         elif kind == "block_meta":
-            self._last_heard = time.monotonic()
             meta = update.block_meta
             block_time = meta.block_time.timestamp if meta.HasField("block_time") else None
             await self._engine.on_block(meta.slot, block_time)
@@ -194,6 +204,18 @@ class _Service:
         while not self._queue.empty():
             self._queue.get_nowait()
         self._queue.put_nowait("end")
+
+
+def _events(update: pb.SubscribeUpdateTransaction) -> tuple[Event, ...]:
+    """What a transaction says; what cannot be read is logged and says nothing: the worker keeps it for later."""
+    try:
+        decoded = decode(transaction_from_update(update.transaction, update.slot))
+    except DecodeError as error:
+        _log.warning("slot %d: %s", update.slot, error)
+        return ()
+    for problem in decoded.problems:
+        _log.warning("slot %d, instruction %s: %s", update.slot, problem.path, problem.reason)
+    return decoded.events
 
 
 async def _connect(url: str) -> AsyncConnection[DictRow]:

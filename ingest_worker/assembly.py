@@ -13,6 +13,8 @@ _REMEMBERED = 256
 _KNOWN_PARENTS = 4096
 # Confirmed slots behind the newest closed one after which a block_meta that has not come is given up.
 _STALE_SLOTS = 32
+# Slots without a block_meta that are kept at most; a provider that never sends one must not fill the memory.
+_MAX_OPEN = 256
 # Slots that may wait for a missing parent; more than that and waiting costs too much memory.
 _MAX_WAITING = 64
 
@@ -180,7 +182,9 @@ class SlotAssembler:
 
     def _take_stale(self) -> list[ReadySlot]:
         over = self._newest_closed - _STALE_SLOTS
-        return [self._give_up(s) for s in sorted(self._open) if s < over and self._open[s].block is None]
+        without_block = sorted(slot for slot, opened in self._open.items() if opened.block is None)
+        too_many = max(0, len(without_block) - _MAX_OPEN)
+        return [self._give_up(slot) for n, slot in enumerate(without_block) if slot < over or n < too_many]
 
     def _give_up(self, slot: int) -> ReadySlot:
         return ReadySlot(slot, None, _in_block_order(self._open.pop(slot).transactions), closes=False)

@@ -28,7 +28,6 @@ _FIRST_DELAY_SECONDS = 0.2
 _MAX_DELAY_SECONDS = 30.0
 # A refused token or filter that once worked is the provider's doing; it is asked again, but not hammered.
 _REFUSED_DELAY_SECONDS = 60.0
-_DATA = ("block", "transaction", "block_meta")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +95,21 @@ class Stream:
             await self._backlog.put(Subscribed(self._shape, from_slot, self._refused), 0)
             async with aclosing(client.subscribe(request(self._shape, from_slot))) as messages:
                 async for message in messages:
-                    await self._take(message)
+                    await self._take(message, from_slot)
         raise AssertionError("a subscription ends by its failure")
 
-    async def _take(self, message: Received) -> None:
-        kind = message.update.WhichOneof("update_oneof") if message.update is not None else None
-        if kind in ("ping", "pong"):
+    async def _take(self, message: Received, from_slot: int | None) -> None:
+        if message.update is not None and message.update.WhichOneof("update_oneof") in ("ping", "pong"):
             return
-        self.heard = True
         await self._backlog.put(message, len(message.raw))
-        if kind in _DATA:
+        slot = _content_slot(message)
+        # The slot that a resumed stream begins with is known: if it counted, a server that ends each stream after it
+        # would be asked again without a pause and would never be idle.
+        if slot is not None and (not self.heard or from_slot is None or slot > from_slot):
             self.data_at = time.monotonic()
             self._failures = 0
             self._refused = None
+        self.heard = True
 
     async def _later_start(self, start: int, failure: StreamFailure) -> int | None:
         """Where to go on at once after a refused replay: the oldest slot that the provider has, else live (None)."""
@@ -143,6 +144,15 @@ class Stream:
         self._failures = min(self._failures + 1, 16)
         _log.warning("disconnected kind=%s error=%r retry_seconds=%.2f", type(failure).__name__, str(failure), delay)
         await asyncio.sleep(delay)
+
+
+def _content_slot(message: Received) -> int | None:
+    """The slot of a block, transaction or block_meta; None for everything else."""
+    update = message.update
+    kind = update.WhichOneof("update_oneof") if update is not None else None
+    if update is None or kind not in ("block", "transaction", "block_meta"):
+        return None
+    return int(getattr(update, kind).slot)
 
 
 def _advice(failure: StreamFailure) -> str:

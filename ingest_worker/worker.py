@@ -154,6 +154,11 @@ class _Worker:
         await self._finish()
         if failed:
             raise failed
+        if not self._stream.heard and not self._stopping.is_set():
+            raise StreamError(
+                f"{self._options.endpoint.address}: nothing at all came for {self._options.until_idle:g} s: "
+                "check the endpoint, and that its stream is running"
+            )
         _log.info("ended %s", self._summary)
         return self._summary
 
@@ -274,11 +279,6 @@ class _Worker:
         if not self._stopping.is_set():
             self._land(self._slots.drain())
             await self._commit_rest()
-            if not self._stream.heard:
-                raise StreamError(
-                    f"{self._options.endpoint.address}: nothing at all came for {self._options.until_idle:g} s: "
-                    "check the endpoint, and that its stream is running"
-                )
             return
         deadline = time.monotonic() + _DRAIN_SECONDS
         while time.monotonic() < deadline and (item := self._backlog.pop()) is not None:

@@ -50,7 +50,7 @@ class Writer:
         self._newest_sealed = -1
 
     async def open(self) -> None:
-        """Connects and takes the worker lock, standing by while another worker has it. Raises StoppedError if stopped."""
+        """Connects and takes the worker lock; stands by while another worker has it. Raises StoppedError if stopped."""
         await self._call(lambda connection: None)
 
     async def close(self) -> None:

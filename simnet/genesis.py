@@ -66,7 +66,10 @@ def populate(svm: LiteSVM, snapshot: Snapshot) -> Authorities:
         kept = snapshot.accounts[str(key)]
         svm.set_account(key, Account(kept.lamports, kept.data, Pubkey.from_string(kept.owner)))
     # Not in the snapshot, yet read by every buy of the older versions: the volume programme's totals, long since ended.
-    for key, owner in ((a.PUMP_GLOBAL_VOLUME_ACCUMULATOR, a.PUMP_PROGRAM), (a.AMM_GLOBAL_VOLUME_ACCUMULATOR, a.AMM_PROGRAM)):
+    for key, owner in (
+        (a.PUMP_GLOBAL_VOLUME_ACCUMULATOR, a.PUMP_PROGRAM),
+        (a.AMM_GLOBAL_VOLUME_ACCUMULATOR, a.AMM_PROGRAM),
+    ):
         data = _VOLUME_DISCRIMINATOR.ljust(_VOLUME_BYTES, b"\0")
         svm.set_account(key, Account(svm.minimum_balance_for_rent_exemption(_VOLUME_BYTES), data, owner))
     known = authorities(snapshot)

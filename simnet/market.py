@@ -1,12 +1,11 @@
 """The planted market: agents act in slot time on the bank, one block after another, the same way for the same seed.
 
-Every trade is a real transaction on the deployed programs: planned outcomes are pushed by the crowd's money, not written
-down. The script is `simnet.plan`'s, the cast `simnet.traders`'; what truly happened is settled by `simnet.truth`.
+Every trade is a real transaction on the deployed programs: planned outcomes are pushed by the crowd's money, not
+written down. The script is `simnet.plan`'s, the cast `simnet.traders`'; what truly happened is `simnet.settle`'s.
 """
 
 from __future__ import annotations
 
-import heapq
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,17 +13,17 @@ from functools import partial
 
 from copytrader_core.geyser.copytrader_geyser_pb2 import SubscribeUpdateBlock
 from copytrader_core.records import LAMPORTS_PER_SOL, ExitStyle
-from simnet.bank import SLOT_MS, Bank, Executed, NotIncludedError, slot_at
+from simnet.agenda import Act, Agenda, slots_in
+from simnet.bank import Bank, Executed, NotIncludedError, slot_at
 from simnet.bytecode import Snapshot
 from simnet.desk import Coin, Desk, Order, Wallet, keypair
 from simnet.plan import CoinPlan, Planner, Session
+from simnet.settle import boundaries, settle
 from simnet.traders import STARTING_LAMPORTS, Cast, Copier, Leader, Sniper, assemble
-from simnet.truth import Truth, boundaries, settle
+from simnet.truth import Truth
 
-Act = Callable[[], None]
 Landed = Callable[[Executed], None]
 
-_SLOTS_PER_S = 1000 / SLOT_MS
 _EXIT_SLIPPAGE_BPS = 3_000
 _ENTRY_SLIPPAGE_BPS = 1_500
 _COPIER_SLIPPAGE_BPS = 900
@@ -57,13 +56,15 @@ class LiveCoin:
     holders: list[Wallet] = field(default_factory=list)
     positions: list[Position] = field(default_factory=list)
     is_complete: bool = False
-    dump_steps: int = 6
+    dump_steps: int = 4
 
 
 class Market:
     """Runs sessions. `blocks()` yields every produced block; `truth` grows with them."""
 
-    def __init__(self, seed: int, sessions: Sequence[Session], entries: Sequence[int], snapshot: Snapshot | None = None) -> None:
+    def __init__(
+        self, seed: int, sessions: Sequence[Session], entries: Sequence[int], snapshot: Snapshot | None = None
+    ) -> None:
         self._rng = random.Random(seed)
         self._seed = seed
         self._sessions = list(zip(sessions, entries, strict=True))
@@ -74,11 +75,8 @@ class Market:
         self.desk = Desk(self.bank, self._rng, keypair(seed, "lookup table").pubkey())
         self.truth = Truth(seed, [(s.start, s.end) for s in sessions], self.cast.planted(), self.cast.edges())
         self._planner = Planner(self._rng)
-        self._queue: list[tuple[int, int, Act]] = []
         self._landing: list[tuple[Order, Landed | None]] = []
-        self._counter = 0
-        self._slot = self.bank.parent_slot
-        self._last_slot = self._slot
+        self._agenda = Agenda(self.bank.parent_slot)
         self._touched: set[int] = set()
         self._live: dict[int, LiveCoin] = {}
         self._overnight: list[Act] = []
@@ -91,29 +89,24 @@ class Market:
     def blocks(self) -> Iterator[SubscribeUpdateBlock]:
         """Every block that holds a transaction, in order. Other slots are skipped, and the nights between sessions."""
         for session, entries in self._sessions:
-            first = slot_at(session.start)
-            self._slot, self._last_slot = first, slot_at(session.end)
+            first = self._agenda.slot = slot_at(session.start)
             for leave in self._overnight:
-                self._after(self._rng.uniform(20.0, 200.0), leave)
+                self._agenda.after(self._rng.uniform(20.0, 200.0), leave)
             self._overnight.clear()
             for plan in self._planner.day(session, self.cast.leaders, entries):
-                self._at(first + round(plan.launch_s * _SLOTS_PER_S), partial(self._launch, plan))
-            yield from self._session()
-            self._queue.clear()
+                self._agenda.at(first + slots_in(plan.launch_s), partial(self._launch, plan))
+            yield from self._session(slot_at(session.end))
 
-    def _session(self) -> Iterator[SubscribeUpdateBlock]:
-        while self._queue and self._queue[0][0] <= self._last_slot:
-            self._slot = self._queue[0][0]
-            self._touched.clear()
-            while self._queue and self._queue[0][0] == self._slot:
-                heapq.heappop(self._queue)[2]()
+    def _session(self, last_slot: int) -> Iterator[SubscribeUpdateBlock]:
+        for slot in self._agenda.slots(last_slot):
             if self._landing:
-                yield self._produce()
+                yield self._produce(slot)
             for number in sorted(self._touched):
                 self._watch(self._live[number])
+            self._touched.clear()
 
-    def _produce(self) -> SubscribeUpdateBlock:
-        self.bank.begin_block(self._slot)
+    def _produce(self, slot: int) -> SubscribeUpdateBlock:
+        self.bank.begin_block(slot)
         landing, self._landing = self._landing, []
         for order, landed in landing:
             between = boundaries(self.bank, self.desk, order) if len(order.legs) > 1 else []
@@ -129,17 +122,10 @@ class Market:
         self.truth.n_blocks += 1
         return self.bank.end_block()
 
-    def _at(self, slot: int, act: Act) -> None:
-        self._counter += 1
-        heapq.heappush(self._queue, (max(slot, self._slot), self._counter, act))
-
-    def _after(self, seconds: float, act: Act) -> None:
-        self._at(self._slot + max(1, round(seconds * _SLOTS_PER_S)), act)
-
     def _send(self, order: Order, landed: Landed | None = None, *, slots: int = 0) -> None:
         """Lands an order that was written now, `slots` later (0: in this slot's block)."""
         if slots:
-            self._at(self._slot + slots, lambda: self._landing.append((order, landed)))
+            self._agenda.at(self._agenda.slot + slots, lambda: self._landing.append((order, landed)))
         else:
             self._landing.append((order, landed))
 
@@ -151,7 +137,7 @@ class Market:
     def _launch(self, plan: CoinPlan) -> None:
         creator = self._rng.choice(self.cast.creators)
         coin = Coin(f"COIN{plan.number}", keypair(self._seed, f"coin {plan.number}"), creator)
-        ends = self._slot + round(plan.flow_ends_s * _SLOTS_PER_S)
+        ends = self._agenda.slot + slots_in(plan.flow_ends_s)
         live = self._live[plan.number] = LiveCoin(plan, coin, ends)
         dev_buy = self._dev_buy(plan)
         if dev_buy:
@@ -160,12 +146,12 @@ class Market:
         self._touched.add(plan.number)
         for sniper in self.cast.snipers:
             if self._rng.random() < sniper.probability:
-                self._after(self._rng.uniform(0.4, 1.4), partial(self._snipe, live, sniper))
-        for _ in range(self._rng.choice((2, 3))):
-            self._after(self._rng.uniform(3.0, 22.0), partial(self._crowd_buy, live, 0.06, 0.09))
+                self._agenda.after(self._rng.uniform(0.4, 1.4), partial(self._snipe, live, sniper))
+        for _ in range(1 if plan.fate == "down" else self._rng.choice((2, 3))):
+            self._agenda.after(self._rng.uniform(3.0, 22.0), partial(self._crowd_buy, live, 0.06, 0.09))
         for leader, offset in plan.entries:
-            self._after(offset, partial(self._enter, live, leader))
-        self._after(34.0 if plan.fate == "down" else 22.0, partial(self._flow, live))
+            self._agenda.after(offset, partial(self._enter, live, leader))
+        self._agenda.after(34.0 if plan.fate == "down" else 22.0, partial(self._flow, live))
 
     def _dev_buy(self, plan: CoinPlan) -> int:
         """What the creator buys in the first transaction: much, where the coin is made to be dumped."""
@@ -175,7 +161,7 @@ class Market:
 
     def _flow(self, live: LiveCoin) -> None:
         """One push of the crowd, then the next: up or down as the script wants, with some against it."""
-        if self._slot > live.ends_slot:
+        if self._agenda.slot > live.ends_slot:
             self._fade(live)
             return
         against = live.plan.fate != "down" and self._rng.random() < 0.14
@@ -191,15 +177,17 @@ class Market:
             self._crowd_buy(live, 0.02, 0.04)
             self._crowd_buy(live, 0.02, 0.04)
         else:
-            self._crowd_buy(live, 0.05, 0.08)
-        pace = {"up": 17.0, "moon": 12.0, "down": 15.0}[live.plan.fate]
-        self._after(self._rng.uniform(0.4, 1.6) * pace, partial(self._flow, live))
+            self._crowd_buy(live, 0.055, 0.085)
+        pace = {"up": 19.0, "moon": 13.0, "down": 19.0}[live.plan.fate]
+        self._agenda.after(self._rng.uniform(0.4, 1.6) * pace, partial(self._flow, live))
 
     def _fade(self, live: LiveCoin) -> None:
         """The end of a coin: most of the crowd leaves, some keep their bags."""
         for holder in dict.fromkeys(wallet.name for wallet in live.holders):
-            if self._rng.random() < 0.35:
-                self._after(self._rng.uniform(1.0, 70.0), partial(self._leave, live, self.cast.wallets[holder], 1.0))
+            if self._rng.random() < 0.25:
+                self._agenda.after(
+                    self._rng.uniform(1.0, 70.0), partial(self._leave, live, self.cast.wallets[holder], 1.0)
+                )
         live.holders.clear()
 
     def _crowd_buy(self, live: LiveCoin, low: float, high: float) -> None:
@@ -214,7 +202,10 @@ class Market:
         elif draw < 0.05 and not live.coin.migrated and wallet.wire != "legacy":
             self._send(self.desk.buy_and_sell(wallet, live.coin, spend // 4))
         elif draw < 0.07 and (other := self._other_coin(live)) and not live.coin.migrated:
-            self._buy_with(live, self._basket, self.desk.buy_two(self._basket, live.coin, other, spend // 2, 2_000))
+            self._buy_with(
+                live, self._basket, self.desk.buy_two(self._basket, live.coin, other.coin, spend // 2, 2_000)
+            )
+            self._touched.add(other.plan.number)
         elif live.coin.migrated and not self._has_provided:
             self._has_provided = True
             self._provide(live, wallet, spend)
@@ -226,19 +217,20 @@ class Market:
         def landed(executed: Executed) -> None:
             if executed.ok:
                 live.holders.append(wallet)
-                self._check_complete(live)
 
         self._send(order, landed)
 
-    def _other_coin(self, live: LiveCoin) -> Coin | None:
-        others = [x.coin for x in self._live.values() if x is not live and not x.is_complete and x.ends_slot > self._slot]
+    def _other_coin(self, live: LiveCoin) -> LiveCoin | None:
+        others = [
+            x for x in self._live.values() if x is not live and not x.is_complete and x.ends_slot > self._agenda.slot
+        ]
         return self._rng.choice(others) if others else None
 
     def _provide(self, live: LiveCoin, wallet: Wallet, spend: int) -> None:
         """Buys, adds liquidity with half of it, and takes the liquidity back half a minute later."""
         self._buy_with(live, wallet, self.desk.buy(wallet, live.coin, spend, 2_500))
-        self._after(5.0, lambda: self._send(self.desk.deposit(wallet, live.coin, 150)))
-        self._after(35.0, lambda: self._send(self.desk.withdraw(wallet, live.coin)))
+        self._agenda.after(5.0, lambda: self._send(self.desk.deposit(wallet, live.coin, 150)))
+        self._agenda.after(35.0, lambda: self._send(self.desk.withdraw(wallet, live.coin)))
 
     def _crowd_sell(self, live: LiveCoin) -> None:
         if not live.holders:
@@ -254,7 +246,7 @@ class Market:
 
     def _leave(self, live: LiveCoin, wallet: Wallet, part: float) -> None:
         if live.is_complete and not live.coin.migrated:
-            self._after(_RETRY_S, partial(self._leave, live, wallet, part))
+            self._agenda.after(_RETRY_S, partial(self._leave, live, wallet, part))
             return
         if tokens := int(self.desk.holding(wallet, live.coin) * part):
             self._send(self.desk.sell(wallet, live.coin, tokens, _EXIT_SLIPPAGE_BPS))
@@ -264,7 +256,7 @@ class Market:
         """Once the curve is sold out someone moves it to its pool within seconds."""
         if not live.is_complete and not live.coin.migrated and self.desk.reserves(live.coin).complete:
             live.is_complete = True
-            self._after(self._rng.uniform(4.0, 12.0), partial(self._migrate, live))
+            self._agenda.after(self._rng.uniform(4.0, 12.0), partial(self._migrate, live))
 
     def _migrate(self, live: LiveCoin) -> None:
         def landed(executed: Executed) -> None:
@@ -276,13 +268,15 @@ class Market:
 
     def _enter(self, live: LiveCoin, leader: Leader) -> None:
         if live.is_complete and not live.coin.migrated:
-            self._after(_RETRY_S, partial(self._enter, live, leader))
+            self._agenda.after(_RETRY_S, partial(self._enter, live, leader))
             return
         wallet = self.cast.wallets[leader.name]
         spend = self._sol(self._jitter(leader.size_sol, 0.12))
         position = Position(wallet, live.coin, 0)
         order = self.desk.buy(wallet, live.coin, spend, _ENTRY_SLIPPAGE_BPS)
-        self._send(order, lambda executed: self._entered(live, leader, position, spend) if executed.ok else None, slots=1)
+        self._send(
+            order, lambda executed: self._entered(live, leader, position, spend) if executed.ok else None, slots=1
+        )
 
     def _entered(self, live: LiveCoin, leader: Leader, position: Position, spend: int) -> None:
         self._filled(live, position, spend)
@@ -295,19 +289,19 @@ class Market:
         style = self._rng.choice(styles) if leader.style == "mixed" else leader.style
         self._plan_exit(live, leader, style, position)
         if self._rng.random() < 0.1:
-            self._after(self._rng.uniform(3.0, 8.0), partial(self._add, live, position, spend // 2))
+            self._agenda.after(self._rng.uniform(3.0, 8.0), partial(self._add, live, position, spend // 2))
 
     def _plan_exit(self, live: LiveCoin, leader: Leader, style: ExitStyle, position: Position) -> None:
         if style == "time_stop":
-            self._after(self._jitter(leader.hold_s, 0.04), partial(self._exit, live, position, 1.0))
+            self._agenda.after(self._jitter(leader.hold_s, 0.04), partial(self._exit, live, position, 1.0))
         elif style == "scale_out":
             for share, part in ((1 / 3, 1 / 3), (2 / 3, 1 / 2), (1.0, 1.0)):
-                self._after(self._jitter(leader.hold_s * share, 0.04), partial(self._exit, live, position, part))
+                self._agenda.after(self._jitter(leader.hold_s * share, 0.04), partial(self._exit, live, position, part))
         else:
             position.target_x = leader.target_x if style == "target_x" else None
             position.panics = style == "panic_dump"
             live.positions.append(position)
-            self._after(self._jitter(leader.hold_s, 0.08), partial(self._exit, live, position, 1.0))
+            self._agenda.after(self._jitter(leader.hold_s, 0.08), partial(self._exit, live, position, 1.0))
 
     def _add(self, live: LiveCoin, position: Position, spend: int) -> None:
         """A second buy into an open position."""
@@ -321,10 +315,10 @@ class Market:
         position.bought = self.desk.holding(position.wallet, live.coin)
         position.peak = max(position.peak, self.desk.reserves(live.coin).price)
         self._touched.add(live.plan.number)
-        self._check_complete(live)
 
     def _watch(self, live: LiveCoin) -> None:
-        """What holders do about the price that the last block left."""
+        """What holders, and whoever moves finished curves, do about what the last block left."""
+        self._check_complete(live)
         if live.is_complete and not live.coin.migrated:
             return
         reserves = self.desk.reserves(live.coin)
@@ -335,7 +329,7 @@ class Market:
             reached = position.target_x and reserves.proceeds_of(position.bought) >= position.target_x * position.cost
             fell = position.panics and reserves.price < position.peak * (1 - _PANIC_DROP)
             if reached or fell:
-                self._after(0.4, partial(self._exit, live, position, 1.0))
+                self._agenda.after(0.4, partial(self._exit, live, position, 1.0))
         live.positions = [position for position in live.positions if not position.is_leaving]
 
     def _exit(self, live: LiveCoin, position: Position, part: float) -> None:
@@ -343,7 +337,7 @@ class Market:
         if position.is_leaving:
             return
         if live.is_complete and not live.coin.migrated:
-            self._after(_RETRY_S, partial(self._exit, live, position, part))
+            self._agenda.after(_RETRY_S, partial(self._exit, live, position, part))
             return
         held = self.desk.holding(position.wallet, live.coin)
         tokens = held if part == 1.0 else int(held * part)
@@ -354,7 +348,7 @@ class Market:
         def landed(executed: Executed) -> None:
             if not executed.ok:
                 position.is_leaving = False
-                self._after(_RETRY_S, partial(self._exit, live, position, part))
+                self._agenda.after(_RETRY_S, partial(self._exit, live, position, part))
             elif part == 1.0:
                 for act in position.on_exit:
                     act()
@@ -369,7 +363,7 @@ class Market:
         for copier in self.cast.copiers_of(source):
             if self._rng.random() < copier.probability:
                 lag = self._jitter(copier.lag_ms / 1000, 0.22)
-                self._after(max(0.4, lag - 0.4), partial(self._copy, live, copier, position))
+                self._agenda.after(max(0.4, lag - 0.4), partial(self._copy, live, copier, position))
 
     def _copy(self, live: LiveCoin, copier: Copier, source: Position) -> None:
         if live.is_complete and not live.coin.migrated:
@@ -383,8 +377,8 @@ class Market:
             self._filled(live, position, spend)
             self._signal(live, copier.name, position)
             leave = partial(self._exit, live, position, 1.0)
-            source.on_exit.append(lambda: self._after(self._jitter(copier.lag_ms / 1000, 0.3), leave))
-            self._after(200.0, leave)
+            source.on_exit.append(lambda: self._agenda.after(self._jitter(copier.lag_ms / 1000, 0.3), leave))
+            self._agenda.after(200.0, leave)
 
         self._send(self.desk.buy(wallet, live.coin, spend, _COPIER_SLIPPAGE_BPS), landed, slots=1)
 
@@ -395,7 +389,7 @@ class Market:
         def landed(executed: Executed) -> None:
             if executed.ok:
                 self._filled(live, position, spend)
-                self._after(self._rng.uniform(14.0, 50.0), partial(self._exit, live, position, 1.0))
+                self._agenda.after(self._rng.uniform(40.0, 110.0), partial(self._exit, live, position, 1.0))
 
         self._send(self.desk.buy(wallet, live.coin, spend, 2_000), landed)
 

@@ -15,7 +15,7 @@ from simnet.traders import Leader
 
 Fate = Literal["up", "down", "moon"]
 
-COINS_PER_ENTRY: Final = 0.27
+COINS_PER_ENTRY: Final = 0.25
 _MOON_EVERY: Final = 20
 _FIRST_ENTRY_S: Final = (24.0, 42.0)
 # Longer than any follower's lag: one leader's entry must not look like a copy of another's.
@@ -77,7 +77,8 @@ class Planner:
 
     def _coins(self, session: Session, n_up: int, n_down: int) -> list[CoinPlan]:
         n_moon = max(1, round((n_up + n_down) / _MOON_EVERY))
-        fates: list[Fate] = ["moon"] * n_moon + ["up"] * (n_up - n_moon) + ["down"] * n_down
+        counts: tuple[tuple[Fate, int], ...] = (("moon", n_moon), ("up", n_up - n_moon), ("down", n_down))
+        fates = [fate for fate, count in counts for _ in range(count)]
         self.rng.shuffle(fates)
         # The last coins still need their minutes before the session ends.
         step = (session.minutes * 60 - 420) / len(fates)

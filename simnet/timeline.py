@@ -201,5 +201,6 @@ class Broadcast:
 
     @property
     def is_over(self) -> bool:
-        """Whether every block has reached every level."""
-        return all(self.timeline.entry(self.reached(level)) is None for level in LEVELS)
+        """Whether the last block has been played: by the clock at every level, without one to somebody."""
+        levels = LEVELS if math.isfinite(self._pace.speed) else (PROCESSED,)
+        return all(self.timeline.entry(self.reached(level)) is None for level in levels)

@@ -19,7 +19,7 @@ STARTING_LAMPORTS = 2_000 * LAMPORTS_PER_SOL
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """A planted trader. `skill` is the share of entries into coins that will rise; `hold_s` the time stop, or the patience."""
+    """A planted trader. `skill`: share of entries into coins that will rise; `hold_s`: its time stop or patience."""
 
     name: str
     style: ExitStyle
@@ -64,8 +64,8 @@ LEADERS: Final = (
     Leader("Tanaka", "panic_dump", 0.6, 0.70, 240, None, "v3", "v1"),
     Leader("Lindqvist", "time_stop", 0.5, 0.65, 75, None, "legacy_exact", "table", 200_000),
     Leader("Delacroix", "target_x", 1.2, 0.30, 70, 1.25, "v3", "v0"),
-    Leader("Ibsen", "mixed", 0.7, 0.30, 45, 1.3, "legacy", "v0", 0, 0.05),
-    Leader("Vasquez", "panic_dump", 0.9, 0.25, 60, None, "v2", "table", 0, 0.02),
+    Leader("Ibsen", "mixed", 0.7, 0.25, 45, 1.3, "legacy", "v0", 0, 0.04),
+    Leader("Vasquez", "panic_dump", 0.9, 0.20, 60, None, "v2", "table", 0, 0.02),
     Leader("Brandt", "time_stop", 0.4, 0.30, 18, None, "legacy", "legacy"),
 )
 COPIERS: Final = (
@@ -78,7 +78,7 @@ COPIERS: Final = (
     Copier("lag-1", "Lindqvist", 0.50, 4_000, 0.20, "v3_exact", "table"),
     Copier("second-hand", "shade-1", 0.70, 2_800, 0.20),
 )
-SNIPERS: Final = (Sniper("early-bird", 0.60, 0.25, "v3_exact"), Sniper("first-light", 0.30, 0.20, "legacy_exact"))
+SNIPERS: Final = (Sniper("early-bird", 0.55, 0.25, "v3_exact"), Sniper("first-light", 0.25, 0.20, "legacy_exact"))
 N_CREATORS: Final = 12
 N_CROWD: Final = 64
 
@@ -138,7 +138,9 @@ def assemble(seed: int, rng: random.Random) -> Cast:
 
     def add(name: str, version: Version, wire: Wire, tip_lamports: int = 0) -> Wallet:
         priority = rng.choice((0, 20_000, 100_000, 500_000))
-        wallet = Wallet(name, keypair(seed, name), version, wire, priority, tip_lamports, closes_accounts=rng.random() < 0.6)
+        wallet = Wallet(
+            name, keypair(seed, name), version, wire, priority, tip_lamports, closes_accounts=rng.random() < 0.6
+        )
         cast.wallets[name] = wallet
         return wallet
 
@@ -152,5 +154,3 @@ def assemble(seed: int, rng: random.Random) -> Cast:
         tip = rng.choice((0, 0, 0, 100_000))
         cast.crowd.append(add(f"crowd-{n}", rng.choice(versions), rng.choice(_WIRES), tip))
     return cast
-
-

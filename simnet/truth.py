@@ -1,38 +1,41 @@
-"""What really happened on the local chain, told from balances: never from program events, instruction arguments or our decoder.
+"""The truth about a recorded market: who was planted how, and what happened to whom, as records and as a file.
 
-An analysis that disagrees with this file is wrong. Reading a tape is `simnet.tape`'s.
+An analysis that disagrees with it is wrong. How the events are told from balances is `simnet.settle`'s.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import zstandard
-from solders.pubkey import Pubkey
+from solders.signature import Signature
 
 from copytrader_core.errors import DataError
-from copytrader_core.pump import addresses as a
-from copytrader_core.solana.programs import WSOL_MINT
-from simnet.bank import Balances, Bank, Executed
-from simnet.desk import Desk, Leg, Order
+from simnet.tape import read_tape
 
-__all__ = ["Edge", "Planted", "Truth", "TruthEvent", "boundaries", "read_truth", "settle", "write_truth", "write_wallets_db"]
+__all__ = [
+    "Edge",
+    "Planted",
+    "Truth",
+    "TruthEvent",
+    "read_truth",
+    "write_truth",
+    "write_wallets_db",
+]
 
 FORMAT = 1
-# A system account that comes into being must keep this much; the trader who creates a creator's vault pays it.
-_EMPTY_ACCOUNT_RENT = 890_880
 
 
 @dataclass(frozen=True, slots=True)
 class TruthEvent:
     """One effect on one wallet. `n_parts` is the number of events that the programs emit for it.
 
-    A buy that finishes the curve is one row here with two parts, and its amounts are the sums of both. CREATE has no amounts.
+    A buy that passes the curve's end is one row with two parts, its amounts the sums of both. CREATE has no amounts.
     """
 
     sig: str
@@ -52,7 +55,7 @@ class TruthEvent:
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """A wallet of the market as it was planted. Times in ms, sizes in lamports; None where it means nothing for the role."""
+    """A wallet of the market as it was planted. Times in ms, sizes in lamports; None: not of the role."""
 
     name: str
     wallet: str
@@ -88,99 +91,16 @@ class Truth:
     n_blocks: int = 0
 
 
-def boundaries(bank: Bank, desk: Desk, order: Order) -> list[Balances]:
-    """Balances after each trade of an order but the last, if it ran now: simulations of its first instructions alone.
-
-    Take them before the order is executed; they are what tells two trades of one transaction apart.
-    """
-    simulated = (bank.simulate(desk.prefix(order, leg.outer_ix + 1)) for leg in order.legs[:-1])
-    return [balances for balances in simulated if balances is not None]
-
-
-def settle(order: Order, executed: Executed, between: Sequence[Balances] = ()) -> Iterator[TruthEvent]:
-    """The effects of an executed order on its wallet, `between` being its `boundaries`. A failed transaction has none."""
-    if not executed.ok:
-        return
-    if order.legs and len(between) != len(order.legs) - 1:
-        raise DataError(f"{executed.signature}: {len(order.legs)} trades, but balances at {len(between)} moments between them")
-    before = executed.before
-    for number, leg in enumerate(order.legs):
-        is_last = number == len(order.legs) - 1
-        after = executed.after if is_last else _over(executed.before, between[number])
-        costs = (0 if number else executed.fee) + (order.tip_lamports if is_last else 0)
-        yield _event(order, executed, leg, before, after, costs)
-        before = after
-
-
-def _over(base: Balances, newer: Balances) -> Balances:
-    """`newer` speaks for its own accounts only; the rest stands as in `base`."""
-    tokens = {key: held for key, held in base.tokens.items() if key not in newer.lamports}
-    return Balances({**base.lamports, **newer.lamports}, {**tokens, **newer.tokens})
-
-
-def _event(order: Order, executed: Executed, leg: Leg, before: Balances, after: Balances, costs: int) -> TruthEvent:
-    wallet, mint = order.wallet.pubkey, leg.coin.mint
-    base = _coins(after, wallet, mint) - _coins(before, wallet, mint)
-    spent = _wealth(before, wallet) - _wealth(after, wallet) - costs - _rent_for_others(before, after, wallet)
-    is_create = leg.action == "CREATE"
-    return TruthEvent(
-        sig=executed.signature,
-        slot=executed.slot,
-        tx_index=executed.info.index,
-        outer_ix=leg.outer_ix,
-        wallet=str(wallet),
-        action=leg.action,
-        mint=str(mint),
-        quote_mint=str(WSOL_MINT),
-        base_raw=None if is_create else abs(base),
-        quote_raw=None if is_create else abs(spent),
-        n_parts=2 if leg.action == "BUY" and _passed_the_end(before, after, leg) else 1,
-        tx_fee_lamports=executed.fee,
-        tip_lamports=order.tip_lamports,
-    )
-
-
-def _coins(balances: Balances, wallet: Pubkey, mint: Pubkey) -> int:
-    return sum(held.amount for held in balances.tokens.values() if held.owner == wallet and held.mint == mint)
-
-
-def _wealth(balances: Balances, wallet: Pubkey) -> int:
-    """The wallet's lamports, with those that lie in accounts of its own: rent comes back, wrapped SOL is SOL."""
-    own = {wallet, a.user_volume_accumulator(wallet), a.amm_user_volume_accumulator(wallet)}
-    own.update(key for key, held in balances.tokens.items() if held.owner == wallet)
-    return sum(lamports for key, lamports in balances.lamports.items() if key in own)
-
-
-def _rent_for_others(before: Balances, after: Balances, wallet: Pubkey) -> int:
-    """Rent that the wallet paid for accounts which are not its own and did not exist: a creator's vaults."""
-    rent = 0
-    for key, lamports in after.lamports.items():
-        held = after.tokens.get(key)
-        if before.lamports.get(key) or not lamports or key == wallet or (held and held.owner == wallet):
-            continue
-        if held and held.mint == WSOL_MINT:
-            rent += lamports - held.amount
-        elif key not in (a.user_volume_accumulator(wallet), a.amm_user_volume_accumulator(wallet)):
-            rent += _EMPTY_ACCOUNT_RENT
-    return rent
-
-
-def _passed_the_end(before: Balances, after: Balances, leg: Leg) -> bool:
-    """Whether a curve buy took more than the curve had for sale: it keeps 206.9e12 for the pool."""
-    curve = a.bonding_curve(leg.coin.mint)
-    kept = 206_900_000_000_000
-    holding = [sum(held.amount for held in b.tokens.values() if held.owner == curve and held.mint == leg.coin.mint) for b in (before, after)]
-    return holding[0] > kept > holding[1]
-
-
-# --- files --------------------------------------------------------------------------------------------------------------
-
-
 def write_truth(truth: Truth, path: Path) -> None:
-    """Writes the truth as JSON in one zstd frame, events as columns with addresses numbered."""
-    names = [f.name for f in fields(TruthEvent)]
+    """Writes the truth as JSON in one zstd frame, events as columns with addresses numbered.
+
+    Signatures stay out: they do not compress, and the tape beside it has them under (slot, tx_index).
+    """
+    names = [f.name for f in fields(TruthEvent) if f.name != "sig"]
     rows = [[getattr(event, name) for name in names] for event in truth.events]
-    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)) if rows else {name: [] for name in names}
+    columns = (
+        dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)) if rows else {name: [] for name in names}
+    )
     document = {**asdict(truth), "format": FORMAT, "events": {n: _packed(n, columns[n]) for n in names}}
     text = json.dumps(document, separators=(",", ":")).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -189,25 +109,42 @@ def write_truth(truth: Truth, path: Path) -> None:
     staged.replace(path)
 
 
-def read_truth(path: Path | str) -> Truth:
-    """Reads what `write_truth` wrote. Raises DataError for anything else."""
+def tape_beside(path: Path | str) -> Path:
+    """The tape that a truth file belongs to: NAME.truth.json.zst and NAME.tape.zst lie together."""
+    return Path(path).with_name(Path(path).name.replace(".truth.json.zst", ".tape.zst"))
+
+
+def read_truth(path: Path | str, tape: Path | str | None = None) -> Truth:
+    """Reads what `write_truth` wrote, with the signatures of the tape beside it. Raises DataError for anything else."""
     try:
         document = json.loads(zstandard.ZstdDecompressor().decompressobj().decompress(Path(path).read_bytes()))
     except (OSError, ValueError, zstandard.ZstdError) as error:
         raise DataError(f"the truth file {path} cannot be read: {error}; record the tape again") from error
     if document.get("format") != FORMAT:
-        raise DataError(f"the truth file {path} has format {document.get('format')}, this code reads {FORMAT}: record the tape again")
-    columns = [_unpacked(document["events"][f.name]) for f in fields(TruthEvent)]
+        raise DataError(
+            f"the truth file {path} has format {document.get('format')}, expected {FORMAT}: record the tape again"
+        )
+    columns = {f.name: _unpacked(document["events"][f.name]) for f in fields(TruthEvent) if f.name != "sig"}
+    signatures = _signatures(tape or tape_beside(path))
+    columns["sig"] = [signatures[place] for place in zip(columns["slot"], columns["tx_index"], strict=True)]
     return Truth(
         seed=document["seed"],
         sessions=[(start, end) for start, end in document["sessions"]],
         planted=[Planted(**row) for row in document["planted"]],
         edges=[Edge(**row) for row in document["edges"]],
-        events=[TruthEvent(*row) for row in zip(*columns, strict=True)],
+        events=[TruthEvent(*row) for row in zip(*(columns[f.name] for f in fields(TruthEvent)), strict=True)],
         n_transactions=document["n_transactions"],
         n_failed=document["n_failed"],
         n_blocks=document["n_blocks"],
     )
+
+
+def _signatures(tape: Path | str) -> dict[tuple[int, int], str]:
+    return {
+        (block.slot, info.index): str(Signature.from_bytes(info.signature))
+        for block in read_tape(tape).blocks
+        for info in block.transactions
+    }
 
 
 _NUMBERED = frozenset({"wallet", "mint", "quote_mint", "action"})
@@ -238,18 +175,21 @@ def _unpacked(column: Any) -> list[Any]:
 
 _WALLETS_SQL = """
 CREATE TABLE groups (id INTEGER PRIMARY KEY, label TEXT NOT NULL);
-CREATE TABLE wallets (id INTEGER PRIMARY KEY, wallet TEXT NOT NULL UNIQUE, name TEXT, group_id INTEGER REFERENCES groups(id), added_at TEXT);
+CREATE TABLE wallets (
+  id INTEGER PRIMARY KEY, wallet TEXT NOT NULL UNIQUE, name TEXT, group_id INTEGER REFERENCES groups(id), added_at TEXT
+);
 CREATE TABLE notes (wallet TEXT NOT NULL, note TEXT NOT NULL);
 INSERT INTO groups VALUES (1, 'traders'), (2, 'others');
 """
 
 
 def write_wallets_db(truth: Truth, path: Path | str, *, n_wallets: int = 24) -> int:
-    """Writes the user's wallet list as an SQLite file: every leader by name, then other wallets up to `n_wallets`.
+    """Writes the user's wallet list as an SQLite file: every leader by name, then others up to `n_wallets` in all.
 
-    The file has a `wallets` table (wallet, name, ...) among others. An existing file is replaced. Returns the number of wallets.
+    It has a `wallets` table (wallet, name, ...) among others; an existing file is replaced. Returns their number.
     """
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.partial")
     staged.unlink(missing_ok=True)
     order = {"leader": 0, "copier": 1, "sniper": 2, "creator": 3}

@@ -70,10 +70,10 @@ class YellowstoneServer:
     async def wait_played(self) -> None:
         """Returns when the tape has been played to its end. Raises DataError if it turned out to be damaged."""
         # A clock has no event to wait for: without subscribers nothing happens when the last block falls due.
-        while not self.is_played:
-            if self._failure:
-                raise self._failure
+        while self._failure is None and not self.is_played:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+        if self._failure:
+            raise self._failure
 
     async def start(self, port: int) -> None:
         """Listens on loopback. Raises StreamError if the port is taken."""
@@ -214,8 +214,10 @@ async def serve(
 ) -> AsyncIterator[YellowstoneServer]:
     """Serves the tape at `tape_path` on 127.0.0.1 while the `async with` block runs; port 0 takes a free one.
 
-    The arguments after `token` are those of Pace (speed 0 = infinite) and StreamRules; the chain starts when `wait_for_clients` have
-    subscribed. Raises DataError for a bad tape, ConfigError for a bad argument, StreamError for a port that is taken.
+    The arguments after `token` are those of Pace (speed 0 = infinite) and StreamRules; the chain starts when
+    `wait_for_clients` have subscribed.
+
+    Raises DataError for a bad tape, ConfigError for a bad argument, StreamError for a port that is taken.
     """
     pace = Pace(speed or math.inf, max_gap_seconds, confirmed_after_ms, finalized_after_ms, from_slot, until_slot)
     timeline = Timeline(read_tape(tape_path), pace)

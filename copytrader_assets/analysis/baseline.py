@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from copytrader_assets.analysis.first_buys import FirstBuys
 from copytrader_assets.analysis.grouped import Floats, Ints
-from copytrader_assets.analysis.habits import N_STRATA, Habits
+from copytrader_assets.analysis.habits import Habits
 
 
 def by_chance(
@@ -19,25 +20,39 @@ def by_chance(
     The follower's habit is read from its buys outside the leader's windows of the longest T, so that the following
     itself does not count as habit: share_T = sum_s (n_Ws - x_Ws) / (N_s - N_Ls) * N_Ls(T) / n_L.
     """
-    shares = {T: np.zeros(len(leader)) for T in seconds}
+    shares = {limit: np.zeros(len(leader)) for limit in seconds}
     for one in np.unique(leader):
         pairs = np.flatnonzero(leader == one)
         own = buys.of_wallet(int(one))
-        near = {T: buys.followers(own, int(T * 1000 / slot_ms)) for T in seconds}
-        inside = {T: np.bincount(habits.stratum[near[T]], minlength=N_STRATA) for T in seconds}
+        inside = {limit: habits.within(buys.followers(own, int(limit * 1000 / slot_ms))) for limit in seconds}
         longest = max(seconds)
-        habit = _outside(buys, habits, near[longest], inside[longest], follower[pairs])
-        for T in seconds:
-            shares[T][pairs] = np.minimum(habit @ inside[T] / max(len(own), 1), 1.0)
+        outside = _outside(buys, own, follower[pairs], int(longest * 1000 / slot_ms))
+        for limit in seconds:
+            rate = inside[limit] / np.maximum(habits.everybody - inside[longest], 1)
+            chance = outside.total(rate[habits.stratum[outside.at]]) / max(len(own), 1)
+            shares[limit][pairs] = np.minimum(chance, 1.0)
     return shares
 
 
-def _outside(buys: FirstBuys, habits: Habits, near: Ints, inside: Ints, followers: Ints) -> Floats:
-    """Each follower's share of everybody's buys outside the windows, by stratum (followers x strata)."""
-    row = np.full(len(buys.wallets), -1, dtype=np.int64)
-    row[followers] = np.arange(len(followers))
-    mine = row[buys.wallet[near]]
-    near, mine = near[mine >= 0], mine[mine >= 0]
-    taken = np.bincount(mine * N_STRATA + habits.stratum[near], minlength=len(followers) * N_STRATA)
-    own = habits.wallet[followers] - taken.reshape(len(followers), N_STRATA)
-    return np.asarray(own / np.maximum(habits.everybody - inside, 1))
+@dataclass(frozen=True, slots=True)
+class _Outside:
+    """Buys of several followers outside one leader's windows: elements and the row of their follower."""
+
+    at: Ints
+    row: Ints
+    n: int
+
+    def total(self, weights: Floats) -> Floats:
+        """Sum of `weights` (one for each element) by follower."""
+        return np.bincount(self.row, weights=weights, minlength=self.n)
+
+
+def _outside(buys: FirstBuys, own: Ints, followers: Ints, slots: int) -> _Outside:
+    """The followers' buys that are not within `slots` slots after the leader's buy of the same coin."""
+    led = np.full(buys.n_mints, -1, dtype=np.int64)
+    led[buys.mint[own]] = own
+    at = buys.of_wallets(followers)
+    row = np.repeat(np.arange(len(followers)), buys.per_wallet[followers])
+    source = led[buys.mint[at]]
+    inside = (source >= 0) & (at >= buys.after[source]) & (buys.slot[at] - buys.slot[source] <= slots)
+    return _Outside(at[~inside], row[~inside], len(followers))

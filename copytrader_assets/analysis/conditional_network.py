@@ -7,19 +7,22 @@ the same slot; then let the remaining leaders of each follower compete (`explain
 
 from __future__ import annotations
 
+import numpy as np
+
 from copytrader_assets.analysis.baseline import by_chance
-from copytrader_assets.analysis.chance import benjamini_hochberg, bootstrap_low, poisson_tail
+from copytrader_assets.analysis.chance import benjamini_hochberg, binomial_tail, bootstrap_low, poisson_tail
 from copytrader_assets.analysis.explain import surviving
 from copytrader_assets.analysis.first_buys import FirstBuys
 from copytrader_assets.analysis.follow_sweep import sweep
 from copytrader_assets.analysis.found_edges import FoundEdges, testable_pairs
 from copytrader_assets.analysis.grouped import Flags, Ints
 from copytrader_assets.analysis.habits import Habits
-from copytrader_assets.analysis.pair_counts import count_pairs
+from copytrader_assets.analysis.pair_counts import PairCounts, count_pairs
 from copytrader_core.settings import NetworkSettings
 
+MAX_TOSS = 0.05
 SAME_SLOT_SHARE = 0.8
-"""Above this share of follows in the leader's own slot two wallets are one actor: nobody reacts that fast that often."""
+"""Above this share of follows in the leader's own slot two wallets are one actor: nobody reacts so fast so often."""
 
 
 def conditional_edges(buys: FirstBuys, leaders: Ints, settings: NetworkSettings, slot_ms: float) -> FoundEdges:
@@ -27,8 +30,7 @@ def conditional_edges(buys: FirstBuys, leaders: Ints, settings: NetworkSettings,
     habits = Habits.of(buys, slot_ms)
     horizon = int(settings.horizon_seconds * 1000 / slot_ms)
     swept = sweep(buys, habits, leaders, horizon, settings.min_followed)
-    expected = habits.expected(swept.follower, swept.exposure_of(swept.leader))
-    p = poisson_tail(swept.followed, expected)
+    p = poisson_tail(swept.followed, swept.expected)
     q = benjamini_hochberg(p, testable_pairs(buys, leaders, settings.min_followed))
     found = q <= settings.max_q_value
     counts = count_pairs(buys, swept.leader[found], swept.follower[found], slot_ms)
@@ -43,5 +45,16 @@ def _is_reaction(edges: FoundEdges, settings: NetworkSettings) -> Flags:
     counts = edges.counts
     excess = counts.probability(30) - edges.baseline_30s
     low = bootstrap_low(counts.followed[30], counts.opportunities) - edges.baseline_30s
-    alone = counts.same_slot <= SAME_SLOT_SHARE * counts.followed[30]
-    return (excess >= settings.min_excess) & (low > 0) & alone & (counts.followed[30] >= settings.min_followed)
+    apart = counts.same_slot <= SAME_SLOT_SHARE * counts.followed[30]
+    often = counts.followed[30] >= settings.min_followed
+    return (excess >= settings.min_excess) & (low > 0) & often & apart & _leads(counts)
+
+
+def _leads(counts: PairCounts) -> Flags:
+    """Pairs whose leader is first: at least three times as often as the other way round, and not by a coin's toss.
+
+    Wallets of one circle buy the same coins within seconds in any order; none of them leads.
+    """
+    first, second = counts.followed[30], counts.preceded
+    toss = binomial_tail(first, first + second, np.full(len(first), 0.5))
+    return (first >= 3 * second) & (toss <= MAX_TOSS)

@@ -8,9 +8,9 @@ an opportunity; candidate c draws the follower in within the horizon with probab
 
 Candidates that are not selected keep their chance rate b_c. Forward selection adds the candidate that raises the
 log-likelihood most, backward elimination drops one that the others made superfluous. In a sibling pair the slow one's
-buys are explained by the leader, also where the fast one stayed out; in a chain they are explained by the middle wallet,
-because the leader alone draws nobody in. Candidates are the tracked leaders whose pair passed every other test, and the
-untracked wallets that came before the follower as often (they explain, but give no edge).
+buys are explained by the leader, also where the fast one stayed out; in a chain they are explained by the middle
+wallet, because the leader alone draws nobody in. Candidates are the tracked leaders whose pair passed every other test,
+and the untracked wallets that came before the follower as often (they explain, but give no edge).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binom
 
 from copytrader_assets.analysis.baseline import by_chance
 from copytrader_assets.analysis.first_buys import FirstBuys
@@ -34,6 +35,8 @@ MAX_RIVALS = 8
 RIVAL_SHARE = 0.7
 """A rival came before the follower at least this share of the times that its best tracked leader did."""
 RIVAL_SAME_SLOT = 0.5
+MAX_REFUTED = 0.02
+MIN_ALONE = 3
 _EM_STEPS = 40
 
 
@@ -119,7 +122,28 @@ def select(seen: Opportunities, chance: Floats, min_excess: float) -> Flags:
         chosen = _toggled(chosen, added)
         best, rates = model.fit(chosen)
         chosen, best, rates = _pruned(model, chosen, best, rates)
+    while (refuted := _refuted(seen, chosen, rates, model.chance + min_excess)) >= 0:
+        chosen = _toggled(chosen, refuted)
+        best, rates = model.fit(chosen)
     return chosen & (rates - model.chance >= min_excess)
+
+
+def _refuted(seen: Opportunities, chosen: Flags, rates: Floats, floor: Floats) -> int:
+    """The chosen candidate whose own coins speak most against it, or -1.
+
+    On coins that no other chosen candidate bought, a real leader is followed at its rate. Siblings that like the same
+    of their leader's buys predict each other beyond the model, but not there. Refuted is a candidate that would be
+    followed so rarely there, at half its rate, in less than MAX_REFUTED of all cases, and one that was followed there
+    less than MIN_ALONE times while another chosen one was.
+    """
+    present = (seen.followed | seen.ignored) & chosen
+    alone = present & (present.sum(axis=1) == 1)[:, None]
+    followed, trials = (seen.followed & alone).sum(axis=0), alone.sum(axis=0)
+    tail = np.where(chosen, binom.cdf(followed, trials, np.maximum(rates / 2, floor)), 1.0)
+    if (followed >= MIN_ALONE).any():
+        tail[chosen & (followed < MIN_ALONE)] -= 1.0
+    worst = int(np.argmin(tail)) if len(tail) else -1
+    return worst if chosen.sum() > 1 and tail[worst] < MAX_REFUTED else -1
 
 
 def _pruned(model: _NoisyOr, chosen: Flags, best: float, rates: Floats) -> tuple[Flags, float, Floats]:

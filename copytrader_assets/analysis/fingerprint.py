@@ -22,7 +22,8 @@ from copytrader_assets.analysis.grouped import Flags, Floats, Groups, Ints, coun
 from copytrader_assets.analysis.shrinkage import shrink
 from copytrader_assets.analysis.slippage import entry_slippage
 from copytrader_assets.analysis.survival import median_hold_ms
-from copytrader_assets.analysis.window import LAMPORTS_PER_SOL, NS_PER_DAY, NS_PER_HOUR, NS_PER_MS, Window
+from copytrader_assets.analysis.window import NS_PER_DAY, NS_PER_HOUR, NS_PER_MS, Window
+from copytrader_core.records import LAMPORTS_PER_SOL
 from copytrader_core.settings import PatternSettings
 
 PATTERN_SCHEMA = pa.schema(
@@ -92,7 +93,7 @@ def wallet_patterns(
         "as_of": pa.array([as_of] * len(names), pa.date32()),
     }
     columns |= _activity(sample, days) | _win_rates(sample) | _money(sample) | _targets(sample)
-    columns |= _holds(sample, open_positions, names, window) | _styles(sample, events, settings, slot_ms)
+    columns |= _holds(sample, open_positions, names) | _styles(sample, events, settings, slot_ms)
     columns |= {"slippage_pctl_95": _slippage(events, names, window)} | _network(scores, names)
     table = pa.table(
         {field.name: _column(columns[field.name], field) for field in PATTERN_SCHEMA}, schema=PATTERN_SCHEMA
@@ -108,6 +109,7 @@ class _Sample:
     codes: Ints
     n: int
     since_ns: Ints
+    window: Window
 
     @classmethod
     def of(cls, trips: pa.Table, names: pa.Array, window: Window, last: int | None) -> _Sample:
@@ -123,7 +125,7 @@ class _Sample:
             recent = _recency(codes, ended, np.asarray(ints(table, "open_slot"))) < last
             np.maximum.at(since, codes[~recent], ended[~recent])
             table, codes = table.filter(pa.array(recent)), codes[recent]
-        return cls(table, codes, len(names), since)
+        return cls(table, codes, len(names), since, window)
 
     @property
     def size(self) -> Ints:
@@ -143,8 +145,7 @@ class _Sample:
 
 def _activity(sample: _Sample, days: int) -> dict[str, object]:
     """How often and when: days with an ended trip, trips per observed day, the hours that hold half of the opens."""
-    window = Window.ending(date(1970, 1, 1), 1)
-    day = _end_ns(sample.table, window) // NS_PER_DAY
+    day = _end_ns(sample.table, sample.window) // NS_PER_DAY
     hour = ints(sample.table, "open_ts_ns") // NS_PER_HOUR % 24
     opens = np.bincount(sample.codes * 24 + hour, minlength=sample.n * 24).reshape(sample.n, 24)
     return {
@@ -214,7 +215,7 @@ def _targets(sample: _Sample) -> dict[str, object]:
     return {"p50_target_x": multiples.quantile(0.5), "p90_target_x": multiples.quantile(0.9)}
 
 
-def _holds(sample: _Sample, open_positions: pa.Table, names: pa.Array, window: Window) -> dict[str, object]:
+def _holds(sample: _Sample, open_positions: pa.Table, names: pa.Array) -> dict[str, object]:
     """Quantiles of the CLOSED trips' holds, and the Kaplan-Meier median with open and DEAD positions censored."""
     hold = np.where(sample.closed, floats(sample.table, "hold_ms"), np.nan)
     held = Groups.of(sample.codes, hold, sample.n)
@@ -224,7 +225,7 @@ def _holds(sample: _Sample, open_positions: pa.Table, names: pa.Array, window: W
     codes = np.concatenate([sample.codes, places(open_rows["wallet"], names)])
     opened = np.concatenate([ints(sample.table, "open_ts_ns"), ints(open_rows, "open_ts_ns")])
     ended = np.concatenate([sample.closed, np.zeros(open_rows.num_rows, dtype=np.bool_)])
-    end = np.concatenate([_end_ns(sample.table, window), np.full(open_rows.num_rows, window.end_ns)])
+    end = np.concatenate([_end_ns(sample.table, sample.window), np.full(open_rows.num_rows, sample.window.end_ns)])
     age = np.where(
         ended, np.concatenate([np.nan_to_num(hold), np.zeros(open_rows.num_rows)]), (end - opened) // NS_PER_MS
     )
@@ -278,8 +279,12 @@ def _observed_days(trips: pa.Table, events: pa.Table, window: Window) -> int:
 
 
 def _end_ns(trips: pa.Table, window: Window) -> Ints:
-    """When each trip ended; one that died without a time of death counts at the end of the window."""
-    return ints(trips, "close_ts_ns", null=window.end_ns - 1)
+    """When each trip was closed or declared dead (the last nanosecond of that day); the window's end if unknown."""
+    died = pc.extract_regex(trips["meta_json"], r'"died_ts_ns": ?(?P<ns>\d+)')
+    died_ns = pc.subtract(pc.cast(pc.struct_field(died, "ns"), pa.int64()), 1)
+    return np.asarray(
+        pc.fill_null(pc.coalesce(trips["close_ts_ns"], died_ns), window.end_ns - 1).to_numpy(), dtype=np.int64
+    )
 
 
 def _recency(codes: Ints, ended: Ints, opened: Ints) -> Ints:

@@ -15,9 +15,8 @@ import pyarrow.compute as pc
 
 from copytrader_assets.analysis.columns import flags, floats, ints, places
 from copytrader_assets.analysis.grouped import Floats, Ints, ranges
-from copytrader_assets.analysis.window import LAMPORTS_PER_SOL
+from copytrader_core.records import LAMPORTS_PER_SOL, WSOL
 
-WSOL = "So11111111111111111111111111111111111111112"
 _SLOT_SPACE = np.int64(1) << 32
 
 
@@ -25,7 +24,7 @@ _SLOT_SPACE = np.int64(1) << 32
 class FirstBuys:
     """One element per (coin, wallet), sorted by coin and within it in chain order.
 
-    `after[i]` is the first buy of the coin that can have followed buy i; `key` is coin and slot in one sortable integer;
+    `after[i]` is the first buy of the coin that can have followed buy i; `key` is coin and slot in one integer;
     `size_sol` is what the wallet paid in that transaction (NaN where the coin is not quoted in SOL).
     `by_wallet` lists the elements of each wallet: wallet w owns by_wallet[wallet_starts[w]:wallet_starts[w + 1]].
     """

@@ -183,7 +183,7 @@ class Carry:
 
 @dataclass(slots=True)
 class Folded:
-    """What one day did: finished trips in the order of their end, and coins that left without ever being seen to arrive."""
+    """What one day did: trips in the order of their end, and coins that left without being seen to arrive."""
 
     finished: list[Trip] = field(default_factory=list)
     unbacked_qty_raw: int = 0
@@ -241,7 +241,7 @@ class _Ledger:
         self.carry.drop_unheld()
 
     def _is_worthless(self, trip: Trip, dead_quote: int) -> bool:
-        # Unknown reserves are not an empty pool. A coin that is not quoted in SOL has no threshold: nothing at all must be bid.
+        # Unknown reserves are not an empty pool. Without SOL there is no threshold: nothing at all must be bid.
         mark = self.carry.marks.get((trip.mint, trip.quote_mint))
         if mark is None:
             return False

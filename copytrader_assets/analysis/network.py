@@ -59,8 +59,9 @@ def follow_edges(
 ) -> tuple[pa.Table, pa.Table]:
     """The validated edges of `leaders` (address to alias) and the scores of those of them that bought anything.
 
-    `buys`: the BUY rows of every wallet (slot, tx_index, outer_ix, inner_ix, event_seq, ts_ns, wallet, mint, quote_mint,
-    quote_raw); what lies outside the window that ends with `as_of` is left out. `slot_ms`: the measured slot duration.
+    `buys`: the BUY rows of every wallet (slot, tx_index, outer_ix, inner_ix, event_seq, ts_ns, wallet, mint,
+    quote_mint, quote_raw); what lies outside the window that ends with `as_of` is left out. `slot_ms`: the measured
+    slot duration.
     Returns (EDGE_SCHEMA by leader and follower, SCORE_SCHEMA by wallet).
     """
     window = Window.ending(as_of, settings.window_days)

@@ -17,7 +17,8 @@ class PairCounts:
     """One element per pair. `followed[T]` counts the opportunities that were followed within T seconds.
 
     An opportunity is a first buy of the leader of a coin that the follower had not bought before it. Lags in ms and
-    sizes in SOL are those of what was followed within 30 s; `same_slot` counts the ones that landed in the leader's slot.
+    sizes in SOL are those of what was followed within 30 s; `same_slot` counts what landed in the leader's own slot,
+    `preceded` the coins that the follower bought first, up to 30 s ahead of the leader.
     """
 
     leader: Ints
@@ -25,6 +26,7 @@ class PairCounts:
     opportunities: Ints
     followed: dict[int, Ints]
     same_slot: Ints
+    preceded: Ints
     lag_p50_ms: Floats
     lag_p90_ms: Floats
     size_sol: Floats
@@ -32,7 +34,7 @@ class PairCounts:
     def take(self, keep: Flags) -> PairCounts:
         """The pairs that `keep` marks."""
         followed = {seconds: counts[keep] for seconds, counts in self.followed.items()}
-        rest = (self.same_slot, self.lag_p50_ms, self.lag_p90_ms, self.size_sol)
+        rest = (self.same_slot, self.preceded, self.lag_p50_ms, self.lag_p90_ms, self.size_sol)
         return PairCounts(
             self.leader[keep], self.follower[keep], self.opportunities[keep], followed, *(x[keep] for x in rest)
         )
@@ -58,6 +60,7 @@ def count_pairs(buys: FirstBuys, leader: Ints, follower: Ints, slot_ms: float) -
         joined("opportunities"),
         followed,
         joined("same_slot"),
+        joined("preceded"),
         joined("lag_p50_ms"),
         joined("lag_p90_ms"),
         joined("size_sol"),
@@ -76,12 +79,14 @@ def _of_leader(buys: FirstBuys, leader: int, followers: Ints, slot_ms: float) ->
     source = led[buys.mint[at]]
     later = at >= buys.after[source]
     opportunities = len(own) - np.bincount(pair[~later], minlength=len(followers))
+    preceded = pair[~later & (buys.slot[source] - buys.slot[at] <= WITHIN_SECONDS[-1] * 1000 / slot_ms)]
     at, pair, source = at[later], pair[later], source[later]
     slots = buys.slot[at] - buys.slot[source]
     soon = {seconds: slots <= seconds * 1000 / slot_ms for seconds in WITHIN_SECONDS}
-    lag = lag_ms(buys, source, at, slot_ms)
     within = soon[WITHIN_SECONDS[-1]]
-    lags = Groups.of(pair[within], lag[within], len(followers))
+    places = (buys.tx_index[at] - buys.tx_index[source])[within]
+    lags = Groups.of(pair[within], slots[within] * slot_ms, len(followers))
+    spread = Groups.of(pair[within], spread_lags_ms(pair[within], slots[within], places, slot_ms), len(followers))
     sizes = buys.size_sol[at[within]]
     paid = np.bincount(pair[within][np.isfinite(sizes)], minlength=len(followers))
     return PairCounts(
@@ -90,15 +95,26 @@ def _of_leader(buys: FirstBuys, leader: int, followers: Ints, slot_ms: float) ->
         opportunities=opportunities.astype(np.int64),
         followed={seconds: np.bincount(pair[near], minlength=len(followers)) for seconds, near in soon.items()},
         same_slot=np.bincount(pair[slots == 0], minlength=len(followers)),
-        lag_p50_ms=lags.quantile(0.5),
+        preceded=np.bincount(preceded, minlength=len(followers)),
+        lag_p50_ms=spread.quantile(0.5),
         lag_p90_ms=lags.quantile(0.9),
         size_sol=ratio(total(pair[within], sizes, len(followers)), paid),
     )
 
 
-def lag_ms(buys: FirstBuys, leader_at: Ints, follower_at: Ints, slot_ms: float) -> Floats:
-    """Slots between leader and follower in ms; within one slot the share of it that lies between their places."""
-    slots = buys.slot[follower_at] - buys.slot[leader_at]
-    places = int(buys.tx_index.max(initial=0)) + 1
-    inside = (buys.tx_index[follower_at] - buys.tx_index[leader_at]) / places
-    return np.asarray(np.where(slots > 0, slots, np.maximum(inside, 0)) * slot_ms)
+def spread_lags_ms(pair: Ints, slots: Ints, places: Ints, slot_ms: float) -> Floats:
+    """Lags in ms from whole slots: the lags of d slots of one pair, in the order of their places within the slot, are
+    spread evenly over the time that d slots mean (d - 1/2 to d + 1/2 slots; 0 to 1/2 within one slot).
+
+    A slot lasts as long as a fast follower's whole lag: without this its median would jump from slot to slot. It is the
+    usual estimate of a median from grouped data and moves it by at most half a slot.
+    """
+    order = np.lexsort((places, slots, pair))
+    new = np.ones(len(order), dtype=np.bool_)
+    new[1:] = (np.diff(pair[order]) != 0) | (np.diff(slots[order]) != 0)
+    first = np.flatnonzero(new)
+    size = np.diff(np.append(first, len(order)))
+    share = (np.arange(len(order)) - np.repeat(first, size) + 0.5) / np.repeat(size, size)
+    lag = np.empty(len(order))
+    lag[order] = np.where(slots[order] == 0, share / 2, slots[order] - 0.5 + share)
+    return lag * slot_ms

@@ -22,7 +22,7 @@ _STRENGTH_SPREAD = 1.5
 
 @dataclass(frozen=True, slots=True)
 class ShrunkenRates:
-    """Posterior mean and equal-tailed 95 % interval of each rate, and the prior that all of them share."""
+    """Posterior mean and equal-tailed 90 % interval of each rate, and the prior that all of them share."""
 
     mean: Floats
     low: Floats
@@ -39,7 +39,7 @@ def shrink(wins: Ints, trials: Ints) -> ShrunkenRates:
     """Shrunken win rates of all wallets; a wallet without trials gets the prior itself."""
     alpha, beta = _fit_prior(wins.astype(np.float64), trials.astype(np.float64))
     a, b = alpha + wins, beta + trials - wins
-    low, high = betaincinv(a, b, 0.025), betaincinv(a, b, 0.975)
+    low, high = betaincinv(a, b, 0.05), betaincinv(a, b, 0.95)
     return ShrunkenRates(a / (a + b), np.asarray(low), np.asarray(high), alpha, beta)
 
 

@@ -31,7 +31,7 @@ WRITTEN_OFF = pa.schema(
 
 
 def in_chain_order(events: pa.Table) -> pa.Table:
-    """`events` sorted by (slot, tx_index, outer_ix, inner_ix, event_seq); an unknown tx_index comes first in its slot."""
+    """`events` sorted by (slot, tx_index, outer_ix, inner_ix, event_seq); an unknown tx_index comes first."""
     keys = events.select(_CHAIN_ORDER)
     known = pc.fill_null(keys["tx_index"], -1)
     keys = keys.set_column(keys.schema.get_field_index("tx_index"), "tx_index", known)

@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, timedelta
 NS_PER_DAY = 86_400_000_000_000
 NS_PER_HOUR = 3_600_000_000_000
 NS_PER_MS = 1_000_000
-LAMPORTS_PER_SOL = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""The assets, thin: read, call a pure function, check, publish."""

@@ -15,7 +15,7 @@ _LATE = "completeness"
 
 raw_events = dg.AssetSpec(
     "raw_events",
-    description="Decoded events, landed in Postgres by the ingest worker or the backfill. A sealed day is reported as materialized.",
+    description="Decoded events, as worker or backfill landed them. A sealed day is reported as materialized.",
     partitions_def=daily,
     group_name="ingest",
     kinds={"postgres"},
@@ -33,7 +33,9 @@ raw_events = dg.AssetSpec(
     metadata={"dagster/column_schema": EVENTS.metadata()},
     check_specs=[
         rules_check(EVENTS),
-        dg.AssetCheckSpec(_LATE, asset=EVENTS.name, description="The day still has as many events as when it was sealed."),
+        dg.AssetCheckSpec(
+            _LATE, asset=EVENTS.name, description="The day still has as many events as when it was sealed."
+        ),
     ],
     output_required=False,
 )
@@ -48,7 +50,9 @@ def events(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse
             except DataError as error:
                 raise refuse(str(error)) from error
             if rows.num_rows != seals[day].n_events:
-                publication.warning(EVENTS.name, _LATE, f"{day} was sealed with {seals[day].n_events} events, now has {rows.num_rows}")
+                publication.warning(
+                    EVENTS.name, _LATE, f"{day} was sealed with {seals[day].n_events} events, now has {rows.num_rows}"
+                )
             publication.add(EVENTS, day, rows, {})
         yield from publication.finish()
 
@@ -57,7 +61,7 @@ def _seal(warehouse: Warehouse, day: dt.date) -> Seal:
     seal = warehouse.seal(day)
     if seal is None:
         raise refuse(
-            f"day {day} is not sealed: its events may be incomplete. The worker seals a day once it is over and without gaps; "
-            f"after loading events by other means run `copytrader seal --from {day} --to {day}`"
+            f"day {day} is not sealed: its events may be incomplete. The worker seals a day once it is over "
+            f"and without gaps; after loading events by other means run `copytrader seal --from {day} --to {day}`"
         )
     return seal

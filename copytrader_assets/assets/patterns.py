@@ -16,14 +16,34 @@ from copytrader_assets.lake import Lake
 from copytrader_assets.partitions import daily, days_of
 from copytrader_assets.publish import Publication, Result, refuse, rules_check
 from copytrader_assets.resources import LakeFolder, Warehouse
-from copytrader_assets.schemas import EVENTS, FOLLOW_EDGES, LEADER_SCORES, OPEN_POSITIONS, TRADES, WALLET_PATTERNS, Table
+from copytrader_assets.schemas import (
+    EVENTS,
+    FOLLOW_EDGES,
+    LEADER_SCORES,
+    OPEN_POSITIONS,
+    TRADES,
+    WALLET_PATTERNS,
+    Table,
+)
 from copytrader_core.settings import settings
 
 _DEFAULT_SLOT_MS = 400.0
-# Block times have a resolution of a second: over fewer slots the quotient says nothing. A slot outside the bounds is a gap in the data.
+# Block times have a resolution of a second: over fewer slots the quotient says nothing.
+# A duration outside the bounds comes from a gap in the data.
 _MIN_SLOTS = 1_000
 _SLOT_MS_BOUNDS = (200.0, 1_000.0)
-_BUY_COLUMNS = ("slot", "tx_index", "outer_ix", "inner_ix", "event_seq", "ts_ns", "wallet", "mint", "quote_mint", "quote_raw")
+_BUY_COLUMNS = (
+    "slot",
+    "tx_index",
+    "outer_ix",
+    "inner_ix",
+    "event_seq",
+    "ts_ns",
+    "wallet",
+    "mint",
+    "quote_mint",
+    "quote_raw",
+)
 _PATH_COLUMNS = (
     *_BUY_COLUMNS,
     "sig",
@@ -38,7 +58,9 @@ _PATH_COLUMNS = (
 class _Sliding:
     """A window over a table of the lake that moves forward day by day and reads each day once."""
 
-    def __init__(self, lake: Lake, table: Table, columns: tuple[str, ...], keep: Callable[[pa.Table], pa.Table], days: int) -> None:
+    def __init__(
+        self, lake: Lake, table: Table, columns: tuple[str, ...], keep: Callable[[pa.Table], pa.Table], days: int
+    ) -> None:
         self._lake, self._table, self._columns, self._keep, self._days = lake, table, columns, keep, days
         self._kept: dict[dt.date, pa.Table] = {}
 
@@ -106,7 +128,9 @@ def copy_network(context: dg.AssetExecutionContext, lake_folder: LakeFolder, war
     check_specs=[rules_check(WALLET_PATTERNS)],
     output_required=False,
 )
-def wallet_patterns(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse) -> Iterator[Result]:
+def wallet_patterns(
+    context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse
+) -> Iterator[Result]:
     """Reads the tracked wallets' trips, and the events of their coins for the price paths around their exits."""
     lake, rules = lake_folder.lake, settings().patterns
     wallets = warehouse.tracked_wallets()

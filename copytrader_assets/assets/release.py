@@ -31,19 +31,24 @@ def pattern_release(
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Fingerprints, edges and the round trips of our wallets, in one transaction with the pointer and NOTIFY.
 
-    Of a range only the last day is released: the executor reads the newest. An older day than the current one changes nothing.
+    Of a range only the last day is released: the executor reads the newest. A day older than the current one changes
+    nothing.
     """
     lake, as_of = lake_folder.lake, days_of(context)[-1]
     for name in (WALLET_PATTERNS.name, FOLLOW_EDGES.name, TRADES.name, OPEN_POSITIONS.name):
         if not lake.has(name, as_of):
-            raise refuse(f"{name} {as_of} is missing in the lake: run `copytrader materialize --from {as_of} --to {as_of}`")
+            raise refuse(
+                f"{name} {as_of} is missing in the lake: run `copytrader materialize --from {as_of} --to {as_of}`"
+            )
     if broken := checks.first_break(lake, as_of):
         raise refuse(f"{broken[1]}: run `copytrader materialize --from {broken[0]} --to {as_of}`")
     wallets = {*warehouse.tracked_wallets(), *filter(None, [settings().executor.own_wallet])}
     with warehouse.connection() as connection:
         current = releases.lock_releases(connection)
         if current is not None and as_of < current:
-            context.log.warning(f"not released: {current} is current and newer; to renew it run days {as_of} to {current}")
+            context.log.warning(
+                f"not released: {current} is current and newer; to renew it run days {as_of} to {current}"
+            )
             return dg.MaterializeResult(metadata={"released": False, "current": current.isoformat()})
         release_id = _release(connection, lake, as_of)
         served = _serve(connection, lake, as_of, wallets)
@@ -60,7 +65,7 @@ def _release(connection: Connection, lake: Lake, as_of: dt.date) -> str:
 
 
 def _serve(connection: Connection, lake: Lake, as_of: dt.date, wallets: Collection[str]) -> int:
-    """Copies the days of `trades` whose content or wallets changed since they were last copied. Returns their number."""
+    """Copies the days of `trades` whose content or wallets changed since the last copy. Returns their number."""
     mine = pa.array(sorted(wallets), pa.string())
     scope = hashlib.sha256("\n".join(mine.to_pylist()).encode()).hexdigest()
     there = {
@@ -83,5 +88,3 @@ def _trips(trips: pa.Table, wallets: pa.Array, close_day: dt.date | None) -> Row
 def _rows(table: pa.Table) -> Rows:
     columns = [column.to_pylist() for column in table.columns]
     return Rows(tuple(table.column_names), list(zip(*columns, strict=True)))
-
-

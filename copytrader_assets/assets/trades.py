@@ -45,7 +45,9 @@ def _spec(table: Table) -> dg.AssetSpec:
         rules_check(TRADES),
         rules_check(OPEN_POSITIONS),
         dg.AssetCheckSpec(
-            checks.BALANCE, asset=OPEN_POSITIONS.name, description="Bought - sold = change of what is held, to the raw coin."
+            checks.BALANCE,
+            asset=OPEN_POSITIONS.name,
+            description="Bought - sold = change of what is held, to the raw coin.",
         ),
         dg.AssetCheckSpec(
             checks.CONTINUITY, asset=OPEN_POSITIONS.name, description="The following day continues this very snapshot."
@@ -116,5 +118,3 @@ def _held(carry: Carry) -> int:
 def _shown(folded: Folded) -> dict[str, str | int | float]:
     dead = sum(trip.status == "DEAD" for trip in folded.finished)
     return {"closed": len(folded.finished) - dead, "dead": dead}
-
-

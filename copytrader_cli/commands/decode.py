@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +27,9 @@ _LATER = ("leader_wallet", "created_at")
 
 @app.command()
 def main(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="getTransaction JSON, or a SubscribeUpdate (.pb)")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="getTransaction JSON, or a SubscribeUpdate (.pb)")
+    ],
 ) -> None:
     """Print one raw_events row as JSON a line; absent columns are null.
 
@@ -55,8 +57,9 @@ def _decode_file(file: Path) -> list[str]:
     troubles = []
     for tx in transactions:
         decoded = decode(tx)
+        seconds = _chain_seconds(decoded.events, tx)
         for event in decoded.events:
-            print(json.dumps(_columns(event, tx)))
+            print(json.dumps(_columns(event, seconds)))
         troubles += [f"instruction {it.path}: {it.reason}" if it.path else it.reason for it in decoded.problems]
     return troubles
 
@@ -90,7 +93,9 @@ def _from_protobuf(content: bytes) -> Iterator[RawTransaction]:
     except ProtobufError as error:
         raise DecodeError("is no whole SubscribeUpdate: it is cut, or another format; record it again") from error
     if update.ByteSize() != len(content):
-        raise DecodeError(f"holds a SubscribeUpdate of {update.ByteSize()} bytes in {len(content)}: it was added to; record it again")
+        raise DecodeError(
+            f"holds a SubscribeUpdate of {update.ByteSize()} bytes in {len(content)}: it was added to; record it again"
+        )
     kind = update.WhichOneof("update_oneof")
     if kind == "transaction":
         yield transaction_from_update(update.transaction.transaction, update.transaction.slot)
@@ -100,15 +105,20 @@ def _from_protobuf(content: bytes) -> Iterator[RawTransaction]:
         for info in block.transactions:
             yield transaction_from_update(info, block.slot, block_time)
     else:
-        raise DecodeError(f"expected an update with a transaction or a block, found {kind or 'none of the two'}; record it again")
+        raise DecodeError(
+            f"expected an update with a transaction or a block, found {kind or 'none of the two'}; record it again"
+        )
 
 
-def _columns(event: Event, tx: RawTransaction) -> dict[str, Any]:
-    """The row with every column. A slot of 0 means that the file does not tell it.
+def _chain_seconds(events: Sequence[Event], tx: RawTransaction) -> int | None:
+    """The block time, else the time that one of the events states: programs read it from the block's clock."""
+    if tx.block_time is not None:
+        return tx.block_time
+    return next((event.meta["timestamp"] for event in events if "timestamp" in event.meta), None)
 
-    Without a block time the event's own time stands in: programs read it from the block's clock, where it comes from.
-    """
-    seconds = tx.block_time if tx.block_time is not None else event.meta.get("timestamp")
+
+def _columns(event: Event, seconds: int | None) -> dict[str, Any]:
+    """The row with every column. A slot of 0 means that the file does not tell it."""
     known = {
         "ts_ns": None if seconds is None else seconds * _NANOSECONDS,
         "slot": event.slot or None,

@@ -49,3 +49,19 @@ def play(
         exit_at_end=exit_at_end,
     )
     asyncio.run(run(serving, exit_at_end=exit_at_end, say=lambda line: print(line, flush=True)))
+
+
+@app.command()
+def record(
+    out: Annotated[Path, typer.Argument(help="the tape to write, NAME.tape.zst; the truth lands beside it")],
+    seed: Annotated[int, typer.Option(help="same seed, same market")] = 7,
+    days: Annotated[int, typer.Option(help="market days; of several the last is short, for live trading")] = 4,
+    size: Annotated[float, typer.Option(help="trades a day, 1 = the committed tape's")] = 1.0,
+) -> None:
+    """Record a planted market on the deployed programs: a tape, and the truth about it."""
+    from simnet.record import record as run
+
+    done = run(out, seed=seed, days=days, size=size, progress=lambda line: print(line, flush=True))
+    truth = done.truth
+    print(f"{done.tape}  {truth.n_blocks} blocks, {truth.n_transactions} transactions ({truth.n_failed} failed)")
+    print(f"{done.truth_path}  {len(truth.events)} events; {done.n_bytes:,} bytes together")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
@@ -21,11 +22,16 @@ from google.protobuf.message import DecodeError as ProtobufError
 from copytrader_core.errors import ConfigError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.geyser import wire
-from copytrader_core.geyser.failures import Stalled, StreamEnded, Unavailable, failure
+from copytrader_core.geyser.failures import Stalled, StatusLost, StreamEnded, Unavailable, failure
 
 __all__ = ["Endpoint", "Received", "YellowstoneClient", "parse_endpoint"]
 
 _UNARY_TIMEOUT_SECONDS: Final = 10.0
+# grpcio loses the true status of a call that ends while a request is being written to it ("Internal error from Core").
+# So a ping is answered a little later, when a stream that is refused has ended, and a lost status is asked for again.
+_PONG_SECONDS: Final = 1.0
+_STATUS_TRIES: Final = 5
+_STATUS_PAUSE_SECONDS: Final = 0.05
 _CHANNEL_OPTIONS: Final = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -106,12 +112,29 @@ class YellowstoneClient:
         Never ends by itself: raises the StreamFailure that tells why the stream is over. Not reading is safe, the
         server is held back by flow control. Close the generator (`aclosing`) to leave early.
         """
+        for _ in range(_STATUS_TRIES):
+            has_begun = False
+            try:
+                async with aclosing(self._call(request)) as messages:
+                    async for message in messages:
+                        has_begun = has_begun or not _is_ping(message)
+                        yield message
+            except StatusLost:
+                # Nothing has come yet: asking again loses nothing and tells a wrong token from a broken connection.
+                if has_begun:
+                    raise
+            await asyncio.sleep(_STATUS_PAUSE_SECONDS)
+        raise StatusLost(f"{self.endpoint.address}: the stream ends at once, and each time its status is lost")
+
+    async def _call(self, request: pb.SubscribeRequest) -> AsyncGenerator[Received, None]:
+        """One Subscribe call."""
         requests: asyncio.Queue[pb.SubscribeRequest | None] = asyncio.Queue()
         requests.put_nowait(request)
         call = self._channel.stream_stream(wire.SUBSCRIBE, request_serializer=pb.SubscribeRequest.SerializeToString)(
             _drain(requests), metadata=self._metadata
         )
         watchdog = _Watchdog(call, self._stall_seconds)
+        pong = None
         try:
             messages = aiter(call)
             while True:
@@ -120,8 +143,8 @@ class YellowstoneClient:
                 if raw is None:
                     raise StreamEnded(f"{self.endpoint.address}: the server ended the stream")
                 received = _parse(raw)
-                if received.update is not None and received.update.HasField("ping"):
-                    requests.put_nowait(pb.SubscribeRequest(ping=pb.SubscribeRequestPing(id=1)))
+                if _is_ping(received):
+                    pong = asyncio.get_running_loop().call_later(_PONG_SECONDS, requests.put_nowait, _PONG)
                 yield received
         except grpc.RpcError as error:
             raise failure(error, self.endpoint.address) from error
@@ -133,6 +156,8 @@ class YellowstoneClient:
             ) from None
         finally:
             watchdog.stop()
+            if pong is not None:
+                pong.cancel()
             call.cancel()
             requests.put_nowait(None)
 
@@ -204,6 +229,13 @@ class _Watchdog:
             self._call.cancel()
         else:
             self._timer = self._loop.call_later(left, self._look)
+
+
+_PONG: Final = pb.SubscribeRequest(ping=pb.SubscribeRequestPing(id=1))
+
+
+def _is_ping(received: Received) -> bool:
+    return received.update is not None and received.update.HasField("ping")
 
 
 async def _drain(requests: asyncio.Queue[pb.SubscribeRequest | None]) -> AsyncIterator[pb.SubscribeRequest]:

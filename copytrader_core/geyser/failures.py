@@ -8,6 +8,7 @@ from copytrader_core.errors import StreamError
 
 # What the open-source server answers with INTERNAL when it cannot replay from the asked slot.
 _REPLAY_TEXTS = ("failed to get replay response", "not supported")
+_LOST = "Internal error from Core"
 _REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 _UNUSABLE = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED)
 
@@ -44,6 +45,10 @@ class Unavailable(StreamFailure):
     """The connection could not be made or broke."""
 
 
+class StatusLost(Unavailable):
+    """The stream is over, but grpcio did not keep why."""
+
+
 class Stalled(StreamFailure):
     """The connection is open, but nothing came, not even a ping."""
 
@@ -61,6 +66,8 @@ def _kind(code: grpc.StatusCode, text: str) -> type[StreamFailure]:
         return Unauthenticated
     if code is grpc.StatusCode.INTERNAL and any(part in text for part in _REPLAY_TEXTS):
         return ReplayFailed
+    if code is grpc.StatusCode.INTERNAL and text == _LOST:
+        return StatusLost
     if code in _UNUSABLE:
         return BadFilter
     return Lagged if "lagged" in text else Unavailable

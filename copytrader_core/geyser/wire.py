@@ -46,9 +46,10 @@ def transaction_from_update(
     Raises DecodeError where the message is not a whole transaction.
     """
     if not info.HasField("transaction") or not info.HasField("meta"):
-        raise DecodeError("expected an update with a transaction and its meta, found one without: it is cut, or no transaction")
+        raise DecodeError(
+            "expected an update with a transaction and its meta, found one without: it is cut, or no transaction"
+        )
     message, meta = info.transaction.message, info.meta
-    _check_message(info, message, meta)
     return check_complete(
         RawTransaction(
             slot=slot,
@@ -70,19 +71,6 @@ def transaction_from_update(
             inner_recorded=not meta.inner_instructions_none,
         )
     )
-
-
-def _check_message(
-    info: pb.SubscribeUpdateTransactionInfo, message: pb.Message, meta: pb.TransactionStatusMeta
-) -> None:
-    """What only the message itself can tell: signatures against signers, lookups against loaded addresses."""
-    signatures = info.transaction.signatures
-    if len(signatures) != message.header.num_required_signatures or signatures[0] != info.signature:
-        raise DecodeError("expected as many signatures as signers, the first being the update's: the update is cut")
-    writable = sum([len(lookup.writable_indexes) for lookup in message.address_table_lookups])
-    readonly = sum([len(lookup.readonly_indexes) for lookup in message.address_table_lookups])
-    if (writable, readonly) != (len(meta.loaded_writable_addresses), len(meta.loaded_readonly_addresses)):
-        raise DecodeError("expected the addresses that the lookup tables give, found others: the update is cut")
 
 
 def _version(message: pb.Message) -> int:
@@ -107,7 +95,9 @@ def _tokens(balances: Iterable[pb.TokenBalance]) -> tuple[TokenBalance, ...]:
     try:
         return tuple([_token(balance, balance.ui_token_amount) for balance in balances])
     except ValueError as error:
-        raise DecodeError(f"expected a token balance in digits, found another text ({error}): the update is cut") from error
+        raise DecodeError(
+            f"expected a token balance in digits, found another text ({error}): the update is cut"
+        ) from error
 
 
 def _token(balance: pb.TokenBalance, amount: pb.UiTokenAmount) -> TokenBalance:

@@ -1,4 +1,4 @@
-"""A coin's market as the policy sees it, and exact quotes on it. Venue arithmetic itself lives in `copytrader_core.pump`."""
+"""A coin's market as the policy sees it, and exact quotes on it. Venue arithmetic is `copytrader_core.pump`'s."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class SellQuote:
 
 
 def quote_buy(market: MarketState, spend_lamports: int) -> BuyQuote:
-    """What spending exactly `spend_lamports`, fees included, brings. Raises QuoteError where the venue gives no quote."""
+    """What spending `spend_lamports`, fees included, brings. Raises QuoteError where the venue gives no quote."""
     _require_open(market)
     if market.venue == "curve":
         bought = curve.buy_exact_in(_curve(market), market.fees, spend_lamports)

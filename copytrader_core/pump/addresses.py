@@ -51,7 +51,19 @@ FEE_RECIPIENTS: Final = _keys(
     "FWsW1xNtWscwNmKv6wVsU1iTzRN6wmmk3MjxRP5tT7hz",
     "G5UZAVbAf46s7cKWoyKu8kYTip9DGTpbLZ2qa9Aq69dP",
 )
-"""Protocol fee recipients of ordinary coins, as of 2026-10. The live list stands in the Global account."""
+"""Protocol fee recipients of ordinary coins on the curve, as of 2026-10. The live list stands in the Global account."""
+
+AMM_FEE_RECIPIENTS: Final = _keys(
+    "62qc2CNXwrYqQScmEdiZFFAnJR262PxWEuNQtxfafNgV",
+    "7VtfL8fvgNfhz17qKRMjzQEXgbdpnHHHQRh54R9jP2RJ",
+    "7hTckgnGnLQR6sdH7YkqFTAA7VwTfYFaZ6EhEsU3saCX",
+    "9rPYyANsfQZw3DnDmKE3YCQF5E8oD89UXoHn9JFEhJUz",
+    "AVmoTthdrX6tKt4nDjco2D775W2YK3sDhxPcMmzUAmTY",
+    "FWsW1xNtWscwNmKv6wVsU1iTzRN6wmmk3MjxRP5tT7hz",
+    "G5UZAVbAf46s7cKWoyKu8kYTip9DGTpbLZ2qa9Aq69dP",
+    "JCRGumoE9Qi5BBgULTgdgTLjSgkCMSbF62ZZfGs84JeU",
+)
+"""PumpSwap's list, as of 2026-10: all but one of the curve's. The live list stands in the GlobalConfig account."""
 
 MAYHEM_FEE_RECIPIENTS: Final = _keys(
     "GesfTA3X2arioaHp8bbKdjG9vJtskViWACZoYvxp4twS",

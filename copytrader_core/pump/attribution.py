@@ -60,6 +60,11 @@ class TransactionFacts:
         return int(lamports)
 
     @cached_property
+    def source(self) -> str:
+        """Where the events were read: `cpi` or `log`."""
+        return "cpi" if any(self.tx.inner.values()) else "log"
+
+    @cached_property
     def fee_sol(self) -> float:
         """Network fee and tip in SOL."""
         return (self.tx.fee + self.tip_lamports) / LAMPORTS_PER_SOL

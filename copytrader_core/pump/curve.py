@@ -175,6 +175,7 @@ def buy_exact_in_v3(
 ) -> V3BuyQuote:
     """Spend `spend`, fees included, with `buy_exact_quote_in_v3`, which goes on into the pool-to-be.
 
+    A rest too small to buy from the pool stays with the user: the one case that pays less than `spend`.
     `pool_base` is the curve's coin balance less `real_base`.
     """
     quote = _exact_in(state, fees, spend)

@@ -2,7 +2,8 @@
 
 Event calls among the inner instructions come first; complete logs stand in where a source keeps no inner instructions.
 What is ours but cannot be decoded becomes a `Problem` and never a guess. `event_seq` counts every event that an
-instruction emitted, also those that give no row: a buy that completes its curve has 0 (trade), 1 (complete), 2 (pool part).
+instruction emitted, also those that give no row: a buy that completes its curve has 0 (trade), 1 (complete) and 2
+(pool part).
 No I/O, no clock.
 """
 
@@ -27,6 +28,7 @@ from copytrader_core.pump.emissions import (
     programs_in,
 )
 from copytrader_core.pump.idl import DISCRIMINATOR_BYTES
+from copytrader_core.pump.routes import route_row
 from copytrader_core.pump.rows import (
     Swap,
     Values,
@@ -37,7 +39,6 @@ from copytrader_core.pump.rows import (
     pool_swap,
     swap_row,
 )
-from copytrader_core.pump.routes import route_row
 from copytrader_core.records import Event
 from copytrader_core.solana.base58 import address_text
 from copytrader_core.solana.transaction import RawTransaction
@@ -47,14 +48,30 @@ __all__ = ["Decoded", "Problem", "decode"]
 # Instructions that cannot succeed without an event.
 _SPEAKING: Final = frozenset(
     {
-        "create", "create_v2", "buy", "sell", "buy_exact_sol_in", "buy_v2", "sell_v2", "buy_exact_quote_in_v2", "buy_v3",
-        "sell_v3", "buy_exact_quote_in_v3", "multi_hop_curve_swap", "buy_exact_quote_in", "deposit", "withdraw",
+        "create", "create_v2", "buy", "sell", "buy_exact_sol_in", "buy_v2", "sell_v2", "buy_exact_quote_in_v2",
+        "buy_v3", "sell_v3", "buy_exact_quote_in_v3", "multi_hop_curve_swap", "buy_exact_quote_in", "deposit",
+        "withdraw",
     }
 )  # fmt: skip
 _ROWS: Final = frozenset(
     {"TradeEvent", "PostCompleteBuyEvent", "BuyEvent", "SellEvent", "CreateEvent", "DepositEvent", "WithdrawEvent"}
 )
 _COMPLETE: Final = "CompleteEvent"
+
+
+# A multi_hop_swap names after its fixed accounts, hop by hop: base mint, quote mint, pool or curve, and the two vaults.
+_ROUTE_FIXED: Final = 16
+_ROUTE_PER_HOP: Final = 5
+
+
+def _mint_positions(frame: Frame) -> list[tuple[int, int, int]]:
+    """Where an instruction's accounts name base mint, quote mint and pool; for a route once per hop."""
+    if frame.fact is None or frame.ix is None:
+        return []
+    if frame.route is frame:
+        return [(at, at + 1, at + 2) for at in range(_ROUTE_FIXED, len(frame.ix.accounts), _ROUTE_PER_HOP)]
+    at = frame.fact.accounts
+    return [(at["base_mint"], at["quote_mint"], at["pool"])] if {"base_mint", "quote_mint", "pool"} <= at.keys() else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +119,9 @@ def _emissions(tx: RawTransaction, programs: Mapping[int, Program]) -> Emissions
         return from_logs(tx, programs) if _called(tx, programs) else Emissions()
     found = from_instructions(tx, programs)
     if found.frames or not tx.inner_recorded:
-        raise DecodeError("there are neither inner instructions nor logs: fetch the transaction from a node that keeps them")
+        raise DecodeError(
+            "there are neither inner instructions nor logs: fetch the transaction from a node that keeps them"
+        )
     return found
 
 
@@ -111,8 +130,8 @@ def _called(tx: RawTransaction, programs: Mapping[int, Program]) -> bool:
     prefixes = tuple([program.invoked for program in programs.values()])
     return (
         tx.logs_truncated
-        or any([ix.program_index in programs for ix in tx.outer])
-        or any([line.startswith(prefixes) for line in tx.logs or ()])
+        or any(ix.program_index in programs for ix in tx.outer)
+        or any(line.startswith(prefixes) for line in tx.logs or ())
     )
 
 
@@ -127,9 +146,7 @@ class _Rows:
         self._problems: list[Problem] = []
         self._routes: dict[int, tuple[Frame, list[Swap]]] = {}
         self._broken_routes: set[int] = set()
-        self._completing = {
-            id(it.frame) for it in found.emissions if self._name(it) == _COMPLETE
-        }
+        self._completing = {id(it.frame) for it in found.emissions if self._name(it) == _COMPLETE}
 
     def decoded(self) -> Decoded:
         for emission in self._found.emissions:
@@ -156,7 +173,9 @@ class _Rows:
         frame, data = emission.frame, emission.data
         name = self._name(emission)
         if name is None:
-            raise DecodeError(f"an event with the unknown discriminator {data[:DISCRIMINATOR_BYTES].hex()}: the program has changed")
+            raise DecodeError(
+                f"an event with the unknown discriminator {data[:DISCRIMINATOR_BYTES].hex()}: the program has changed"
+            )
         if name not in _ROWS:
             return
         check_event_against_logs(self._tx, data)
@@ -194,25 +213,28 @@ class _Rows:
             if name in values and values[name] not in keys:
                 raise DecodeError(f"the event's {name} is no account of its transaction: these bytes are no such event")
         at = frame.fact.accounts.get("pool") if frame.fact else None
-        if at is not None and frame.ix is not None and "pool" in values and keys[frame.ix.accounts[at]] != values["pool"]:
+        if (
+            at is not None
+            and frame.ix is not None
+            and "pool" in values
+            and keys[frame.ix.accounts[at]] != values["pool"]
+        ):
             raise DecodeError("the event names another pool than its instruction: these bytes are no such event")
 
     def _pool_mints(self, frame: Frame, values: Values) -> tuple[str, str]:
         """Base and quote mint of the event's pool: named by the instruction, else told by what the pool holds."""
-        fact, ix = frame.fact, frame.ix
-        if fact is not None and ix is not None and frame.route is not frame:
-            keys = self._tx.account_keys
-            base, quote = fact.accounts.get("base_mint"), fact.accounts.get("quote_mint")
-            if base is not None and quote is not None and max(base, quote) < len(ix.accounts):
-                return address_text(keys[ix.accounts[base]]), address_text(keys[ix.accounts[quote]])
+        keys = self._tx.account_keys
+        for base, quote, pool in _mint_positions(frame):
+            accounts = frame.ix.accounts if frame.ix else b""
+            if len(accounts) > max(base, quote, pool) and keys[accounts[pool]] == values["pool"]:
+                return address_text(keys[accounts[base]]), address_text(keys[accounts[quote]])
         return self._held_mints(values)
 
     def _held_mints(self, values: Values) -> tuple[str, str]:
-        """The vaults are the pool's own token accounts; the amounts before the trade, else the directions, tell which is which."""
+        """The vaults are the pool's own token accounts; what they held before the trade tells which is which."""
         held = self._facts.holdings(address_text(values["pool"]))
-        before = (values["pool_base_token_reserves"], values["pool_quote_token_reserves"])
-        base = [mint for mint, (amount, _) in held.items() if amount == before[0]]
-        quote = [mint for mint, (amount, _) in held.items() if amount == before[1]]
+        base = [mint for mint, (before, _) in held.items() if before == values["pool_base_token_reserves"]]
+        quote = [mint for mint, (before, _) in held.items() if before == values["pool_quote_token_reserves"]]
         if len(base) == 1 and len(quote) == 1 and base != quote:
             return base[0], quote[0]
         raise DecodeError("the transaction does not tell the mints of the event's pool")

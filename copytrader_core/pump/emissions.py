@@ -95,9 +95,7 @@ class Emissions:
     emissions: list[Emission] = field(default_factory=list)
     n_instructions: int = 0
 
-    def begin(
-        self, program: Program, path: tuple[int, int], ix: RawInstruction | None, parent: Frame | None
-    ) -> Frame:
+    def begin(self, program: Program, path: tuple[int, int], ix: RawInstruction | None, parent: Frame | None) -> Frame:
         """Note a running instruction."""
         fact = None if ix is None else program.fact(ix)
         frame = Frame(program, *path, ix, fact.name if fact else None, fact, parent.route if parent else None)
@@ -122,7 +120,7 @@ def from_instructions(tx: RawTransaction, programs: Mapping[int, Program]) -> Em
     found = Emissions()
     for outer_ix, outer in enumerate(tx.outer):
         group = tx.inner.get(outer_ix, ())
-        if outer.program_index in programs or any([ix.program_index in programs for ix in group]):
+        if outer.program_index in programs or any(ix.program_index in programs for ix in group):
             _walk(tx, programs, outer_ix, group, found)
     return found
 
@@ -137,10 +135,11 @@ def _walk(
     """One top-level instruction and all below it. `stack` holds who runs at each depth, None for a stranger."""
     outer = tx.outer[outer_ix]
     stack: list[Frame | None] = [None]
+    latest: dict[Program, Frame] = {}
     if program := programs.get(outer.program_index):
         found.n_instructions += 1
-        stack = [found.begin(program, (outer_ix, -1), outer, None)]
-    latest = {stack[0].program: stack[0]} if stack[0] else {}
+        latest[program] = found.begin(program, (outer_ix, -1), outer, None)
+        stack = [latest[program]]
     for inner_ix, ix in enumerate(group):
         if ix.stack_height is not None:
             del stack[ix.stack_height - 1 :]
@@ -152,13 +151,15 @@ def _walk(
         if _is_event_call(tx, ix, inner_program):
             emitter = stack[-1] if ix.stack_height is not None else latest.get(inner_program)
             if emitter is None or emitter.program is not inner_program:
-                raise DecodeError(f"the event at {outer_ix}.{inner_ix} has no instruction that emitted it: instructions are missing")
+                raise DecodeError(
+                    f"the event at {outer_ix}.{inner_ix} has no instruction that emitted it: instructions are missing"
+                )
             found.emit(emitter, ix.data[DISCRIMINATOR_BYTES:])
             stack.append(None)
         else:
             parent = next((frame for frame in reversed(stack) if frame is not None), None)
-            stack.append(found.begin(inner_program, (outer_ix, inner_ix), ix, parent))
-            latest[inner_program] = stack[-1]
+            latest[inner_program] = found.begin(inner_program, (outer_ix, inner_ix), ix, parent)
+            stack.append(latest[inner_program])
 
 
 def _is_event_call(tx: RawTransaction, ix: RawInstruction, program: Program) -> bool:
@@ -192,7 +193,9 @@ class _LogWalk:
 
     def line(self, line: str) -> None:
         if line == LOG_TRUNCATED:
-            raise DecodeError("the logs are truncated and there are no inner instructions: fetch it from a node that keeps them")
+            raise DecodeError(
+                "the logs are truncated and there are no inner instructions: fetch it from a node that keeps them"
+            )
         if not line.startswith("Program "):
             return
         if line.startswith(_DATA_LINE):
@@ -206,7 +209,9 @@ class _LogWalk:
         _, address, verb, *rest = (*line.split(" ", 3), "", "")
         if verb == "invoke":
             if rest[0] != f"[{len(self._stack) + 1}]":
-                raise DecodeError(f"expected a call at depth {len(self._stack) + 1} in the logs, found {line!r}: lines are missing")
+                raise DecodeError(
+                    f"expected a call at depth {len(self._stack) + 1} in the logs, found {line!r}: lines are missing"
+                )
             self._begin(address)
         elif verb in ("success", "failed:", "failed"):
             if not self._stack:
@@ -239,7 +244,9 @@ class _LogWalk:
             if found not in _SILENT_PROGRAMS:
                 break
             self._outer_ix += 1
-        raise DecodeError(f"the logs call {address} where no top-level instruction does: they belong to another transaction")
+        raise DecodeError(
+            f"the logs call {address} where no top-level instruction does: they belong to another transaction"
+        )
 
     def _outer_program(self) -> str:
         return address_text(self._tx.account_keys[self._tx.outer[self._outer_ix].program_index])
@@ -258,7 +265,9 @@ class _LogWalk:
         try:
             self.found.emit(frame, base64.b64decode(text, validate=True))
         except binascii.Error as error:
-            raise DecodeError(f"an event of {frame.program.text} in the logs is not base64 ({error}): the logs are cut") from error
+            raise DecodeError(
+                f"an event of {frame.program.text} in the logs is not base64 ({error}): the logs are cut"
+            ) from error
 
     def finish(self) -> None:
         while self._outer_ix + 1 < len(self._tx.outer):
@@ -270,7 +279,7 @@ class _LogWalk:
 
 
 def check_against_logs(tx: RawTransaction, programs: Mapping[int, Program], found: Emissions) -> None:
-    """Raise DecodeError where the logs, if there are any, call our programs more or less often than the instructions do."""
+    """Raise DecodeError where the logs, if there are any, call our programs more or less often than they run."""
     logs = tx.logs
     if not logs:
         return
@@ -278,7 +287,7 @@ def check_against_logs(tx: RawTransaction, programs: Mapping[int, Program], foun
     calls = len([line for line in logs if line.startswith(prefixes)])
     if calls > found.n_instructions or (calls < found.n_instructions and not tx.logs_truncated):
         raise DecodeError(
-            f"the logs show {calls} calls of our programs and the instructions {found.n_instructions}: one of the two is cut"
+            f"the logs show {calls} calls of our programs, the instructions {found.n_instructions}: one of them is cut"
         )
 
 

@@ -1,9 +1,9 @@
 """Which layouts of an event the programs have ever written, since when, and what its values may be.
 
-Events grow at their tail, so a cut event looks like an older one and its amounts would be read by an older rule. An event
-is therefore refused unless its last field ends one of the layouts below, and that layout was still written at the
-event's own time. The dates are those of mainnet, each with a margin to the tolerant side: the day after a change that is
-dated to the minute, later where only the month is known. How amounts become rows is not here.
+Events grow at their tail, so a cut event looks like an older one and its amounts would be read by an older rule. An
+event is therefore refused unless its last field ends one of the layouts below, and that layout was still written at the
+event's own time. The dates are those of mainnet, each with a margin to the tolerant side: the day after a change that
+is dated to the minute, later where only the month is known. How amounts become rows is not here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _GROWTH: Final[Mapping[str, Sequence[tuple[str, str | None]]]] = {
         ("ix_name", "2025-10-18"),
         ("mayhem_mode", "2025-12-01"),
         ("cashback", "2026-02-18"),
-        ("real_quote_reserves", "2026-06-01"),
+        ("real_quote_reserves", "2026-05-21"),
         ("holder_rewards", "2026-09-16"),
         ("creator_fee_unclaimed", "2026-10-07"),
         ("unnamed_tail", None),
@@ -40,7 +40,7 @@ _GROWTH: Final[Mapping[str, Sequence[tuple[str, str | None]]]] = {
         ("last_update_timestamp", "2025-09-03"),
         ("ix_name", "2025-10-18"),
         ("cashback", "2026-02-18"),
-        ("buyback_fee", "2026-06-01"),
+        ("buyback_fee", "2026-05-21"),
         ("base_supply", "2026-08-12"),
         ("holder_rewards", "2026-09-16"),
         ("creator_fee_unclaimed", "2026-10-08"),
@@ -50,7 +50,7 @@ _GROWTH: Final[Mapping[str, Sequence[tuple[str, str | None]]]] = {
         ("protocol_fee_recipient_token_account", _ALWAYS),
         ("coin_creator_fee", "2025-05-13"),
         ("cashback", "2026-02-18"),
-        ("buyback_fee", "2026-06-01"),
+        ("buyback_fee", "2026-05-21"),
         ("base_supply", "2026-08-12"),
         ("holder_rewards", "2026-09-16"),
         ("creator_fee_unclaimed", "2026-10-08"),
@@ -61,12 +61,12 @@ _GROWTH: Final[Mapping[str, Sequence[tuple[str, str | None]]]] = {
         ("token_total_supply", "2025-05-13"),
         ("is_mayhem_mode", "2025-12-01"),
         ("is_cashback_enabled", "2026-02-18"),
-        ("virtual_quote_reserves", "2026-06-01"),
+        ("virtual_quote_reserves", "2026-05-21"),
         ("creator_fee_bps", "2026-09-16"),
         ("is_holder_reward", "2026-09-16"),
         ("depth", "2026-10-12"),
     ),
-    "CompleteEvent": (("timestamp", _ALWAYS), ("quote_mint", "2026-06-01")),
+    "CompleteEvent": (("timestamp", _ALWAYS), ("quote_mint", "2026-05-21")),
 }
 # A slot some days after 2025-05-13, for CreateEvents that carry no time of their own in transactions without one.
 _DATED_SLOT: Final = 342_000_000
@@ -101,7 +101,9 @@ class Layouts:
         values = self._codec.decode(data)
         count = len(values)
         if count not in self._counts:
-            raise DecodeError(f"{self._codec.name} of {len(data)} bytes ends after a field that never was the last: it is cut")
+            raise DecodeError(
+                f"{self._codec.name} of {len(data)} bytes ends after a field that never was the last: it is cut"
+            )
         at = values.get("timestamp", block_time)
         if at is None:
             at = _DATED_SLOT_TIME if slot >= _DATED_SLOT else 0
@@ -117,9 +119,11 @@ class Layouts:
     def _check(self, values: Mapping[str, Any]) -> None:
         for name in self._shares:
             if values.get(name, 0) > _MAX_BPS:
-                raise DecodeError(f"{self._codec.name}.{name} is {values[name]}, above {_MAX_BPS}: these bytes are no such event")
+                raise DecodeError(
+                    f"{self._codec.name}.{name} is {values[name]}, above {_MAX_BPS}: these bytes are no such event"
+                )
         if values.get("timestamp", 0) < 0:
             raise DecodeError(f"{self._codec.name}.timestamp is negative: these bytes are no such event")
-        name = values.get("ix_name")
-        if name is not None and _IX_NAME.fullmatch(name) is None:
+        ix_name = values.get("ix_name")
+        if ix_name is not None and _IX_NAME.fullmatch(ix_name) is None:
             raise DecodeError(f"{self._codec.name}.ix_name is no instruction's name: these bytes are no such event")

@@ -1,8 +1,8 @@
 """The interface descriptions in `idl/*.json`, read with anchorpy-idl and compiled into codecs for the hot path.
 
 A codec knows how the bytes of an event lie, and nothing else: which lengths a program has ever written, and what the
-amounts mean, is `events` and `rows`. Events grow only at their tail, so a codec reads as many whole fields as there are,
-ignores bytes after the last one that it knows, and refuses bytes that end inside a field.
+amounts mean, is `events` and `rows`. Events grow only at their tail, so a codec reads as many whole fields as there
+are, ignores bytes after the last one that it knows, and refuses bytes that end inside a field.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class _Run:
         codes = [_FIXED[kind] for _, kind in fields]
         self._names = tuple(name for name, _ in fields)
         self._struct = struct.Struct("<" + "".join(codes))
-        self._ends = {size: count + 1 for count, size in enumerate(accumulate(struct.calcsize("<" + code) for code in codes))}
+        self._ends = {
+            size: count + 1 for count, size in enumerate(accumulate(struct.calcsize("<" + code) for code in codes))
+        }
         self._partial = [struct.Struct("<" + "".join(codes[:count])) for count in range(len(codes) + 1)]
         # `?` unpacks any byte but 0 as True, so each boolean's byte is looked at as well.
         ends = list(self._ends)
@@ -78,7 +80,9 @@ class _Run:
         if there < unpacker.size:
             count = self._ends.get(there)
             if count is None:
-                raise DecodeError(f"{there} bytes are left for {self._names[0]!r} and its followers: the event ends inside a field")
+                raise DecodeError(
+                    f"{there} bytes are left for {self._names[0]!r} and its followers: the event ends inside a field"
+                )
             unpacker = self._partial[count]
         values.update(zip(self._names, unpacker.unpack_from(data, at), strict=False))
         for name, offset in self._bools:
@@ -104,7 +108,9 @@ class _One:
         try:
             values[self._name], at = self._read(data, at)
         except (struct.error, UnicodeDecodeError, ValueError) as error:
-            raise DecodeError(f"{self._name} cannot be read ({error}): the event ends inside it, or it is no such event") from error
+            raise DecodeError(
+                f"{self._name} cannot be read ({error}): the event ends inside it, or it is no such event"
+            ) from error
         return at
 
 
@@ -154,11 +160,10 @@ def interface(name: str) -> Interface:
     idl = Idl.from_json((data_dir("idl") / f"{name}.json").read_text())
     types = {definition.name: definition.ty for definition in idl.types}
     events = [_event_codec(event.name, bytes(event.discriminator), types) for event in idl.events or ()]
+    listed: Sequence[Any] = idl.instructions
     instructions = [
-        InstructionFact(
-            it.name, bytes(it.discriminator), {account.name: at for at, account in enumerate(it.accounts)}
-        )
-        for it in idl.instructions
+        InstructionFact(it.name, bytes(it.discriminator), {account.name: at for at, account in enumerate(it.accounts)})
+        for it in listed
     ]
     return Interface(
         idl.address,
@@ -186,8 +191,12 @@ def _event_codec(name: str, discriminator: bytes, types: Mapping[str, Any]) -> E
 
 def _struct_fields(definition: Any) -> Sequence[IdlField]:
     if not isinstance(definition, IdlTypeDefStruct):
-        raise DecodeError(f"expected a struct in the IDL, found {type(definition).__name__}: this IDL is newer than the code")
-    return definition.fields.fields if definition.fields is not None else ()
+        raise DecodeError(
+            f"expected a struct in the IDL, found {type(definition).__name__}: this IDL is newer than the code"
+        )
+    # anchorpy-idl's stubs describe an older format of the IDL than the one that it reads.
+    fields: Any = definition.fields
+    return tuple(fields.fields) if fields is not None else ()
 
 
 def _reader(kind: IdlType, types: Mapping[str, Any]) -> Reader:
@@ -201,7 +210,8 @@ def _reader(kind: IdlType, types: Mapping[str, Any]) -> Reader:
     if isinstance(kind, IdlTypeOption):
         return _option_reader(_reader(kind.option, types))
     if isinstance(kind, IdlTypeDefined):
-        return _struct_reader([(field.name, _reader(field.ty, types)) for field in _struct_fields(types[kind.name])])
+        name: str = getattr(kind, "name")  # noqa: B009 - the stubs know it under an older name
+        return _struct_reader([(field.name, _reader(field.ty, types)) for field in _struct_fields(types[name])])
     if isinstance(kind, IdlTypeSimple) and kind in _FIXED:
         return _fixed_reader(struct.Struct("<" + _FIXED[kind]))
     raise DecodeError(f"the IDL uses the type {kind!r}, which this code does not read: it is newer than the code")

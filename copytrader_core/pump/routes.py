@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from copytrader_core.errors import DecodeError
@@ -15,7 +16,7 @@ from copytrader_core.records import WSOL, Action, Event
 
 def route_row(facts: TransactionFacts, frame: Frame, hops: Sequence[Swap]) -> Event:
     """The row of one route, `hops` in execution order. Raises DecodeError where they do not join."""
-    for before, after in zip(hops, hops[1:], strict=False):
+    for before, after in pairwise(hops):
         if _got(before)[0] != _gave(after)[0] and not _same_pool(before, after):
             raise DecodeError("the hops of a multi_hop_swap do not join: an event between them is missing")
     ends = _ends(hops)
@@ -67,7 +68,7 @@ def _ends(hops: Sequence[Swap]) -> tuple[tuple[str, int], tuple[str, int]]:
 
 
 def _sides(gave: tuple[str, int], got: tuple[str, int]) -> tuple[Action, tuple[str, int], tuple[str, int]]:
-    """Action, base and quote. SOL is the quote before a stable coin is; a route between coins is paid in what was given."""
+    """Action, base and quote. SOL is the quote before a stable coin is; between coins it is what was given."""
     if gave[0] == WSOL and got[0] != WSOL:
         return "BUY", got, gave
     if got[0] == WSOL and gave[0] != WSOL:

@@ -50,7 +50,7 @@ class Swap:
 
     @property
     def inverted(self) -> bool:
-        """Whether the coin is the pool's quote: its base is SOL, or a stable coin against something that is not money."""
+        """Whether the coin is the pool's quote: its base is SOL, or a stable coin against what is not money."""
         return self.base == WSOL or (self.base in STABLES and self.quote not in MONEY)
 
 
@@ -188,16 +188,14 @@ def swap_row(facts: TransactionFacts, emission: Emission, swap: Swap) -> Event:
     return trade_row(facts, emission, coin, "BUY" if coin.buys else "SELL", None)
 
 
-def trade_row(
-    facts: TransactionFacts, emission: Emission, swap: Swap, action: Action, fee: int | None, gains: bool | None = None
-) -> Event:
-    """The row of a trade as seen from the coin `swap.base`; `fee` is in `swap.quote`, None where it is charged in the coin."""
+def trade_row(facts: TransactionFacts, emission: Emission, swap: Swap, action: Action, fee: int | None) -> Event:
+    """The row of a trade seen from the coin `swap.base`; `fee` is in `swap.quote`, None where the coin pays it."""
     base_human, quote_human = _human(facts, swap)
     given, got = (quote_human, base_human) if swap.buys else (base_human, quote_human)
     return _event(
         facts,
         emission,
-        wallet=facts.wallet(swap.user, swap.base, swap.buys if gains is None else gains),
+        wallet=facts.wallet(swap.user, swap.base, swap.buys),
         action=action,
         base=swap.base,
         quote=swap.quote,
@@ -346,7 +344,7 @@ def _event(
         "ix": frame.name,
         "base_decimals": facts.decimals(base, default),
         "quote_decimals": facts.decimals(quote),
-        "source": "log" if frame.ix is None or not tx.inner else "cpi",
+        "source": facts.source,
         **meta,
     }
     return Event(

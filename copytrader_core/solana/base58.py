@@ -1,4 +1,4 @@
-"""Base58 as Solana writes it: addresses and signatures through solders, instruction data of any length by arithmetic."""
+"""Base58 as Solana writes it: addresses and signatures through solders, data of any length by arithmetic."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import base64
 import binascii
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from solders.message import Message, MessageV0, MessageV1
@@ -35,26 +36,15 @@ _TRANSFERS: Final = {
 _TRANSFER: Final = struct.Struct("<IQ")
 
 
+@dataclass(frozen=True, slots=True)
 class _Parts:
-    """What the `transaction` member says: signatures, keys and top-level instructions, whatever its encoding."""
+    """What the `transaction` member says, whatever its encoding."""
 
-    __slots__ = ("keys", "lookups", "n_signers", "outer", "signatures", "version")
-
-    def __init__(
-        self,
-        signatures: Sequence[bytes],
-        keys: tuple[bytes, ...],
-        n_signers: int,
-        outer: tuple[RawInstruction, ...],
-        version: int,
-        lookups: tuple[int, int] | None,
-    ) -> None:
-        self.signatures = signatures
-        self.keys = keys
-        self.n_signers = n_signers
-        self.outer = outer
-        self.version = version
-        self.lookups = lookups
+    signature: bytes
+    keys: tuple[bytes, ...]
+    n_signers: int
+    outer: tuple[RawInstruction, ...]
+    version: int
 
 
 def transaction_from_json(document: _Json) -> RawTransaction:
@@ -69,7 +59,9 @@ def transaction_from_json(document: _Json) -> RawTransaction:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, struct.error) as error:
         what = f"no field {error}" if isinstance(error, KeyError) else str(error)
-        raise DecodeError(f"expected a getTransaction result, found one that is not whole ({what}); fetch it again") from error
+        raise DecodeError(
+            f"expected a getTransaction result, found one that is not whole ({what}); fetch it again"
+        ) from error
 
 
 def _unwrap(document: _Json) -> _Json:
@@ -81,7 +73,9 @@ def _unwrap(document: _Json) -> _Json:
     if not isinstance(result, Mapping):
         raise DecodeError("the node does not know this transaction (result is null): ask one that keeps its slot")
     if not isinstance(result.get("meta"), Mapping) or result.get("transaction") is None:
-        raise DecodeError("expected a getTransaction result with `transaction` and `meta`, found one without; fetch it again")
+        raise DecodeError(
+            "expected a getTransaction result with `transaction` and `meta`, found one without; fetch it again"
+        )
     return result
 
 
@@ -94,7 +88,7 @@ def _transaction(result: _Json) -> RawTransaction:
     return RawTransaction(
         slot=_whole(result.get("slot") or 0),
         tx_index=result.get("transactionIndex"),
-        signature=parts.signatures[0],
+        signature=parts.signature,
         account_keys=parts.keys,
         n_signers=parts.n_signers,
         outer=parts.outer,
@@ -122,12 +116,8 @@ def _whole(value: object) -> int:
 def _parts(result: _Json, meta: _Json) -> _Parts:
     transaction = result["transaction"]
     if isinstance(transaction, Mapping):
-        parts = _readable(transaction, result.get("version", "legacy"), meta)
-    else:
-        parts = _encoded(transaction, meta)
-    if len(parts.signatures) != parts.n_signers:
-        raise ValueError(f"{len(parts.signatures)} signatures for {parts.n_signers} signers")
-    return parts
+        return _readable(transaction, result.get("version", "legacy"), meta)
+    return _encoded(transaction, meta)
 
 
 def _readable(transaction: _Json, version: object, meta: _Json) -> _Parts:
@@ -139,16 +129,15 @@ def _readable(transaction: _Json, version: object, meta: _Json) -> _Parts:
         addresses = tuple([address_bytes(key["pubkey"]) for key in keys])
         n_signers = sum(key["signer"] is True for key in keys)
     else:
-        addresses = (*[address_bytes(key) for key in keys], *_loaded(meta, message.get("addressTableLookups")))
+        addresses = (*[address_bytes(key) for key in keys], *_loaded(meta))
         n_signers = _whole(message["header"]["numRequiredSignatures"])
     index = {key: position for position, key in enumerate(addresses)}
     return _Parts(
-        [signature_bytes(text) for text in transaction["signatures"]],
+        signature_bytes(transaction["signatures"][0]),
         addresses,
         n_signers,
         _instructions(message["instructions"], index, height=1),
         LEGACY if version == "legacy" else _whole(version),
-        None,
     )
 
 
@@ -165,34 +154,22 @@ def _encoded(transaction: Sequence[str] | str, meta: _Json) -> _Parts:
     if bytes(transaction_) != wire:
         raise ValueError("the encoded transaction has bytes after its end")
     message = transaction_.message
-    lookups = message.address_table_lookups if isinstance(message, MessageV0) else []
-    counts = (sum(len(it.writable_indexes) for it in lookups), sum(len(it.readonly_indexes) for it in lookups))
-    loaded = _loaded(meta, None, counts)
     return _Parts(
-        [bytes(signature) for signature in transaction_.signatures],
-        (*[bytes(key) for key in message.account_keys], *loaded),
+        bytes(transaction_.signatures[0]),
+        (*[bytes(key) for key in message.account_keys], *_loaded(meta)),
         message.header.num_required_signatures,
         tuple([RawInstruction(ix.program_id_index, ix.accounts, ix.data, 1) for ix in message.instructions]),
         _VERSIONS[type(message)],
-        counts,
     )
 
 
 _VERSIONS: Final[Mapping[type, int]] = {Message: LEGACY, MessageV0: 0, MessageV1: 1}
 
 
-def _loaded(meta: _Json, lookups: Sequence[_Json] | None, counts: tuple[int, int] | None = None) -> tuple[bytes, ...]:
-    """The addresses loaded from lookup tables, writable ones first; as many as the lookups ask for."""
-    if counts is None:
-        counts = (
-            sum(len(it["writableIndexes"]) for it in lookups or ()),
-            sum(len(it["readonlyIndexes"]) for it in lookups or ()),
-        )
-    loaded = meta.get("loadedAddresses") or {"writable": [], "readonly": []}
-    writable, readonly = loaded["writable"], loaded["readonly"]
-    if (len(writable), len(readonly)) != counts:
-        raise ValueError(f"lookup tables give {counts} addresses, loadedAddresses holds {(len(writable), len(readonly))}")
-    return tuple([address_bytes(text) for text in (*writable, *readonly)])
+def _loaded(meta: _Json) -> tuple[bytes, ...]:
+    """The addresses that came from lookup tables, writable ones first. That none is missing shows in the balances."""
+    loaded = meta.get("loadedAddresses") or {"writable": (), "readonly": ()}
+    return tuple([address_bytes(text) for text in (*loaded["writable"], *loaded["readonly"])])
 
 
 def _instructions(

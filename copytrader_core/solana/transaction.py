@@ -1,7 +1,7 @@
 """One landed transaction as every source of transactions hands it over: bytes, indices and integers.
 
-The adapters (`geyser.wire`, `solana.rpc_json`) fill it; the decoder reads it. `validate` is the one place that says what
-a complete transaction is, because a half-read one must never be decoded. No parsing of a wire format here.
+The adapters (`geyser.wire`, `solana.rpc_json`) fill it; the decoder reads it. `check_complete` is the one place that
+says what a complete transaction is, because a half-read one must never be decoded. No parsing of a wire format here.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class TokenBalance:
 
 @dataclass(frozen=True, slots=True)
 class RawTransaction:
-    """A landed transaction. `version` is -1 for legacy, 0 or 1; `fee` and balances are lamports; `block_time` is unix seconds.
+    """A landed transaction. `version` is -1 for legacy, 0 or 1; fee and balances are lamports; `block_time` is unix.
 
     `account_keys` are the static keys, then the loaded writable, then the loaded read-only ones: the order that
     instruction indices refer to. `inner` maps a top-level index to the instructions called below it, in execution
@@ -83,8 +83,10 @@ def check_complete(tx: RawTransaction) -> RawTransaction:
     """
     n_keys = len(tx.account_keys)
     if len(tx.signature) != SIGNATURE_BYTES:
-        raise DecodeError(f"expected a signature of {SIGNATURE_BYTES} bytes, found {len(tx.signature)}: the transaction is cut")
-    if not 1 <= tx.n_signers <= n_keys or any([len(key) != KEY_BYTES for key in tx.account_keys]):
+        raise DecodeError(
+            f"expected a signature of {SIGNATURE_BYTES} bytes, found {len(tx.signature)}: the transaction is cut"
+        )
+    if not 1 <= tx.n_signers <= n_keys or any(len(key) != KEY_BYTES for key in tx.account_keys):
         raise _broken(tx, f"expected account keys of {KEY_BYTES} bytes, one or more of them signers")
     if not len(tx.pre_balances) == len(tx.post_balances) == n_keys:
         found = f"{len(tx.pre_balances)} balances before and {len(tx.post_balances)} after for {n_keys} account keys"
@@ -110,7 +112,9 @@ def _check_instructions(tx: RawTransaction, n_keys: int) -> None:
                 raise _broken(tx, f"an inner instruction names an account beyond the {n_keys} account keys")
             if ix.stack_height is not None:
                 if not 2 <= ix.stack_height <= depth + 1:
-                    raise _broken(tx, f"a call at depth {ix.stack_height} follows one at depth {depth}: one between is missing")
+                    raise _broken(
+                        tx, f"a call at depth {ix.stack_height} follows one at depth {depth}: one between is missing"
+                    )
                 depth = ix.stack_height
 
 

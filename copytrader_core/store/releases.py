@@ -76,7 +76,8 @@ def write_release(connection: Connection, as_of: dt.date, content_hash: str, pat
         connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
         _copy(connection, table, (*rows.columns, "release_id"), ((*values, release_id) for values in rows.values))
     connection.execute(
-        "INSERT INTO release_current (release_id) VALUES (%s) ON CONFLICT (one) DO UPDATE SET release_id = excluded.release_id",
+        "INSERT INTO release_current (release_id) VALUES (%s) "
+        "ON CONFLICT (one) DO UPDATE SET release_id = excluded.release_id",
         (release_id,),
     )
     connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, release_id))
@@ -89,11 +90,16 @@ def served_days(connection: Connection) -> dict[dt.date, str]:
 
 
 def serve_trades(
-    connection: Connection, served: Mapping[dt.date, str], gone: Collection[dt.date], finished: Iterable[Rows], held: Rows
+    connection: Connection,
+    served: Mapping[dt.date, str],
+    gone: Collection[dt.date],
+    finished: Iterable[Rows],
+    held: Rows,
 ) -> None:
     """Replaces the trips that finished on the days of `served`, removes those of `gone`, and replaces all open ones.
 
-    `finished` rows carry `close_day`; a served day without rows is a day on which nothing finished. Names are the wallets' present ones.
+    `finished` rows carry `close_day`; a served day without rows is a day without an end. The names become the wallets'
+    present ones.
     """
     replaced = [*served, *gone]
     connection.execute("DELETE FROM trades WHERE status = 'OPEN' OR close_day = ANY(%s)", (replaced,))
@@ -102,7 +108,8 @@ def serve_trades(
         _copy(connection, "trades", rows.columns, rows.values)
     _copy(connection, "served_days", ("day", "content_hash"), served.items())
     connection.execute(
-        "UPDATE trades t SET alias = w.alias FROM wallets w WHERE w.wallet = t.wallet AND w.alias IS DISTINCT FROM t.alias AND w.alias IS NOT NULL"
+        "UPDATE trades t SET alias = w.alias FROM wallets w "
+        "WHERE w.wallet = t.wallet AND w.alias IS DISTINCT FROM t.alias AND w.alias IS NOT NULL"
     )
 
 

@@ -1,4 +1,4 @@
-"""Planted markets: random raw_events rows with everything that a ledger can stumble over, and their way into Postgres."""
+"""Planted markets: raw_events rows with everything that a ledger can stumble over, and their way into Postgres."""
 
 from __future__ import annotations
 
@@ -16,9 +16,32 @@ DAY_NS = 86_400_000_000_000
 FIRST = dt.date(2026, 3, 1)
 SLOTS_PER_DAY = 216_000
 CONTRACT_COLUMNS = (
-    "ts_ns slot tx_index sig outer_ix inner_ix event_seq wallet alias fee_payer program action mint base_mint quote_mint "
-    "base_raw quote_raw swap_fee_raw tx_fee_lamports tip_lamports reserve_base_raw reserve_quote_raw amount_in amount_out"
-).split()
+    "ts_ns",
+    "slot",
+    "tx_index",
+    "sig",
+    "outer_ix",
+    "inner_ix",
+    "event_seq",
+    "wallet",
+    "alias",
+    "fee_payer",
+    "program",
+    "action",
+    "mint",
+    "base_mint",
+    "quote_mint",
+    "base_raw",
+    "quote_raw",
+    "swap_fee_raw",
+    "tx_fee_lamports",
+    "tip_lamports",
+    "reserve_base_raw",
+    "reserve_quote_raw",
+    "amount_in",
+    "amount_out",
+    "price_est",
+)
 
 Row = dict[str, Any]
 
@@ -63,7 +86,7 @@ def event(slot: int, action: str, base: int | None, quote: int | None, **other: 
 
 
 class Market:
-    """A seeded market: every wallet knows what it holds, so that exits, dust, re-entries and oversells really happen."""
+    """A seeded market: every wallet knows what it holds, so that exits, dust, re-entries and oversells happen."""
 
     def __init__(self, seed: int, days: int, events_per_day: int, wallets: int = 8, coins: int = 5) -> None:
         self.random = random.Random(seed)
@@ -76,7 +99,7 @@ class Market:
 
     def _day(self, number: int, wanted: int) -> None:
         low, high = number * SLOTS_PER_DAY, (number + 1) * SLOTS_PER_DAY - 1
-        slots = sorted(self.random.choices(range(low, high), k=wanted - 2) + [low, high])
+        slots = sorted([*self.random.choices(range(low, high), k=wanted - 2), low, high])
         place: dict[int, int] = {}
         for slot in slots:
             place[slot] = place.get(slot, -1) + self.random.randint(1, 3)
@@ -105,7 +128,11 @@ class Market:
         if kind < 0.04:
             amounts = ("CREATE", None, None)
         elif kind < 0.1:
-            amounts = (self.random.choice(["ADD", "REMOVE", "SWAP"]), self.random.randint(1, 10**9), self.random.randint(1, 10**9))
+            amounts = (
+                self.random.choice(["ADD", "REMOVE", "SWAP"]),
+                self.random.randint(1, 10**9),
+                self.random.randint(1, 10**9),
+            )
         elif kind < 0.5 or (held == 0 and kind < 0.95):
             amounts = ("BUY", self.random.choice([self.random.randint(1, 10**12), 7]), self.random.randint(0, 10**10))
         else:
@@ -129,10 +156,10 @@ class Market:
 
 def load(url: str, rows: Sequence[Row]) -> None:
     """Plain COPY, as other programs would do it."""
-    with psycopg.connect(url) as connection, connection.cursor() as cursor:
-        with cursor.copy(f"COPY raw_events ({', '.join(CONTRACT_COLUMNS)}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row([row[name] for name in CONTRACT_COLUMNS])
+    statement = f"COPY raw_events ({', '.join(CONTRACT_COLUMNS)}) FROM STDIN"
+    with psycopg.connect(url) as connection, connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in rows:
+            copy.write_row([row[name] for name in CONTRACT_COLUMNS])
 
 
 def seal(url: str, *days: dt.date) -> None:

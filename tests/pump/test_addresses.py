@@ -79,3 +79,8 @@ def test_the_recipient_lists_hold_eight_distinct_wallets_each() -> None:
     lists = (a.FEE_RECIPIENTS, a.MAYHEM_FEE_RECIPIENTS, a.BUYBACK_FEE_RECIPIENTS, a.JITO_TIP_ACCOUNTS)
     assert [len(members) for members in lists] == [8, 8, 8, 8]
     assert len({key for members in lists for key in members}) == 32
+
+
+def test_pumpswap_trades_one_of_the_curves_recipients_for_another() -> None:
+    assert len(a.AMM_FEE_RECIPIENTS) == 8
+    assert len(set(a.AMM_FEE_RECIPIENTS) & set(a.FEE_RECIPIENTS)) == 7

@@ -21,10 +21,10 @@ def playing(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     command = [sys.executable, "-m", "copytrader_cli.main", "simnet", "play", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        yield process, process.stdout.readline().strip()
-        if process.poll() is None:
-            process.terminate()
-            process.wait(10)
+        try:
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()
 
 
 @pytest.fixture

@@ -1,0 +1,187 @@
+"""`copytrader executor run | status | halt | reduce | resume | flatten`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Literal
+
+import typer
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from copytrader_core.errors import ConfigError
+from copytrader_core.geyser.client import Endpoint, parse_endpoint
+from copytrader_core.policy.values import TradingState
+from copytrader_core.records import LAMPORTS_PER_SOL
+from copytrader_core.settings import settings
+from copytrader_core.store.postgres import connect, database_url
+from executor import feed
+from executor.control import presence, set_state
+from executor.desk import Tally
+from executor.service import RunOptions
+from executor.service import run as run_service
+from executor.status import Status, read_status
+
+app = typer.Typer(no_args_is_help=True, help="Run and control the executor.")
+
+Mode = Literal["paper", "live"]
+ClockName = Literal["wall", "chain"]
+_MODE = typer.Option("paper", "--mode", help="which executor's positions and decisions")
+
+
+@app.command()
+def run(
+    mode: Mode = typer.Option("paper", "--mode", help="paper; live is not part of this version"),
+    endpoint: str | None = typer.Option(None, "--endpoint", metavar="HOST:PORT", help="Yellowstone endpoint"),
+    tls: bool = typer.Option(False, "--tls", help="connect with TLS"),
+    x_token_file: Path | None = typer.Option(None, "--x-token-file", help="file with the provider's token"),
+    clock: ClockName = typer.Option("wall", "--clock", help="wall, or chain: timers run in the stream's own time"),
+    until_idle: float | None = typer.Option(None, "--until-idle", metavar="SECONDS", help="end after so long silence"),
+    flatten_at_end: bool = typer.Option(
+        False, "--flatten-at-end", help="at the end close what is left at its last quote"
+    ),
+    replay_from_slot: int | None = typer.Option(
+        None, "--replay-from-slot", metavar="N", help="ask for a replay from N"
+    ),
+) -> None:
+    """Follow the released leaders, in the foreground, until SIGTERM, Ctrl-C or --until-idle."""
+    if mode == "live":
+        raise ConfigError(
+            "live trading is not part of this version: there is no way to sign or send a transaction yet. "
+            "Use --mode paper, which makes the same decisions and fills them on paper"
+        )
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    config = settings()
+    url = database_url()
+    stream = feed.updates(_endpoint(endpoint, tls, x_token_file), replay_from_slot, config.ingest.stall_seconds)
+    options = RunOptions(mode, clock, until_idle, flatten_at_end)
+    tally = uvloop.run(run_service(url, config, stream, options))
+    with connect(url) as connection:
+        _print_summary(tally, read_status(connection, mode))
+
+
+@app.command()
+def status(
+    mode: Mode = _MODE, n_decisions: int = typer.Option(10, "--decisions", help="how many of the last decisions")
+) -> None:
+    """Show the trading state, open positions, today's result and the last decisions."""
+    with connect() as connection:
+        _print_status(read_status(connection, mode, n_decisions))
+
+
+@app.command()
+def halt(reason: str = typer.Option("by command", "--reason")) -> None:
+    """Send nothing any more, neither buys nor sells, until `resume`."""
+    _set("HALTED", flatten=False, reason=reason)
+    print("HALTED: nothing is sent any more, exits neither; `copytrader executor resume` ends it")
+
+
+@app.command()
+def reduce(reason: str = typer.Option("by command", "--reason")) -> None:
+    """Buy nothing more; exits go on."""
+    _set("REDUCING", flatten=False, reason=reason)
+    print("REDUCING: no more buys, exits go on; `copytrader executor resume` ends it")
+
+
+@app.command()
+def resume(reason: str = typer.Option("by command", "--reason")) -> None:
+    """Trade again."""
+    _set("ACTIVE", flatten=False, reason=reason)
+    print("ACTIVE: buys are allowed again")
+
+
+@app.command()
+def flatten(mode: Mode = _MODE, reason: str = typer.Option("by command", "--reason")) -> None:
+    """Buy nothing more and sell everything now."""
+    _set("REDUCING", flatten=True, reason=reason)
+    with connect() as connection:
+        found = presence(connection, mode)
+    print(f"REDUCING and flatten: {found.open_positions} open position(s) are to be sold")
+    if not found.running and found.open_positions:
+        print(
+            f"no {mode} executor runs: the request stands, and the next `copytrader executor run --mode {mode}` "
+            "sells them before it does anything else"
+        )
+
+
+def _set(state: TradingState, *, flatten: bool, reason: str) -> None:
+    with connect(autocommit=True) as connection:
+        set_state(connection, state, flatten, reason)
+
+
+def _endpoint(address: str | None, tls: bool, x_token_file: Path | None) -> Endpoint:
+    config = settings().ingest
+    token_file = x_token_file or config.x_token_file
+    token = None
+    if token_file is not None:
+        try:
+            token = token_file.read_text().strip()
+        except OSError as error:
+            raise ConfigError(f"the token file {token_file} cannot be read: {error.strerror}") from error
+    return parse_endpoint(address or config.endpoint, tls=tls or config.tls, x_token=token)
+
+
+def _sol(lamports: int) -> str:
+    return f"{lamports / LAMPORTS_PER_SOL:+.4f} SOL"
+
+
+def _print_summary(tally: Tally, after: Status) -> None:
+    taken = tally.decisions.get("ACCEPTED", 0)
+    refused = sum(tally.decisions.values()) - taken
+    print(f"decisions {taken + refused}: {taken} accepted, {refused} refused")
+    for code, count in sorted(tally.decisions.items(), key=lambda item: -item[1]):
+        if code != "ACCEPTED":
+            print(f"  {count:5d} {code}")
+    print(f"fills {tally.bought} buys, {tally.sold} sells; {tally.reverted} reverted, {tally.expired} expired")
+    print(f"result of this run {_sol(tally.pnl_lamports)}, failed transactions included")
+    if tally.latencies_us:
+        ordered = sorted(tally.latencies_us)
+        print(f"decision latency p50 {ordered[len(ordered) // 2]} us, max {ordered[-1]} us")
+    for position in after.positions:
+        waiting = position["payload"]["waiting"] or "its exit is not due"
+        print(f"still open: {position['mint']} ({position['leader']}), {_sol(-position['cost_lamports'])}, {waiting}")
+
+
+def _print_status(now: Status) -> None:
+    console = Console()
+    console.print(_overview(now))
+    if now.positions:
+        console.print(_positions(now))
+    if now.decisions:
+        console.print(_decisions(now))
+
+
+def _overview(now: Status) -> Table:
+    table = Table(show_header=False, title="executor")
+    colour = {"ACTIVE": "green", "REDUCING": "yellow", "HALTED": "red"}[now.state]
+    why = f" ({now.reason})" if now.reason else ""
+    table.add_row("state", f"[{colour}]{now.state}[/]{', flatten' if now.flatten else ''}{why}")
+    table.add_row("process", "running" if now.running else "not running")
+    table.add_row("release", now.release_id or "none yet")
+    table.add_row("newest slot", str(now.slot) if now.slot is not None else "none")
+    table.add_row("open positions", str(len(now.positions)))
+    table.add_row("closed today", f"{now.closed_today}, {now.won_today} won, {_sol(now.pnl_today_lamports)}")
+    return table
+
+
+def _positions(now: Status) -> Table:
+    table = Table("leader", "coin", "state", "cost", "exit", title="open positions")
+    for row in now.positions:
+        kept = row["payload"]
+        plan = kept["plan"]
+        limits = [f"kill {plan['kill_ms'] / 1000:.1f} s"]
+        limits += [f"timer {plan['timer_ms'] / 1000:.1f} s"] if plan["timer_ms"] is not None else []
+        limits += [f"target {plan['target_x']:.3f}x"] if plan["target_x"] is not None else []
+        due = f" [yellow]{kept['due']} {kept['waiting'] or ''}[/]" if kept["due"] else ""
+        table.add_row(row["leader"], row["mint"], row["state"], _sol(-row["cost_lamports"]), ", ".join(limits) + due)
+    return table
+
+
+def _decisions(now: Status) -> Table:
+    table = Table("slot", "leader", "coin", "decision", "spend", title="last decisions")
+    for row in now.decisions:
+        spend = _sol(-int(row["spend_lamports"])) if row["spend_lamports"] else ""
+        table.add_row(str(row["slot"]), row["leader"], row["mint"], row["code"], spend)
+    return table

@@ -1,0 +1,140 @@
+"""Learned against planted, as plots and tables with their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+
+from copytrader_cli.report import charts
+from copytrader_cli.report.measures import duration, percent, sol
+from copytrader_cli.report.parts import cell, chip, table
+from copytrader_cli.report.truth import Comparison, EdgeResult, LeaderResult
+
+__all__ = ["truth_section"]
+
+_LEADER_HEADS = (
+    ("leader", False), ("trades", True), ("style planted", False), ("style learned", False), ("hold <small>planted → learned</small>", True),
+    ("target <small>planted → learned</small>", True), ("size SOL <small>planted → learned</small>", True),
+)  # fmt: skip
+_EDGE_HEADS = (
+    ("leader → follower", False), ("", False), ("probability <small>planted → learned</small>", True),
+    ("median lag <small>planted → learned</small>", True),
+)  # fmt: skip
+
+
+def truth_section(comparison: Comparison) -> str:
+    """The section."""
+    right = sum(leader.style_is_right for leader in comparison.leaders)
+    return (
+        '<p class="lead">This market was planted, so what is true is known. Rings are planted, dots are learned from the '
+        "chain alone. A planted hold is what a time stop waits, and for other styles an upper bound; a target only "
+        "means something to those who sell at one.</p>"
+        f'<div class="tiles" style="margin-bottom:14px">{_tile("edge precision", comparison.precision, comparison.hits, comparison.n_found, "found")}'
+        f"{_tile('edge recall', comparison.recall, comparison.hits, comparison.n_planted, 'planted')}"
+        f"{_tile('exit styles right', right / len(comparison.leaders) if comparison.leaders else None, right, len(comparison.leaders), 'leaders')}</div>"
+        f'<div class="grid" style="margin-bottom:14px">{_plots(comparison)}</div>'
+        f"{table(_LEADER_HEADS, [_leader(leader) for leader in comparison.leaders])}"
+        f'<div style="margin-top:14px">{table(_EDGE_HEADS, [_edge(edge) for edge in comparison.edges])}</div>'
+    )
+
+
+def _tile(name: str, share: float | None, part: int, whole: int, of: str) -> str:
+    return f'<div class="tile"><span>{name}</span><b>{percent(share)}</b><small>{part} of {whole} {of}</small></div>'
+
+
+def _plots(comparison: Comparison) -> str:
+    holds = [
+        (leader.name, planted, learned, leader.learned.weight if leader.learned else 0.35)
+        for leader in comparison.leaders
+        if leader.planted["style"] == "time_stop"
+        for planted, learned in [leader.pair("hold")]
+        if planted is not None
+    ]
+    sizes = [
+        (leader.name, planted, learned, leader.learned.weight if leader.learned else 0.35)
+        for leader in comparison.leaders
+        for planted, learned in [leader.pair("size")]
+        if planted is not None
+    ]
+    lags = [
+        (
+            f"{edge.leader_name} → {edge.follower_name}",
+            edge.planted["lag_ms_p50"],
+            edge.found.lag_p50_ms if edge.found else None,
+            1.0,
+        )
+        for edge in comparison.edges
+        if edge.planted is not None
+    ]
+    plots: list[tuple[str, str]] = [
+        ("Hold of time stops", charts.dumbbells(holds, write=duration, label="planted and learned holds")),
+        ("Entry size, SOL", charts.dumbbells(sizes, write=lambda v: f"{v:g}", label="planted and learned sizes")),
+        ("Follower lag", charts.dumbbells(lags, write=duration, label="planted and learned lags")),
+    ]
+    return "".join(f'<div class="card"><h3>{title}</h3>{plot}</div>' for title, plot in plots)
+
+
+def _leader(result: LeaderResult) -> str:
+    learned = result.learned
+    style = learned.pattern["typical_exit_style"] if learned else None
+    mark = (
+        ""
+        if learned is None
+        else ' <span class="up">✓</span>'
+        if result.style_is_right
+        else ' <span class="down">✗</span>'
+    )
+    planted_style = result.planted["style"]
+    return (
+        f'<tr style="opacity:{learned.weight if learned else 0.5:.2f}">'
+        + cell("leader", f"<b>{escape(result.name)}</b>")
+        + cell("trades", str(learned.pattern["sample_trades"]) if learned else "none", number=True)
+        + cell("style planted", chip(planted_style))
+        + cell("style learned", chip(style) + mark)
+        + cell("hold", _pair(*result.pair("hold"), duration, judged=planted_style == "time_stop"), number=True)
+        + cell("target", _pair(*result.pair("target"), _times, judged=planted_style == "target_x"), number=True)
+        + cell("size SOL", _pair(*result.pair("size"), sol, judged=True), number=True)
+        + "</tr>"
+    )
+
+
+def _edge(edge: EdgeResult) -> str:
+    planted, found = edge.planted, edge.found
+    mark = (
+        '<span class="up">found</span>'
+        if planted and found
+        else '<span class="down">missed</span>'
+        if planted
+        else '<span class="down">not planted</span>'
+    )
+    probability = (planted["probability"] if planted else None, found.probability_30s if found else None)
+    lag = (planted["lag_ms_p50"] if planted else None, found.lag_p50_ms if found else None)
+    return (
+        "<tr>"
+        + cell("edge", f"<b>{escape(edge.leader_name)} → {escape(edge.follower_name)}</b>")
+        + cell("", mark)
+        + cell("probability", _points(*probability), number=True)
+        + cell("median lag", _pair(*lag, duration, judged=True), number=True)
+        + "</tr>"
+    )
+
+
+def _pair(planted: float | None, learned: float | None, write: Callable[[float | None], str], *, judged: bool) -> str:
+    """Both values, and the relative error where the planted one is meant to be met."""
+    text = f"{write(planted)} → {write(learned)}"
+    if not judged or planted is None or learned is None or not planted:
+        return f"<small>{text}</small>"
+    error = learned / planted - 1
+    return f"{text} <small>{'+' if error >= 0 else '−'}{abs(error) * 100:.0f} %</small>"
+
+
+def _points(planted: float | None, learned: float | None) -> str:
+    text = f"{percent(planted)} → {percent(learned)}"
+    if planted is None or learned is None:
+        return text
+    error = (learned - planted) * 100
+    return f"{text} <small>{'+' if error >= 0 else '−'}{abs(error):.0f} pt</small>"
+
+
+def _times(multiple: float | None) -> str:
+    return "–" if multiple is None else f"{multiple:.2f}×"

@@ -1,0 +1,184 @@
+"""Days and ranges of them: what is refused, what is published, and that a range equals its days."""
+
+from __future__ import annotations
+
+import pytest
+
+from copytrader_assets import checks
+from tests.assets.conftest import Platform, plain
+from tests.assets.oracle import expected
+from tests.assets.planted import SLOTS_PER_DAY, Market, day, event, track
+
+ROUND_TRIPS = "events,trades,open_positions"
+
+
+def small_market(seed: int, days: int = 3) -> list[dict[str, object]]:
+    return Market(seed, days, events_per_day=120).rows
+
+
+def test_the_published_trades_equal_the_independent_ledger(platform: Platform) -> None:
+    rows = small_market(1)
+    platform.plant(rows, *map(day, range(3)))
+    platform.succeed(day(0), day(2))
+    truth = expected(rows, [day(n) for n in range(3)])
+    for number in range(3):
+        assert plain(platform.lake.read("trades", day(number))) == truth[day(number)][0]
+        assert plain(platform.lake.read("open_positions", day(number))) == truth[day(number)][1]
+
+
+def test_a_range_equals_its_days_byte_for_byte(platform: Platform) -> None:
+    platform.plant(small_market(2), *map(day, range(3)))
+    track(platform.url, wallet_1="one", wallet_2="two")
+    platform.succeed(day(0), day(2))
+    together = platform.files()
+    platform.forget_lake()
+    for number in range(3):
+        platform.succeed(day(number))
+    assert platform.files() == together
+
+
+def test_the_events_are_in_chain_order_whatever_order_they_came_in(platform: Platform) -> None:
+    rows = small_market(3, 1)
+    platform.plant(rows[::-1], day(0))
+    platform.succeed(day(0), select="events")
+    keys = [
+        (r["slot"], r["tx_index"], r["outer_ix"], r["inner_ix"], r["event_seq"])
+        for r in platform.rows("events", day(0))
+    ]
+    assert keys == sorted(keys) and len(keys) == len(rows)
+
+
+def test_amounts_of_64_bits_and_odd_texts_arrive_unchanged(platform: Platform) -> None:
+    odd = event(
+        5, "BUY", 2**64 - 1, 2**64 - 2, alias='a "quoted", name\nin two lines', price_est=None, amount_in=0.1 + 0.2
+    )
+    empty = event(6, "CREATE", None, None, alias="", tx_index=None)
+    platform.plant([odd, empty], day(0))
+    platform.succeed(day(0), select="events")
+    first, second = platform.rows("events", day(0))
+    assert (first["base_raw"], first["quote_raw"], first["alias"], first["amount_in"]) == (
+        2**64 - 1,
+        2**64 - 2,
+        odd["alias"],
+        0.1 + 0.2,
+    )
+    assert (second["alias"], second["base_raw"], second["tx_index"], second["meta_json"]) == ("", None, None, None)
+
+
+def test_an_unsealed_day_is_refused_and_says_what_to_do(platform: Platform) -> None:
+    platform.plant(small_market(1), day(0))
+    message = platform.failure(day(0), day(1))
+    assert f"day {day(1)} is not sealed" in message and f"copytrader seal --from {day(1)} --to {day(1)}" in message
+    assert not platform.lake.has("events", day(0))
+
+
+def test_a_missing_previous_day_is_refused_and_named(platform: Platform) -> None:
+    platform.plant(small_market(1), *map(day, range(3)))
+    message = platform.failure(day(2))
+    assert f"open_positions {day(1)} is missing" in message
+    assert f"copytrader materialize --from {day(1)} --to {day(2)}" in message
+
+
+def test_the_refusal_resumes_after_the_last_published_day(platform: Platform) -> None:
+    platform.plant(small_market(1, 4), *map(day, range(4)))
+    platform.succeed(day(0), select=ROUND_TRIPS)
+    assert f"--from {day(1)} --to {day(3)}" in platform.failure(day(3), select=ROUND_TRIPS)
+
+
+def test_the_very_first_day_needs_none_before_it(platform: Platform) -> None:
+    platform.plant([event(SLOTS_PER_DAY, "BUY", 10, 10)], day(0), day(1))
+    platform.succeed(day(1), select=ROUND_TRIPS)
+    assert platform.lake.snapshot("open_positions", day(1)).facts[checks.PARENT] == checks.GENESIS
+
+
+def test_a_day_without_events_carries_the_positions_on(platform: Platform) -> None:
+    platform.plant([event(1, "BUY", 10, 10)], day(0), day(1))
+    platform.succeed(day(0), day(1))
+    assert platform.rows("open_positions", day(0))[0]["open_qty_raw"] == 10
+    assert platform.lake.read("open_positions", day(1)).equals(platform.lake.read("open_positions", day(0)))
+
+
+def test_each_snapshot_names_the_one_that_it_continues(platform: Platform) -> None:
+    platform.plant(small_market(4), *map(day, range(3)))
+    platform.succeed(day(0), day(2), select=ROUND_TRIPS)
+    chain = [platform.lake.snapshot("open_positions", day(n)) for n in range(3)]
+    assert [one.facts[checks.PARENT] for one in chain] == [checks.GENESIS, chain[0].content_hash, chain[1].content_hash]
+    assert checks.first_break(platform.lake, day(2)) is None
+
+
+def test_recomputing_a_changed_day_warns_of_its_stale_successor_and_blocks_what_follows(platform: Platform) -> None:
+    platform.plant(small_market(5, 4), *map(day, range(4)))
+    platform.succeed(day(0), day(2))
+    platform.plant([event(77, "BUY", 10**9, 10**9, sig="late", mint="coin-late")], day(0))
+    result = platform.succeed(day(0), select=ROUND_TRIPS)
+    warned = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
+    assert warned[checks.CONTINUITY] is False
+    message = platform.failure(day(3))
+    assert f"open_positions {day(1)} continues an older open_positions {day(0)}" in message
+    assert f"--from {day(1)} --to {day(3)}" in message
+    platform.succeed(day(1), day(3))
+
+
+def test_events_that_were_published_again_make_their_round_trips_stale(platform: Platform) -> None:
+    platform.plant(small_market(6, 2), day(0), day(1))
+    platform.succeed(day(0))
+    platform.plant([event(77, "BUY", 10**9, 10**9, sig="late")], day(0))
+    platform.succeed(day(0), select="events")
+    assert "other events than the published ones" in platform.failure(day(1))
+
+
+def test_history_that_arrives_before_the_first_day_is_noticed(platform: Platform) -> None:
+    platform.plant([event(SLOTS_PER_DAY, "BUY", 10, 10), event(2 * SLOTS_PER_DAY, "SELL", 10, 10)], *map(day, range(3)))
+    platform.succeed(day(1))
+    platform.plant([event(3, "BUY", 10, 10)], day(0))
+    platform.succeed(day(0))
+    assert "starts from nothing, but earlier events are there now" in platform.failure(day(2))
+
+
+def test_late_events_are_included_and_shown_as_a_warning(platform: Platform) -> None:
+    platform.plant(small_market(7, 1), day(0))
+    platform.execute("UPDATE ingest_days SET n_events = n_events - 1")
+    result = platform.succeed(day(0), select="events")
+    assert {e.check_name: e.passed for e in result.get_asset_check_evaluations()}["completeness"] is False
+
+
+def test_rows_that_break_a_rule_stop_the_publish_and_are_named(platform: Platform) -> None:
+    platform.plant(small_market(8, 2), day(0), day(1))
+    platform.succeed(day(0), day(1))
+    before = platform.files()
+    platform.plant([event(SLOTS_PER_DAY + 5, "BUY", None, 10, sig="broken-row")], day(1))
+    message = platform.failure(day(0), day(1))
+    assert "a BUY or SELL has amounts" in message and "broken-row/0/-1/0" in message
+    assert "the old snapshots stand" in message
+    assert platform.files() == before
+
+
+def test_an_amount_beyond_64_bits_stops_the_day(platform: Platform) -> None:
+    platform.plant([event(5, "BUY", 10**19 * 2, 10)], day(0))
+    assert f"raw_events of {day(0)} do not fit" in platform.failure(day(0))
+
+
+@pytest.mark.parametrize(
+    "select", ["trades", "open_positions", "trades,open_positions", "follow_edges", "leader_scores"]
+)
+def test_each_asset_can_be_materialized_by_itself(platform: Platform, select: str) -> None:
+    platform.plant(small_market(9, 1), day(0))
+    platform.succeed(day(0), select="events")
+    result = platform.succeed(day(0), select=select)
+    reported = {e.asset_key.to_user_string() for e in result.get_asset_materialization_events()}
+    assert reported == set(select.split(","))
+    assert {platform.lake.root.joinpath(one, f"day={day(0)}").is_dir() for one in reported} == {True}
+
+
+def test_every_partition_reports_its_rows_and_hashes(platform: Platform) -> None:
+    platform.plant(small_market(10, 2), day(0), day(1))
+    result = platform.succeed(day(0), day(1))
+    shown = {
+        (e.asset_key.to_user_string(), e.partition): e.step_materialization_data.materialization.metadata
+        for e in result.get_asset_materialization_events()
+    }
+    snapshot = platform.lake.snapshot("open_positions", day(1))
+    metadata = shown["open_positions", str(day(1))]
+    assert metadata["content_hash"].value == snapshot.content_hash
+    assert metadata["dagster/partition_row_count"].value == snapshot.rows
+    assert metadata[checks.PARENT].value == platform.lake.snapshot("open_positions", day(0)).content_hash

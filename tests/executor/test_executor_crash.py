@@ -1,0 +1,125 @@
+"""The executor dies at every point where it writes, and by kill -9: nothing is bought twice, nothing held is lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import psycopg
+import pytest
+from planted_market import LEADER, OTHER, World, publish, settings
+from running import check, received, trade
+
+from copytrader_core.geyser import copytrader_geyser_pb2 as pb
+from copytrader_core.geyser.client import Received
+from executor import service
+from executor.journal import Journal
+from executor.service import RunOptions, run
+
+WRITES = ("write", "plan_buy", "plan_sell", "send", "opened", "closed", "failed", "expired", "remember")
+
+
+class Crash(Exception):
+    """The process is gone."""
+
+
+class Crasher:
+    """Ends the run at the n-th write, before its transaction or right after its commit."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.at, self.after_commit, self.count = 0, False, 0
+        for name in WRITES:
+            monkeypatch.setattr(Journal, name, self._wrapped(getattr(Journal, name)))
+
+    def arm(self, at: int, after_commit: bool) -> None:
+        self.at, self.after_commit, self.count = at, after_commit, 0
+
+    def _wrapped(self, write: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def call(journal: Journal, *arguments: Any) -> Any:
+            self.count += 1
+            now = self.count == self.at
+            if now and not self.after_commit:
+                raise Crash
+            result = await write(journal, *arguments)
+            if now:
+                raise Crash
+            return result
+
+        return call
+
+
+def busy_market() -> list[pb.SubscribeUpdate]:
+    """Four leader buys: one held to its timer, one reverting, one reverting on its way out, one late."""
+    world = World()
+    world.buy(OTHER, "dumped", 20.0)
+    world.next()
+    world.buy(LEADER, "held", 1.0)
+    world.buy(LEADER, "dumped", 1.0)
+    world.next()
+    world.buy(LEADER, "running", 1.0)
+    world.next()
+    world.buy(OTHER, "running", 6.0)
+    world.next(15)
+    world.sell(OTHER, "dumped", 200 * 10**12)
+    world.next(8)
+    world.buy(LEADER, "late", 1.0)
+    world.next(6)
+    return world.updates()
+
+
+class Tape:
+    """A stream that remembers how far it was read."""
+
+    def __init__(self, updates: list[pb.SubscribeUpdate], start: int = 0) -> None:
+        self.updates, self.position = updates, start
+
+    async def stream(self) -> AsyncIterator[Received]:
+        while self.position < len(self.updates):
+            self.position += 1
+            yield received(self.updates[self.position - 1])
+
+
+def clear(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("TRUNCATE exec_journal, exec_intents, exec_positions, exec_fills")
+
+
+@pytest.fixture
+def small_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a crashed run had read but not dealt with is lost: keep it short, as it is in real time."""
+    monkeypatch.setattr(service, "_QUEUE_SIZE", 1)
+
+
+@pytest.mark.parametrize("after_commit", [False, True])
+@pytest.mark.parametrize("replays", [False, True])
+@pytest.mark.usefixtures("small_queue")
+async def test_a_crash_at_any_write_loses_and_doubles_nothing(
+    pg_url: str, monkeypatch: pytest.MonkeyPatch, after_commit: bool, replays: bool
+) -> None:
+    publish(pg_url)
+    crasher, updates = Crasher(monkeypatch), busy_market()
+    for at in range(1, 100):
+        clear(pg_url)
+        crasher.arm(at, after_commit)
+        tape = Tape(updates)
+        try:
+            await run(pg_url, settings(), tape.stream(), RunOptions(clock="chain", flatten_at_end=True))
+        except Crash:
+            crasher.arm(0, False)
+            again = Tape(updates, 0 if replays else tape.position - 2)
+            await run(pg_url, settings(), again.stream(), RunOptions(clock="chain", flatten_at_end=True))
+            check(pg_url)
+        else:
+            check(pg_url)
+            assert at > 20, "the market is too quiet to prove anything"
+            return
+    raise AssertionError("the run never came to its end")
+
+
+async def test_a_run_that_is_repeated_from_the_start_buys_nothing_again(pg_url: str) -> None:
+    publish(pg_url)
+    updates = busy_market()
+    first = await trade(pg_url, updates, settings(), flatten=True)
+    again = await trade(pg_url, updates, settings(), flatten=True)
+    assert first.bought == 3
+    assert (again.bought, again.sold, again.decisions) == (0, 0, {})
