@@ -1,1 +1,1 @@
-"""Benchmarks that compare in one run. Ratios and medians, since machines are noisy; nothing here is asserted by a test."""
+"""Benchmarks that compare in one run. Ratios and medians, as machines are noisy; no test asserts them."""

@@ -1,4 +1,4 @@
-"""Events to round trips: our fold, load and sort included, beside a pandas groupby-apply FIFO ledger on the same rows."""
+"""Events to round trips: our fold, sort included, beside a pandas groupby-apply FIFO ledger on the same rows."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def _fold(events: pa.Table) -> int:
 
 def _pandas(frame: pd.DataFrame) -> int:
     ordered = frame.sort_values(["slot", "tx_index"])
-    return int(ordered.groupby(["wallet", "mint"], sort=False)[["action", "base_raw", "quote_raw"]].apply(_closed).sum())
+    return int(
+        ordered.groupby(["wallet", "mint"], sort=False)[["action", "base_raw", "quote_raw"]].apply(_closed).sum()
+    )
 
 
 def _closed(group: pd.DataFrame) -> int:
@@ -84,7 +86,9 @@ def _events() -> pa.Table:
     return pa.table(columns, schema=EVENTS.arrow)
 
 
-def _event(number: int, key: tuple[int, int], held: dict[tuple[int, int], int], rng: random.Random) -> dict[str, object]:
+def _event(
+    number: int, key: tuple[int, int], held: dict[tuple[int, int], int], rng: random.Random
+) -> dict[str, object]:
     if key in held:
         action, base = "SELL", held[key] if rng.random() < 0.6 else held[key] // 2 + 1
         held[key] -= base

@@ -12,6 +12,7 @@ import io
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,6 +126,13 @@ class Lake:
                 if old.name not in keep:
                     old.unlink()
             one.folder.rmdir()
+
+    def sweep(self, older_than_seconds: float) -> None:
+        """Removes staged snapshots that a killed run left behind."""
+        oldest = time.time() - older_than_seconds
+        for folder in (self.root / ".staging").glob("*"):
+            if folder.stat().st_mtime < oldest:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def discard(self, staged: Iterable[Staged]) -> None:
         """Removes staged snapshots that will not be published."""

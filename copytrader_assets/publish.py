@@ -19,6 +19,8 @@ from copytrader_core.errors import DataError
 
 RULES = "rules"
 _SHOWN_PROBLEMS = 10
+# No run takes this long: what is older was left by one that was killed.
+_ABANDONED_SECONDS = 2 * 86_400.0
 
 Result = dg.MaterializeResult | dg.AssetCheckResult  # type: ignore[type-arg]
 
@@ -48,6 +50,7 @@ class Publication:
         self._warnings: dict[tuple[str, str], list[str]] = {}
 
     def __enter__(self) -> Publication:
+        self._lake.sweep(_ABANDONED_SECONDS)
         return self
 
     def __exit__(

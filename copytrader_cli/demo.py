@@ -21,15 +21,15 @@ from rich.console import Console
 
 from copytrader_core.errors import CopytraderError
 from simnet.demo_tape import TAPE, TRUTH
-from simnet.truth import Truth, read_truth, write_wallets_db
 from simnet.tape import read_tape
+from simnet.truth import Truth, read_truth, write_wallets_db
 
 # The last day is played to the worker and the executor together, faster than it happened.
 LIVE_SPEED = 90.0
 SECONDS_PER_DAY = 86_400
 
 
-class DemoFailed(CopytraderError):
+class DemoError(CopytraderError):
     """A step of the demo ended with an error; its own output says why."""
 
 
@@ -76,13 +76,13 @@ class Demo:
         return child
 
     def finish(self, child: subprocess.Popen[str], log: str, timeout: float = 180.0) -> None:
-        """Waits for a child; a failure raises DemoFailed with the end of its log."""
+        """Waits for a child; a failure raises DemoError with the end of its log."""
         try:
             code = child.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise DemoFailed(f"{log} did not end within {timeout:.0f} s:\n{self.tail(log)}") from None
+            raise DemoError(f"{log} did not end within {timeout:.0f} s:\n{self.tail(log)}") from None
         if code != 0:
-            raise DemoFailed(f"{log} ended with {code}:\n{self.tail(log)}")
+            raise DemoError(f"{log} ended with {code}:\n{self.tail(log)}")
 
     def run(self, *arguments: str, log: str, timeout: float = 180.0) -> None:
         """Starts a command and waits for it."""
@@ -122,7 +122,7 @@ class Demo:
 
 
 def plan_of(tape: Path) -> Plan:
-    """Splits the tape at its last UTC day. Raises DemoFailed for a tape of one day."""
+    """Splits the tape at its last UTC day. Raises DemoError for a tape of one day."""
     days: dict[str, tuple[int, int]] = {}
     for block in read_tape(tape).blocks:
         day = time.strftime("%Y-%m-%d", time.gmtime(block.block_time.timestamp))
@@ -130,19 +130,19 @@ def plan_of(tape: Path) -> Plan:
         days[day] = (first, block.slot)
     names = sorted(days)
     if len(names) < 2:
-        raise DemoFailed(f"{tape} holds {len(names)} day(s), at least two are needed: record a longer one")
+        raise DemoError(f"{tape} holds {len(names)} day(s), at least two are needed: record a longer one")
     return Plan(tuple(names[:-1]), names[-1], days[names[-2]][1], days[names[-1]][0])
 
 
 def address_in(log: Path, timeout: float = 20.0) -> str:
-    """The HOST:PORT that a server wrote to its log. Raises DemoFailed if it does not come."""
+    """The HOST:PORT that a server wrote to its log. Raises DemoError if it does not come."""
     until = time.monotonic() + timeout
     while time.monotonic() < until:
         for word in log.read_text(errors="replace").split() if log.exists() else ():
             if word.startswith("127.0.0.1:") and word.rpartition(":")[2].isdigit():
                 return word
         time.sleep(0.05)
-    raise DemoFailed(f"the local chain did not start:\n{log.read_text(errors='replace') if log.exists() else ''}")
+    raise DemoError(f"the local chain did not start:\n{log.read_text(errors='replace') if log.exists() else ''}")
 
 
 def learn(demo: Demo, plan: Plan) -> None:
@@ -152,9 +152,7 @@ def learn(demo: Demo, plan: Plan) -> None:
             "simnet", "play", str(TAPE), "--speed", "0", "--until-slot", str(plan.last_learn_slot), log="chain-learn"
         )
         address = address_in(demo.home / "logs" / "chain-learn.log")
-        demo.run(
-            "ingest", "--endpoint", address, "--until-idle", "2", "--complete-start", "--from-slot", "0", log="ingest"
-        )
+        demo.run("ingest", "--endpoint", address, "--until-idle", "2", "--complete-start", log="ingest")
         chain.send_signal(signal.SIGTERM)
         demo.run("seal", "--from", plan.learn_days[0], "--to", plan.learn_days[-1], log="seal")
     with demo.step("Dagster derives round trips, fingerprints and the copy network"):

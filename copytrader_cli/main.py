@@ -67,7 +67,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point. Prints a CopytraderError as one message and exits 1; other errors are bugs and keep their traceback."""
+    """Entry point. A CopytraderError is one message and exit 1; any other error is a bug and keeps its traceback."""
     try:
         cli.main(prog_name="copytrader", standalone_mode=True)
     except CopytraderError as error:

@@ -1,4 +1,4 @@
-"""The domain's records: frozen values that the rooms pass to each other. No behaviour beyond derived properties, no I/O."""
+"""The domain's records: frozen values that the rooms pass to each other. No I/O, no behaviour beyond derived values."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ async def start(journal: Journal, settings: Settings, clock: Clock, release: Rel
     control = await journal.control()
     holdings = await _holdings(journal, settings)
     desk = Desk(journal, PaperBroker(settings.executor), clock, settings, control, holdings)
-    decided = [(row["leader_sig"], row["mint"]) for row in await journal.rows("decided")]
+    decided = {(row["leader_sig"], row["mint"]): row["slot"] for row in await journal.rows("decided")}
     engine = Engine(desk, release, decided)
     facts = {
         "settings": settings_document(settings),
@@ -76,7 +76,7 @@ async def _resume_orders(journal: Journal, desk: Desk) -> None:
             desk.broker.submit(order)
             position = desk.holdings.open.get(order.position_id)
             if position is not None:
-                position.selling = False
+                position.selling = True
         else:
             await desk.expire(order, "the run that planned it ended before it was sent", was=row["state"])
 

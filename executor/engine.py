@@ -6,7 +6,7 @@ injected one. What an order does is `executor.desk`'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -19,14 +19,18 @@ from executor.orders import Order, Position
 from executor.signals import leader_buys, leader_sells
 
 _NS_PER_MS: Final = 1_000_000
+_SWEEP_SLOTS: Final = 9_000
+# Far more than any provider replays; a buy that was decided on earlier is held off by the database all the same.
+_DECIDED_SLOTS: Final = 20_000
 
 
 class Engine:
-    """Drives a desk by the stream. `decided` are the (leader signature, mint) that earlier runs decided on."""
+    """Drives a desk by the stream. `decided`: (leader signature, mint) -> slot of what earlier runs decided on."""
 
-    def __init__(self, desk: Desk, release: Release, decided: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(self, desk: Desk, release: Release, decided: Mapping[tuple[str, str], int]) -> None:
         self.desk = desk
-        self._decided = set(decided)
+        self._decided = dict(decided)
+        self._next_sweep = 0
         self._first_slot: int | None = None
         self._recovered = False
         self.swap_release(release)
@@ -64,13 +68,15 @@ class Engine:
             if (signal.sig, signal.mint) not in self._decided:
                 pattern, edges = self._release.patterns.get(signal.leader), self._edges.get(signal.leader, [])
                 await self.desk.consider(signal, pattern, edges, self.trading_state, received_ns)
-                self._decided.add((signal.sig, signal.mint))
+                self._decided[signal.sig, signal.mint] = signal.slot
 
     async def on_block(self, slot: int, block_time: int | None) -> None:
         """A slot is complete: everything of it has been shown."""
         self.desk.clock.heard(slot, block_time)
         await self._advance(slot, slot)
         await self.on_tick()
+        if slot >= self._next_sweep:
+            self._sweep(slot)
 
     async def on_tick(self) -> None:
         """Time has passed: exits that are due, those that wait for a quote included."""
@@ -96,6 +102,14 @@ class Engine:
             sale = await self.desk.sell(position, position.due or "end_of_run", head)
             if sale is not None:
                 await self.desk.land(sale, head)
+
+    def _sweep(self, slot: int) -> None:
+        """Forgets what no decision needs any more, so that a run of months stays as small as one of hours."""
+        self._next_sweep = slot + _SWEEP_SLOTS
+        held = {position.mint for position in self.desk.holdings.open.values()}
+        held.update(order.mint for order in self.desk.broker.orders)
+        self.desk.market.forget(slot - _SWEEP_SLOTS, held)
+        self._decided = {key: at for key, at in self._decided.items() if at >= slot - _DECIDED_SLOTS}
 
     async def _advance(self, slot: int, shown: int) -> None:
         """The stream has reached `slot` and shown everything up to slot `shown`: what lies before happens first.

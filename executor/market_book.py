@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import lru_cache
 from typing import Final
 
@@ -36,6 +37,12 @@ class MarketBook:
     def state(self, mint: str) -> MarketState | None:
         """Where the coin trades now: its pool once that has traded, else its curve, which may be complete."""
         return self._pools.get(mint) or self._curves.get(mint)
+
+    def forget(self, before_slot: int, held: Container[str]) -> None:
+        """Drops coins that have not traded since, except those that are held: the next trade tells all again."""
+        for kept in (self._curves, self._pools):
+            for mint in [m for m, state in kept.items() if state.slot < before_slot and m not in held]:
+                del kept[mint]
 
     def hear(self, event: Event) -> MarketState | None:
         """Takes one event; returns the market that it shows, None where it shows none that we trade."""

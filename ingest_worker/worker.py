@@ -38,7 +38,10 @@ _LAST_COMMIT_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a worker runs; see `copytrader ingest --help`. `until_idle` in seconds, None for ever."""
+    """How a worker runs; see `copytrader ingest --help`. `until_idle` in seconds, None for ever.
+
+    `hold_seconds`: how long a block waits for its parent before the hole is written down.
+    """
 
     endpoint: Endpoint
     database_url: str = field(repr=False)
@@ -50,6 +53,7 @@ class Options:
     commit_rows: int = 2000
     commit_every_ms: int = 150
     stall_seconds: float = 30.0
+    hold_seconds: float = 1.0
 
 
 @dataclass(slots=True)
@@ -124,7 +128,7 @@ class _Worker:
         self._stream = Stream(
             options.endpoint, options.shape, self._resume, self._backlog, stall_seconds=options.stall_seconds
         )
-        self._slots = SlotAssembler(start.known)
+        self._slots = SlotAssembler(start.known, hold_seconds=options.hold_seconds)
         clock = SlotClock(checkpoint.slot, checkpoint.block_time) if checkpoint else SlotClock()
         self._lander = Lander(decode, clock, tracked_only=options.tracked_only)
         self._shape = options.shape

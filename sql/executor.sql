@@ -62,9 +62,10 @@ SELECT intent_id, leader_sig, leader, mint, side, state, payload
 FROM exec_intents WHERE mode = %(mode)s AND state IN ('PLANNED', 'SIGNED', 'SENT', 'UNKNOWN') ORDER BY updated_at, intent_id;
 
 -- name: decided
-SELECT DISTINCT leader_sig, mint FROM exec_journal
+SELECT leader_sig, mint, max(slot) AS slot FROM exec_journal
 WHERE mode = %(mode)s AND kind = 'DECISION' AND leader_sig IS NOT NULL
-  AND slot >= (SELECT max(slot) - 20000 FROM exec_journal WHERE mode = %(mode)s AND kind = 'DECISION');
+  AND slot >= (SELECT max(slot) - 20000 FROM exec_journal WHERE mode = %(mode)s AND kind = 'DECISION')
+GROUP BY leader_sig, mint;
 
 -- name: cash_flow
 SELECT COALESCE((SELECT sum(CASE side WHEN 'BUY' THEN -(quote_lamports + tx_fee_lamports + tip_lamports)

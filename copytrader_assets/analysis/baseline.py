@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from copytrader_assets.analysis.first_buys import FirstBuys
-from copytrader_assets.analysis.grouped import Floats, Ints
+from copytrader_assets.analysis.grouped import Floats, Ints, weighed
 from copytrader_assets.analysis.habits import Habits
 
 
@@ -44,7 +44,7 @@ class _Outside:
 
     def total(self, weights: Floats) -> Floats:
         """Sum of `weights` (one for each element) by follower."""
-        return np.bincount(self.row, weights=weights, minlength=self.n)
+        return weighed(self.row, weights, self.n)
 
 
 def _outside(buys: FirstBuys, own: Ints, followers: Ints, slots: int) -> _Outside:

@@ -23,13 +23,15 @@ from scipy.stats import binom
 from copytrader_assets.analysis.baseline import by_chance
 from copytrader_assets.analysis.first_buys import FirstBuys
 from copytrader_assets.analysis.found_edges import FoundEdges
-from copytrader_assets.analysis.grouped import Flags, Floats, Ints
+from copytrader_assets.analysis.grouped import Flags, Floats, Ints, weighed
 from copytrader_assets.analysis.habits import Habits
 from copytrader_assets.analysis.pair_counts import count_pairs
 from copytrader_core.settings import NetworkSettings
 
 MIN_GAIN = 6.0
 """Log-likelihood that a leader must add given the others (twice that is 12: one in 2,000 by chance)."""
+EQUAL_GAIN = 1.0
+"""Candidates whose gains differ by less explain equally well: then the earliest of them is the leader."""
 MAX_RIVALS = 8
 """Untracked wallets that may explain one follower."""
 RIVAL_SHARE = 0.7
@@ -82,10 +84,11 @@ def _rivals(
 
 @dataclass(frozen=True, slots=True)
 class Opportunities:
-    """Coins (rows) by candidates (columns): which ones were followed within the horizon, which ones were not."""
+    """Coins (rows) by candidates (columns): which were followed within the horizon, which were not; mean lead in slots."""
 
     followed: Flags
     ignored: Flags
+    lead_slots: Floats
 
 
 def opportunities(buys: FirstBuys, follower: int, candidates: Ints, horizon: int) -> Opportunities:
@@ -105,7 +108,8 @@ def opportunities(buys: FirstBuys, follower: int, candidates: Ints, horizon: int
     ignored = np.zeros_like(followed)
     followed[row[soon], column[soon]] = True
     ignored[row[~soon], column[~soon]] = True
-    return Opportunities(followed, ignored)
+    lead = weighed(column[soon], (buys.slot[answer[soon]] - buys.slot[at[soon]]).astype(np.float64), len(candidates))
+    return Opportunities(followed, ignored, lead / np.maximum(followed.sum(axis=0), 1))
 
 
 def select(seen: Opportunities, chance: Floats, min_excess: float) -> Flags:
@@ -114,12 +118,12 @@ def select(seen: Opportunities, chance: Floats, min_excess: float) -> Flags:
     chosen = np.zeros(len(chance), dtype=np.bool_)
     best, rates = model.fit(chosen)
     for _ in range(2 * len(chance)):
-        value, added = max(
-            ((model.fit(_toggled(chosen, c))[0], c) for c in np.flatnonzero(~chosen)), default=(best, -1)
-        )
-        if value - best < MIN_GAIN:
+        values = {c: model.fit(_toggled(chosen, c))[0] for c in np.flatnonzero(~chosen).tolist()}
+        highest = max(values.values(), default=best)
+        if highest - best < MIN_GAIN:
             break
-        chosen = _toggled(chosen, added)
+        equals = [c for c, value in values.items() if value >= highest - EQUAL_GAIN]
+        chosen = _toggled(chosen, max(equals, key=lambda c: seen.lead_slots[c]))
         best, rates = model.fit(chosen)
         chosen, best, rates = _pruned(model, chosen, best, rates)
     while (refuted := _refuted(seen, chosen, rates, model.chance + min_excess)) >= 0:
@@ -149,7 +153,7 @@ def _refuted(seen: Opportunities, chosen: Flags, rates: Floats, floor: Floats) -
 def _pruned(model: _NoisyOr, chosen: Flags, best: float, rates: Floats) -> tuple[Flags, float, Floats]:
     """Drop what the others have made superfluous, the least useful first."""
     while chosen.sum() > 1:
-        value, dropped = max((model.fit(_toggled(chosen, c))[0], c) for c in np.flatnonzero(chosen))
+        value, dropped = max((model.fit(_toggled(chosen, c))[0], c) for c in np.flatnonzero(chosen).tolist())
         if best - value >= MIN_GAIN:
             break
         chosen = _toggled(chosen, dropped)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from copytrader_assets.analysis.columns import flags, floats, ints, places
-from copytrader_assets.analysis.grouped import Floats, Ints, ranges
+from copytrader_assets.analysis.grouped import Floats, Ints, ranges, weighed
 from copytrader_core.records import LAMPORTS_PER_SOL, WSOL
 
 _SLOT_SPACE = np.int64(1) << 32
@@ -137,4 +137,4 @@ def _spent_sol(buys: pa.Table, inverse: Ints, same: Ints) -> Floats:
     """What each first buy's transaction paid for the coin, all its events together; NaN where not in SOL."""
     sol = floats(buys, "quote_raw") / LAMPORTS_PER_SOL
     sol[~flags(pc.equal(buys["quote_mint"], WSOL))] = np.nan
-    return np.bincount(inverse[same], weights=sol[same], minlength=int(inverse.max(initial=-1)) + 1)
+    return weighed(inverse[same], sol[same], int(inverse.max(initial=-1)) + 1)

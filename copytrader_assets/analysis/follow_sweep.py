@@ -13,7 +13,6 @@ from copytrader_assets.analysis.first_buys import FirstBuys
 from copytrader_assets.analysis.grouped import Floats, Ints
 from copytrader_assets.analysis.habits import Habits
 
-
 DEVOTED_SHARE = 0.4
 ALWAYS = 0.95
 

@@ -72,10 +72,15 @@ def count(codes: Ints, flags: Flags, n_groups: int) -> Ints:
     return np.bincount(codes[flags], minlength=n_groups).astype(np.int64)
 
 
+def weighed(codes: Ints, values: Floats, n_groups: int) -> Floats:
+    """Sum of each group's values; NaN counts through."""
+    return np.asarray(np.bincount(codes, weights=values, minlength=n_groups), dtype=np.float64)
+
+
 def total(codes: Ints, values: Floats, n_groups: int) -> Floats:
     """Sum of each group's finite values; 0 for an empty group."""
     finite = np.isfinite(values)
-    return np.asarray(np.bincount(codes[finite], weights=values[finite], minlength=n_groups), dtype=np.float64)
+    return weighed(codes[finite], values[finite], n_groups)
 
 
 def exact_total(codes: Ints, values: Ints, n_groups: int) -> Ints:
@@ -107,4 +112,4 @@ def ranges(starts: Ints, ends: Ints) -> Ints:
     """The integers of all half-open intervals [start, end), one interval after the other."""
     sizes = ends - starts
     offsets = np.cumsum(sizes) - sizes
-    return np.arange(int(sizes.sum())) + np.repeat(starts - offsets, sizes)
+    return np.asarray(np.arange(int(sizes.sum())) + np.repeat(starts - offsets, sizes), dtype=np.int64)

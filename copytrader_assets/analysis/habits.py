@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from copytrader_assets.analysis.first_buys import FirstBuys
-from copytrader_assets.analysis.grouped import Floats, Ints
+from copytrader_assets.analysis.grouped import Floats, Ints, weighed
 
 AGE_SECONDS = (1.0, 3.0, 10.0, 30.0, 120.0, 600.0, 3600.0, 6 * 3600.0)
 """Borders of the age strata; the last stratum has no end."""
@@ -71,4 +71,4 @@ class Habits:
         share = self.share(inside)
         at = buys.of_wallets(followers)
         row = np.repeat(np.arange(len(followers)), buys.per_wallet[followers])
-        return np.bincount(row, weights=share[self.stratum[at]], minlength=len(followers))
+        return weighed(row, share[self.stratum[at]], len(followers))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -33,11 +35,20 @@ class PairCounts:
 
     def take(self, keep: Flags) -> PairCounts:
         """The pairs that `keep` marks."""
-        followed = {seconds: counts[keep] for seconds, counts in self.followed.items()}
-        rest = (self.same_slot, self.preceded, self.lag_p50_ms, self.lag_p90_ms, self.size_sol)
-        return PairCounts(
-            self.leader[keep], self.follower[keep], self.opportunities[keep], followed, *(x[keep] for x in rest)
-        )
+        return PairCounts.joined([self], keep)
+
+    @classmethod
+    def joined(cls, parts: Sequence[PairCounts], keep: Flags | slice = slice(None)) -> PairCounts:
+        """All pairs of `parts` that `keep` marks."""
+
+        def column(name: str) -> Any:
+            return np.concatenate([getattr(part, name) for part in parts])[keep]
+
+        followed = {
+            seconds: np.concatenate([part.followed[seconds] for part in parts])[keep] for seconds in WITHIN_SECONDS
+        }
+        names = [field.name for field in fields(cls) if field.name != "followed"]
+        return cls(followed=followed, **{name: column(name) for name in names})
 
     def probability(self, seconds: int) -> Floats:
         """Raw share of opportunities followed within `seconds`."""
@@ -46,25 +57,9 @@ class PairCounts:
 
 def count_pairs(buys: FirstBuys, leader: Ints, follower: Ints, slot_ms: float) -> PairCounts:
     """The record of each pair (leader[i], follower[i]); one pass over the followers' buys for each leader."""
-    parts = [_of_leader(buys, one, follower[leader == one], slot_ms) for one in np.unique(leader)]
     empty = np.zeros(0, dtype=np.int64)
-    parts = parts or [_of_leader(buys, 0, empty, slot_ms)]
-
-    def joined(name: str) -> Ints:
-        return np.concatenate([getattr(part, name) for part in parts])
-
-    followed = {seconds: np.concatenate([part.followed[seconds] for part in parts]) for seconds in WITHIN_SECONDS}
-    return PairCounts(
-        joined("leader"),
-        joined("follower"),
-        joined("opportunities"),
-        followed,
-        joined("same_slot"),
-        joined("preceded"),
-        joined("lag_p50_ms"),
-        joined("lag_p90_ms"),
-        joined("size_sol"),
-    )
+    parts = [_of_leader(buys, int(one), follower[leader == one], slot_ms) for one in np.unique(leader)]
+    return PairCounts.joined(parts or [_of_leader(buys, 0, empty, slot_ms)])
 
 
 def _of_leader(buys: FirstBuys, leader: int, followers: Ints, slot_ms: float) -> PairCounts:
@@ -79,13 +74,14 @@ def _of_leader(buys: FirstBuys, leader: int, followers: Ints, slot_ms: float) ->
     source = led[buys.mint[at]]
     later = at >= buys.after[source]
     opportunities = len(own) - np.bincount(pair[~later], minlength=len(followers))
-    preceded = pair[~later & (buys.slot[source] - buys.slot[at] <= WITHIN_SECONDS[-1] * 1000 / slot_ms)]
+    ahead = (buys.after[at] <= source) & (buys.slot[source] - buys.slot[at] <= WITHIN_SECONDS[-1] * 1000 / slot_ms)
+    preceded = pair[ahead]
     at, pair, source = at[later], pair[later], source[later]
     slots = buys.slot[at] - buys.slot[source]
     soon = {seconds: slots <= seconds * 1000 / slot_ms for seconds in WITHIN_SECONDS}
     within = soon[WITHIN_SECONDS[-1]]
     places = (buys.tx_index[at] - buys.tx_index[source])[within]
-    lags = Groups.of(pair[within], slots[within] * slot_ms, len(followers))
+    lags = Groups.of(pair[within], slots[within].astype(np.float64) * slot_ms, len(followers))
     spread = Groups.of(pair[within], spread_lags_ms(pair[within], slots[within], places, slot_ms), len(followers))
     sizes = buys.size_sol[at[within]]
     paid = np.bincount(pair[within][np.isfinite(sizes)], minlength=len(followers))
@@ -117,4 +113,4 @@ def spread_lags_ms(pair: Ints, slots: Ints, places: Ints, slot_ms: float) -> Flo
     share = (np.arange(len(order)) - np.repeat(first, size) + 0.5) / np.repeat(size, size)
     lag = np.empty(len(order))
     lag[order] = np.where(slots[order] == 0, share / 2, slots[order] - 0.5 + share)
-    return lag * slot_ms
+    return np.asarray(lag * slot_ms)

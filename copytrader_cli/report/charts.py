@@ -19,13 +19,18 @@ __all__ = [
     "interval",
     "lags",
     "multiples",
-    "spark",
+    "spark_columns",
+    "spark_holds",
     "survival_plot",
 ]
 
 Scale = Callable[[float], float]
-_HOLD_TICKS_MS = (100, 1_000, 10_000, 60_000, 600_000, 3_600_000, 21_600_000, 86_400_000, 864_000_000)
-_MULTIPLE_TICKS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 100)
+_SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
+_HOLD_TICKS_MS = (
+    100, _SECOND, 3 * _SECOND, 10 * _SECOND, 30 * _SECOND, _MINUTE, 2 * _MINUTE, 5 * _MINUTE, 15 * _MINUTE, _HOUR,
+    6 * _HOUR, _DAY, 3 * _DAY, 10 * _DAY,
+)  # fmt: skip
+_MULTIPLE_TICKS = (0.1, 0.2, 0.5, 0.7, 1, 1.4, 2, 5, 10, 100)
 
 
 class Plot:
@@ -233,7 +238,7 @@ def cumulative(
 
 
 def _round_between(low: float, high: float) -> list[float]:
-    step = steps(max(high - low, 1e-9), 3)[1]
+    step = steps(max(high - low, 1e-9), 4)[1]
     first = math.ceil(low / step - 1e-9)
     return [round(step * i, 9) for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -278,22 +283,19 @@ def interval(middle: float | None, low: float | None, high: float | None) -> str
     return plot.svg(f"{percent(middle)}, between {percent(low)} and {percent(high)}", "mini")
 
 
-def spark(kind: str, values: Sequence[float] | Sequence[tuple[int, float]]) -> str:
-    """A plot the size of a word: "holds" (a survival curve), "multiples" or "hours"."""
+def spark_holds(curve: Sequence[tuple[int, float]]) -> str:
+    """A survival curve the size of a word."""
     plot = Plot(80, 26, left=1, right=1, top=2, bottom=2)
-    if kind == "holds":
-        curve = [(int(age), share) for age, share in values]  # type: ignore[misc]
-        low, high = _hold_range(curve)
-        points = _stairs(curve, logscale(low, high, plot.x0, plot.x1), linear(0, 1, plot.y0, plot.y1), plot.x0, plot.x1)
-        plot.path(points, "fill", f"L{plot.x1} {plot.y0} L{plot.x0} {plot.y0} Z")
-        plot.path(points, "stroke")
-        return plot.svg("hold times", "mini")
-    numbers = [float(value) for value in values]  # type: ignore[arg-type]
-    _spark_columns(plot, kind, numbers)
-    return plot.svg(kind, "mini")
+    low, high = _hold_range(curve)
+    points = _stairs(curve, logscale(low, high, plot.x0, plot.x1), linear(0, 1, plot.y0, plot.y1), plot.x0, plot.x1)
+    plot.path(points, "fill", f"L{plot.x1} {plot.y0} L{plot.x0} {plot.y0} Z")
+    plot.path(points, "stroke")
+    return plot.svg("hold times", "mini")
 
 
-def _spark_columns(plot: Plot, kind: str, numbers: Sequence[float]) -> None:
+def spark_columns(kind: str, numbers: Sequence[float]) -> str:
+    """Columns the size of a word: "multiples" (values from 0.2 to 5, logarithmic) or "hours" (24 counts)."""
+    plot = Plot(80, 26, left=1, right=1, top=2, bottom=2)
     counts = bins(numbers, logarithmic(0.2, 5, 16)) if kind == "multiples" else [int(n) for n in numbers]
     width = (plot.x1 - plot.x0) / len(counts)
     y = linear(0, max([*counts, 1]), plot.y0, plot.y1)
@@ -302,6 +304,7 @@ def _spark_columns(plot: Plot, kind: str, numbers: Sequence[float]) -> None:
         css = "bar" if kind == "hours" else "loss" if i < len(counts) / 2 else "win"
         if count:
             plot.rect(plot.x0 + i * width + 0.3, y(count), width - 0.6, plot.y0 - y(count), css)
+    return plot.svg(kind, "mini")
 
 
 def bars(rows: Sequence[tuple[str, float, str, str]], *, width: int = 480, label: str) -> str:

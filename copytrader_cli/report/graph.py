@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 
 from copytrader_cli.report.charts import Plot
 from copytrader_cli.report.collect import Edge
@@ -68,7 +69,7 @@ def _hang(wallet: str, column: int, next_row: int, children: dict[str, list[str]
 
 
 def follow_graph(edges: Sequence[Edge], width: int) -> str:
-    """The strongest MAX_EDGES edges: thickness = share of buys followed, faint = few observations, words = median lag."""
+    """The strongest MAX_EDGES edges. Thickness: share of buys followed; faint: few observations; words: median lag."""
     edges = edges[:MAX_EDGES]
     places = layout(edges)
     rows = 1 + math.floor(max((place.row for place in places.values()), default=0))
@@ -99,8 +100,9 @@ def _arrow(plot: Plot, edge: Edge, start: tuple[float, float], end: tuple[float,
         f"lag {duration(edge.lag_p50_ms)} to {duration(edge.lag_p90_ms)}"
     )
     plot.add(
-        f'<g opacity="{opacity:.2f}"><title>{title}</title>'
-        f'<path class="edge" d="M{x0:.1f} {y0:.1f} C{x0 + pull:.1f} {y0:.1f} {x1 - pull:.1f} {y1:.1f} {x1:.1f} {y1:.1f}" '
+        f'<g opacity="{opacity:.2f}"><title>{escape(title)}</title>'
+        f'<path class="edge" d="M{x0:.1f} {y0:.1f} '
+        f'C{x0 + pull:.1f} {y0:.1f} {x1 - pull:.1f} {y1:.1f} {x1:.1f} {y1:.1f}" '
         f'stroke-width="{thickness:.1f}"/>'
         f'<path class="tip" d="M{x1 + 7:.1f} {y1:.1f} l{-8:.1f} {-tip:.1f} v{2 * tip:.1f} Z"/></g>'
     )

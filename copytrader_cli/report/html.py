@@ -1,4 +1,4 @@
-"""The page: headline, leaders, network, paper trading, truth, one section a leader. Says in words where there is nothing yet."""
+"""The page: headline, leaders, network, paper trading, truth, one section a leader, ingest."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def page(facts: ReportFacts, written_at: dt.datetime, comparison: Comparison | N
     return "".join(
         (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" content="light dark">',
+            '<meta name="viewport" content="width=device-width,initial-scale=1">',
+            '<meta name="color-scheme" content="light dark">',
             f"<title>copytrader report</title><style>{_STYLE.read_text()}</style></head><body>",
             _header(facts, written_at),
             _navigation([(name, title) for name, title, _ in sections]),
@@ -71,7 +72,7 @@ def _tiles(facts: ReportFacts) -> str:
     tiles = [
         ("events", f"{facts.n_events:,}", f"{facts.n_wallets:,} wallets, {facts.n_coins:,} coins"),
         ("wallets tracked", f"{facts.platform.tracked:,}", f"{len(facts.leaders):,} with a fingerprint"),
-        ("days", f"{len(days):,}", f"{days[0].day} to {days[-1].day}" if days else "none in the lake"),
+        ("days", f"{len(days):,}", f"{days[0].day:%d %b} to {days[-1].day:%d %b %Y}" if days else "none in the lake"),
         ("release", f"{release['as_of']:%d %b}" if release else "none", _release_note(facts)),
         (
             "paper PnL, SOL",
@@ -95,7 +96,7 @@ def _release_note(facts: ReportFacts) -> str:
     release = facts.platform.release
     if release is None:
         return "nothing released yet"
-    return f"{release['n_patterns']} patterns, {release['n_edges']} edges · {escape(str(release['release_id']))[:10]}"
+    return f"{release['n_patterns']} patterns, {release['n_edges']} edges"
 
 
 def _paper_note(facts: ReportFacts) -> str:
@@ -121,7 +122,8 @@ def _ingest(facts: ReportFacts) -> str:
     return (
         '<div class="halves">'
         f'<div class="card"><h3>Events a day</h3>{charts.bars(rows, label="events a day")}</div>'
-        f'<div class="card"><h3>Round trips closed a day, all wallets</h3>{charts.bars(trips, label="round trips a day")}</div>'
+        '<div class="card"><h3>Round trips closed a day, all wallets</h3>'
+        f"{charts.bars(trips, label='round trips a day')}</div>"
         f"</div>{_gaps(facts)}"
     )
 
@@ -136,6 +138,7 @@ def _gaps(facts: ReportFacts) -> str:
         for gap in gaps
     )
     return (
-        '<div class="card flush scroll" style="margin-top:14px"><table><thead><tr><th>missing slots</th><th class=n>how many</th>'
+        '<div class="card flush scroll" style="margin-top:14px"><table><thead>'
+        "<tr><th>missing slots</th><th class=n>how many</th>"
         f"<th>why</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )

@@ -31,8 +31,8 @@ def overview(facts: ReportFacts) -> str:
         )
     rows = [_row(leader, index) for index, leader in enumerate(facts.leaders)]
     lead = (
-        "How each tracked wallet trades, over the finished round trips of the last 30 days. Ordered by leader score: how "
-        "surely and how often others buy after it. Rows with few trades are faint."
+        "How each tracked wallet trades, over the finished round trips of the last 30 days. Ordered by leader score: "
+        "how surely and how often others buy after it. Rows with few trades are faint."
     )
     return f'<p class="lead">{lead}</p>{table(_HEADS, rows)}'
 
@@ -46,7 +46,7 @@ def _row(leader: Leader, index: int) -> str:
     cells = (
         cell("leader", f'<b title="{escape(leader.wallet)}">{name}</b>'),
         cell("trades", str(p["sample_trades"]), number=True),
-        cell("win rate", _beside(_interval(p) if plots else "", percent(p["win_rate"]))),
+        cell("win rate", _beside(_interval(leader) if plots else "", percent(p["win_rate"]))),
         cell("entry SOL", sol(p["p50_entry_sol"]), number=True),
         cell(
             "held p50 / p90",
@@ -78,14 +78,17 @@ def _beside(plot: str, words: str) -> str:
     return f'<div style="display:flex;gap:8px;align-items:center">{plot}<span>{words}</span></div>' if plot else words
 
 
-def _interval(pattern: object) -> str:
-    p = dict(pattern)  # type: ignore[call-overload]
+def _interval(leader: Leader) -> str:
+    p = leader.pattern
     return charts.interval(p["win_rate"], p["win_rate_lo"], p["win_rate_hi"])
 
 
 def _spark(kind: str, leader: Leader) -> str:
-    values = {"holds": leader.holds, "multiples": _multiples(leader), "hours": _hours(leader)}[kind]
-    return charts.spark(kind, values) if leader.trips else ""
+    if not leader.trips:
+        return ""
+    if kind == "holds":
+        return charts.spark_holds(leader.holds)
+    return charts.spark_columns(kind, _multiples(leader) if kind == "multiples" else _hours(leader))
 
 
 def _multiples(leader: Leader) -> list[float]:
@@ -127,10 +130,13 @@ def _person(anchor: str, leader: Leader, facts: ReportFacts) -> str:
     ]
     cells = "".join(f"<div><h3>{title}</h3>{plot}</div>" for title, plot in plots)
     head = (
-        f"{escape(leader.name)} {chip(p['typical_exit_style'])}<small>{p['sample_trades']} trades on {p['sample_days']} days · "
-        f"median entry {sol(p['p50_entry_sol'])} SOL · most active {escape(str(p['preferred_time_window'] or '–'))}</small>"
+        f"{escape(leader.name)} {chip(p['typical_exit_style'])}<small>"
+        f"{p['sample_trades']} trades on {p['sample_days']} days · "
+        f"median entry {sol(p['p50_entry_sol'])} SOL · most active "
+        f"{escape(str(p['preferred_time_window'] or '–'))}</small>"
     )
-    return f'<div class="card person" id="{anchor}"><h3>{head}</h3><div class="grid" style="opacity:{leader.weight:.2f}">{cells}</div></div>'
+    faded = f'style="opacity:{leader.weight:.2f}"'
+    return f'<div class="card person" id="{anchor}"><h3>{head}</h3><div class="grid" {faded}>{cells}</div></div>'
 
 
 def _result(leader: Leader) -> tuple[list[int], list[int]]:

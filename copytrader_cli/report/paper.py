@@ -27,8 +27,8 @@ def paper(facts: ReportFacts) -> str:
         return empty("The paper executor has decided nothing yet.", "copytrader executor run --mode paper")
     closed = [trade for trade in facts.paper if trade.closed_ns is not None]
     return (
-        f'<p class="lead">{_summary(facts)}</p><div class="two">{_line(closed)}{_decisions(facts)}</div>'
-        f"{_by_leader(closed)}{_trades(facts.paper)}"
+        f'<p class="lead">{_summary(facts)}</p><div class="two">{_line(closed)}<div class="card">'
+        f"{_decisions(facts)}{_by_leader(closed)}</div></div>{_trades(facts.paper)}"
     )
 
 
@@ -38,8 +38,8 @@ def _summary(facts: ReportFacts) -> str:
         f" Reverted transactions cost {sol(facts.reverted_lamports / 1e9, 4)} SOL." if facts.reverted_lamports else ""
     )
     return (
-        f"{facts.decisions.total:,} leader buys were judged, {accepted:,} accepted. Fees, tips and price impact are paid "
-        f"as they would have been.{reverted}"
+        f"{facts.decisions.total:,} leader buys were judged, {accepted:,} accepted. Fees, tips and price impact are "
+        f"paid as they would have been.{reverted}"
     )
 
 
@@ -58,9 +58,7 @@ def _line(closed: list[PaperTrade]) -> str:
 def _decisions(facts: ReportFacts) -> str:
     counts = sorted(facts.decisions.counts.items(), key=lambda item: (item[0] != _ACCEPTED, -item[1]))
     rows = [(code, float(n), f"{n:,}", "bar" if code == _ACCEPTED else "quiet") for code, n in counts]
-    return (
-        f'<div class="card"><h3>Decisions by code</h3>{charts.bars(rows, width=400, label="decisions by code")}</div>'
-    )
+    return f"<h3>Decisions by code</h3>{charts.bars(rows, width=400, label='decisions by code')}"
 
 
 def _by_leader(closed: list[PaperTrade]) -> str:
@@ -73,10 +71,8 @@ def _by_leader(closed: list[PaperTrade]) -> str:
     rows = [
         (name, lamports / 1e9, signed(lamports / 1e9), "win" if lamports > 0 else "loss") for name, lamports in ordered
     ]
-    return (
-        f'<div class="card" style="margin-top:14px;max-width:680px"><h3>Result by leader, SOL</h3>'
-        f"{charts.bars(rows, label='paper result by leader')}</div>"
-    )
+    plot = charts.bars(rows, width=400, label="paper result by leader")
+    return f'<h3 style="margin-top:18px">Result by leader, SOL</h3>{plot}'
 
 
 def _trades(trades: Sequence[PaperTrade]) -> str:
@@ -100,7 +96,7 @@ def _row(trade: PaperTrade) -> str:
         + cell("coin", f'<span title="{escape(trade.mint)}">{escape(short(trade.mint))}</span>')
         + cell("entry", moment(trade.opened_ns))
         + cell("size SOL", sol(trade.cost_lamports / 1e9, 3), number=True)
-        + cell("held", duration(held) if held is not None else "open", number=True)
+        + cell("held", duration(held), number=True)
         + cell("left because", escape((trade.exit_reason or "still open").replace("_", " ")))
         + cell("multiple", multiple, number=True)
         + cell("PnL SOL", amount(signed(pnl, 3), pnl), number=True)

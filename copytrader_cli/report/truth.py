@@ -29,19 +29,23 @@ class LeaderResult:
         """Whether the planted exit style was found."""
         return self.learned is not None and self.learned.pattern["typical_exit_style"] == self.planted["style"]
 
-    def pair(self, name: str) -> tuple[float | None, float | None]:
-        """(planted, learned) of "hold" in ms, "target" as a multiple or "size" in SOL.
+    @property
+    def hold_ms(self) -> tuple[float, float | None]:
+        """(planted, median learned). The planted one is a time stop's wait, for other styles an upper bound."""
+        return self.planted["hold_ms"], self.learned.pattern["p50_hold_ms"] if self.learned else None
 
-        A target is only defined for those who sell at one. A planted hold is a time stop, or else an upper bound.
-        """
-        pattern = self.learned.pattern if self.learned else {}
-        if name == "size":
-            return self.planted["size_lamports"] / 1e9, pattern.get("p50_entry_sol")
-        if name == "hold":
-            return self.planted["hold_ms"], pattern.get("p50_hold_ms")
-        return self.planted["target_x"], pattern.get(
-            "p90_target_x" if self.planted["style"] != "target_x" else "p50_target_x"
+    @property
+    def size_sol(self) -> tuple[float, float | None]:
+        """(planted, median learned). The learned one includes the fees that the planted one comes to."""
+        return self.planted["size_lamports"] / 1e9, self.learned.pattern["p50_entry_sol"] if self.learned else None
+
+    @property
+    def target_x(self) -> tuple[float | None, float | None]:
+        """(planted, median multiple of the won trips): lost ones tell nothing of where one wanted to sell."""
+        won = (
+            sorted(t.multiple for t in self.learned.trips if t.multiple and t.pnl_lamports > 0) if self.learned else []
         )
+        return self.planted["target_x"], won[len(won) // 2] if won else None
 
 
 @dataclass(frozen=True, slots=True)

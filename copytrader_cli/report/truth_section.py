@@ -13,7 +13,8 @@ from copytrader_cli.report.truth import Comparison, EdgeResult, LeaderResult
 __all__ = ["truth_section"]
 
 _LEADER_HEADS = (
-    ("leader", False), ("trades", True), ("style planted", False), ("style learned", False), ("hold <small>planted → learned</small>", True),
+    ("leader", False), ("trades", True), ("style planted", False), ("style learned", False), 
+    ("hold <small>planted → learned</small>", True),
     ("target <small>planted → learned</small>", True), ("size SOL <small>planted → learned</small>", True),
 )  # fmt: skip
 _EDGE_HEADS = (
@@ -25,51 +26,39 @@ _EDGE_HEADS = (
 def truth_section(comparison: Comparison) -> str:
     """The section."""
     right = sum(leader.style_is_right for leader in comparison.leaders)
+    tiles = (
+        _tile("edge precision", comparison.hits, comparison.n_found, "found"),
+        _tile("edge recall", comparison.hits, comparison.n_planted, "planted"),
+        _tile("exit styles right", right, len(comparison.leaders), "leaders"),
+    )
     return (
-        '<p class="lead">This market was planted, so what is true is known. Rings are planted, dots are learned from the '
-        "chain alone. A planted hold is what a time stop waits, and for other styles an upper bound; a target only "
-        "means something to those who sell at one.</p>"
-        f'<div class="tiles" style="margin-bottom:14px">{_tile("edge precision", comparison.precision, comparison.hits, comparison.n_found, "found")}'
-        f"{_tile('edge recall', comparison.recall, comparison.hits, comparison.n_planted, 'planted')}"
-        f"{_tile('exit styles right', right / len(comparison.leaders) if comparison.leaders else None, right, len(comparison.leaders), 'leaders')}</div>"
-        f'<div class="grid" style="margin-bottom:14px">{_plots(comparison)}</div>'
+        '<p class="lead">This market was planted, so what is true is known. Rings are planted, dots are learned from '
+        "the chain alone. A planted hold is what a time stop waits, for other styles an upper bound; a learned target "
+        "is the median multiple of won trips. Errors stand where the planted value is meant to be met.</p>"
+        f'<div class="tiles" style="margin-bottom:14px">{"".join(tiles)}</div>'
+        f'<div class="halves" style="margin-bottom:14px">{_plots(comparison)}</div>'
         f"{table(_LEADER_HEADS, [_leader(leader) for leader in comparison.leaders])}"
         f'<div style="margin-top:14px">{table(_EDGE_HEADS, [_edge(edge) for edge in comparison.edges])}</div>'
     )
 
 
-def _tile(name: str, share: float | None, part: int, whole: int, of: str) -> str:
-    return f'<div class="tile"><span>{name}</span><b>{percent(share)}</b><small>{part} of {whole} {of}</small></div>'
+def _tile(name: str, part: int, whole: int, of: str) -> str:
+    share = percent(part / whole if whole else None)
+    return f'<div class="tile"><span>{name}</span><b>{share}</b><small>{part} of {whole} {of}</small></div>'
 
 
 def _plots(comparison: Comparison) -> str:
-    holds = [
-        (leader.name, planted, learned, leader.learned.weight if leader.learned else 0.35)
-        for leader in comparison.leaders
-        if leader.planted["style"] == "time_stop"
-        for planted, learned in [leader.pair("hold")]
-        if planted is not None
-    ]
-    sizes = [
-        (leader.name, planted, learned, leader.learned.weight if leader.learned else 0.35)
-        for leader in comparison.leaders
-        for planted, learned in [leader.pair("size")]
-        if planted is not None
-    ]
-    lags = [
-        (
-            f"{edge.leader_name} → {edge.follower_name}",
-            edge.planted["lag_ms_p50"],
-            edge.found.lag_p50_ms if edge.found else None,
-            1.0,
-        )
-        for edge in comparison.edges
-        if edge.planted is not None
-    ]
+    leaders = [(leader, leader.learned.weight if leader.learned else 0.35) for leader in comparison.leaders]
+    stops = [(x.name, *x.hold_ms, weight) for x, weight in leaders if x.planted["style"] == "time_stop"]
+    sizes = [(x.name, *x.size_sol, weight) for x, weight in leaders]
+    edges = [(f"{e.leader_name} → {e.follower_name}", e.planted, e.found) for e in comparison.edges if e.planted]
+    lags = [(name, p["lag_ms_p50"], found.lag_p50_ms if found else None, 1.0) for name, p, found in edges]
+    shares = [(name, p["probability"], found.probability_30s if found else None, 1.0) for name, p, found in edges]
     plots: list[tuple[str, str]] = [
-        ("Hold of time stops", charts.dumbbells(holds, write=duration, label="planted and learned holds")),
+        ("Hold of time stops", charts.dumbbells(stops, write=duration, label="planted and learned holds")),
         ("Entry size, SOL", charts.dumbbells(sizes, write=lambda v: f"{v:g}", label="planted and learned sizes")),
-        ("Follower lag", charts.dumbbells(lags, write=duration, label="planted and learned lags")),
+        ("Follower lag, median", charts.dumbbells(lags, write=duration, label="planted and learned lags")),
+        ("Share of buys followed", charts.dumbbells(shares, write=percent, label="planted and learned shares")),
     ]
     return "".join(f'<div class="card"><h3>{title}</h3>{plot}</div>' for title, plot in plots)
 
@@ -91,9 +80,9 @@ def _leader(result: LeaderResult) -> str:
         + cell("trades", str(learned.pattern["sample_trades"]) if learned else "none", number=True)
         + cell("style planted", chip(planted_style))
         + cell("style learned", chip(style) + mark)
-        + cell("hold", _pair(*result.pair("hold"), duration, judged=planted_style == "time_stop"), number=True)
-        + cell("target", _pair(*result.pair("target"), _times, judged=planted_style == "target_x"), number=True)
-        + cell("size SOL", _pair(*result.pair("size"), sol, judged=True), number=True)
+        + cell("hold", _pair(*result.hold_ms, duration, judged=planted_style == "time_stop"), number=True)
+        + cell("target", _pair(*result.target_x, _times, judged=planted_style == "target_x"), number=True)
+        + cell("size SOL", _pair(*result.size_sol, sol, judged=True), number=True)
         + "</tr>"
     )
 
@@ -125,7 +114,7 @@ def _pair(planted: float | None, learned: float | None, write: Callable[[float |
     if not judged or planted is None or learned is None or not planted:
         return f"<small>{text}</small>"
     error = learned / planted - 1
-    return f"{text} <small>{'+' if error >= 0 else '−'}{abs(error) * 100:.0f} %</small>"
+    return f"{text} <small>{_error(error * 100, '%')}</small>"
 
 
 def _points(planted: float | None, learned: float | None) -> str:
@@ -133,7 +122,12 @@ def _points(planted: float | None, learned: float | None) -> str:
     if planted is None or learned is None:
         return text
     error = (learned - planted) * 100
-    return f"{text} <small>{'+' if error >= 0 else '−'}{abs(error):.0f} pt</small>"
+    return f"{text} <small>{_error(error, 'points')}</small>"
+
+
+def _error(value: float, unit: str) -> str:
+    rounded = round(value)
+    return f"{'+' if rounded > 0 else '−' if rounded < 0 else '±'}{abs(rounded)} {unit}"
 
 
 def _times(multiple: float | None) -> str:

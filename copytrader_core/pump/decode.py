@@ -212,13 +212,11 @@ class _Rows:
         for name in ("mint", "pool"):
             if name in values and values[name] not in keys:
                 raise DecodeError(f"the event's {name} is no account of its transaction: these bytes are no such event")
-        at = frame.fact.accounts.get("pool") if frame.fact else None
-        if (
-            at is not None
-            and frame.ix is not None
-            and "pool" in values
-            and keys[frame.ix.accounts[at]] != values["pool"]
-        ):
+        named = frame.fact.accounts.get("pool") if frame.fact else None
+        if named is None or frame.ix is None or "pool" not in values:
+            return
+        accounts = frame.ix.accounts
+        if named >= len(accounts) or keys[accounts[named]] != values["pool"]:
             raise DecodeError("the event names another pool than its instruction: these bytes are no such event")
 
     def _pool_mints(self, frame: Frame, values: Values) -> tuple[str, str]:

@@ -87,13 +87,13 @@ def _transaction(result: _Json) -> RawTransaction:
     index = {key: position for position, key in enumerate(parts.keys)}
     return RawTransaction(
         slot=_whole(result.get("slot") or 0),
-        tx_index=result.get("transactionIndex"),
+        tx_index=_optional(result.get("transactionIndex")),
         signature=parts.signature,
         account_keys=parts.keys,
         n_signers=parts.n_signers,
         outer=parts.outer,
         inner={_whole(group["index"]): _instructions(group["instructions"], index) for group in inner or ()},
-        logs=None if logs is None else tuple(logs),
+        logs=None if logs is None else tuple([_text(line) for line in logs]),
         failed=meta["err"] is not None,
         fee=_whole(meta["fee"]),
         pre_balances=tuple([_whole(value) for value in meta["preBalances"]]),
@@ -101,7 +101,7 @@ def _transaction(result: _Json) -> RawTransaction:
         pre_tokens=_tokens(meta.get("preTokenBalances")),
         post_tokens=_tokens(meta.get("postTokenBalances")),
         version=parts.version,
-        block_time=result.get("blockTime"),
+        block_time=_optional(result.get("blockTime")),
         inner_recorded=inner is not None,
     )
 
@@ -110,6 +110,16 @@ def _whole(value: object) -> int:
     """An integer that is one: JSON's floats and booleans are refused."""
     if type(value) is not int or value < 0:
         raise ValueError(f"expected a whole number, found {value!r}")
+    return value
+
+
+def _optional(value: object) -> int | None:
+    return None if value is None else _whole(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, found {value!r}")
     return value
 
 
@@ -175,7 +185,7 @@ def _loaded(meta: _Json) -> tuple[bytes, ...]:
 def _instructions(
     items: Sequence[_Json], index: Mapping[bytes, int], height: int | None = None
 ) -> tuple[RawInstruction, ...]:
-    return tuple([_instruction(item, index, height or item.get("stackHeight")) for item in items])
+    return tuple([_instruction(item, index, height or _optional(item.get("stackHeight"))) for item in items])
 
 
 def _instruction(item: _Json, index: Mapping[bytes, int], height: int | None) -> RawInstruction:
@@ -207,9 +217,9 @@ def _tokens(balances: Sequence[_Json] | None) -> tuple[TokenBalance, ...]:
         [
             TokenBalance(
                 _whole(balance["accountIndex"]),
-                balance["mint"],
-                balance.get("owner") or "",
-                balance.get("programId") or "",
+                _text(balance["mint"]),
+                _text(balance.get("owner") or ""),
+                _text(balance.get("programId") or ""),
                 int(balance["uiTokenAmount"]["amount"]),
                 _whole(balance["uiTokenAmount"]["decimals"]),
             )

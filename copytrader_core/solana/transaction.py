@@ -15,6 +15,9 @@ from copytrader_core.solana.base58 import signature_text
 LEGACY = -1
 SIGNATURE_BYTES = 64
 KEY_BYTES = 32
+# What a token account and a mint can hold: a u64 and a u8.
+MAX_AMOUNT = 2**64 - 1
+MAX_DECIMALS = 255
 LOG_TRUNCATED = "Log truncated"
 
 
@@ -95,6 +98,8 @@ def check_complete(tx: RawTransaction) -> RawTransaction:
     for balance in (*tx.pre_tokens, *tx.post_tokens):
         if balance.account_index >= n_keys:
             raise _broken(tx, f"a token balance names account {balance.account_index} of {n_keys}")
+        if not 0 <= balance.amount <= MAX_AMOUNT or not 0 <= balance.decimals <= MAX_DECIMALS:
+            raise _broken(tx, f"a token balance of {balance.amount} with {balance.decimals} decimals cannot be")
     return tx
 
 

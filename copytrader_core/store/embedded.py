@@ -22,6 +22,9 @@ from pathlib import Path
 from copytrader_core.errors import StoreError
 
 _DATABASE = "copytrader"
+_SETTINGS = ("max_connections=200", "shared_buffers=256MB", "max_wal_size=4GB", "timezone=UTC")
+# Under root only: a place that an unprivileged user can reach, whatever the home's permissions are.
+_REACHABLE = Path("/var/tmp")  # noqa: S108 - the folder made in it is checked for its owner
 # Postgres refuses to run as root; these users exist on every common Linux image.
 _UNPRIVILEGED = ("postgres", "nobody")
 
@@ -68,16 +71,14 @@ class EmbeddedPostgres:
         password_file.chmod(0o600)
         _give(password_file, user)
         shutil.rmtree(area / "data", ignore_errors=True)
-        _call(
-            [binaries / "initdb", "-D", area / "data", "-U", "copytrader", "--auth=scram-sha-256"]
-            + [f"--pwfile={password_file}", "--no-locale", "--encoding=UTF8", "--no-sync"],
-            user,
-        )
+        where: list[Path | str] = [binaries / "initdb", "-D", area / "data", "-U", "copytrader", "--no-sync"]
+        how = ["--auth=scram-sha-256", f"--pwfile={password_file}", "--no-locale", "--encoding=UTF8"]
+        _call([*where, *how], user)
 
     def _launch(self, area: Path, binaries: Path, user: pwd.struct_passwd | None) -> None:
         port = _free_port()
         log = area / "postgres.log"
-        options = f"-h 127.0.0.1 -p {port} -k '' -c max_connections=200 -c shared_buffers=256MB -c max_wal_size=4GB -c timezone=UTC"
+        options = f"-h 127.0.0.1 -p {port} -k '' {' '.join(f'-c {setting}' for setting in _SETTINGS)}"
         if not self.durable:
             options += " -c fsync=off -c full_page_writes=off"
         try:
@@ -141,7 +142,7 @@ def _area(root: Path, user: pwd.struct_passwd | None) -> Path:
     if user is None:
         return root
     name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
-    area = Path("/var/tmp") / f"copytrader-pg-{name}"
+    area = _REACHABLE / f"copytrader-pg-{name}"
     area.mkdir(mode=0o755, exist_ok=True)
     if area.stat().st_uid not in (0, user.pw_uid) or area.is_symlink():
         raise StoreError(f"{area} belongs to somebody else: remove it or set DATABASE_URL")

@@ -47,4 +47,6 @@ def sqlalchemy_url(url: str) -> str:
 
 def connect(url: str | None = None, *, autocommit: bool = False) -> psycopg.Connection:
     """A psycopg connection to `url`, by default to this home's database, in UTC."""
-    return psycopg.connect(url or database_url(), autocommit=autocommit, options="-c timezone=UTC", application_name="copytrader")
+    return psycopg.connect(
+        url or database_url(), autocommit=autocommit, options="-c timezone=UTC", application_name="copytrader"
+    )

@@ -72,7 +72,7 @@ class World:
             mine[coin] = min(mine.get(coin, np.inf), at)
 
     def _pick(self, n: float, taste: float = 1.0) -> np.ndarray:
-        """About n coins, hot ones more often; with tastes mostly of one kind, with sessions within eight hours a day."""
+        """About n coins, hot ones more often; with tastes mostly of one kind, with sessions in eight hours a day."""
         weight = self.heat**taste
         if self.tastes > 1:
             weight = weight * np.where(self.kind == self.rng.integers(self.tastes), 4.0, 1.0)

@@ -25,7 +25,12 @@ TRIPS = pa.schema(
     + [("open_cost_sol", pa.float64()), ("open_cost_lamports", pa.int64()), ("open_cost_raw", _AMOUNT)]
     + [("close_sig", pa.string()), ("close_ts_ns", pa.int64()), ("close_slot", pa.int64()), ("close_qty", pa.float64())]
     + [("close_qty_raw", _AMOUNT), ("close_proceeds_sol", pa.float64()), ("close_proceeds_lamports", pa.int64())]
-    + [("close_proceeds_raw", _AMOUNT), ("hold_ms", pa.int64()), ("pnl_sol", pa.float64()), ("pnl_lamports", pa.int64())]
+    + [
+        ("close_proceeds_raw", _AMOUNT),
+        ("hold_ms", pa.int64()),
+        ("pnl_sol", pa.float64()),
+        ("pnl_lamports", pa.int64()),
+    ]
     + [("pnl_raw", _AMOUNT), ("pnl_x", pa.float64()), ("was_win", pa.bool_()), ("n_buys", pa.int32())]
     + [("n_sells", pa.int32()), ("status", pa.string()), ("basis", pa.string()), ("meta_json", pa.string())]
 )

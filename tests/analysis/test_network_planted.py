@@ -39,7 +39,9 @@ def test_three_days_show_nearly_every_follower_and_hardly_a_false_one(kind):
 
 
 def test_one_day_misses_some_followers_but_invents_none():
-    precision, recall = precision_and_recall([World(seed=seed, days=1, untracked_leaders=6) for seed in (111, 112, 113)])
+    precision, recall = precision_and_recall(
+        [World(seed=seed, days=1, untracked_leaders=6) for seed in (111, 112, 113)]
+    )
 
     assert precision >= 0.95
     assert recall >= 0.85

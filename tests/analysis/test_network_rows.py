@@ -105,11 +105,11 @@ def test_what_is_older_than_the_window_is_forgotten():
 def test_a_follower_in_the_same_slot_stands_behind_its_leader():
     rows = copied([0] * 8 + [3] * 6)
     (edge,) = edges_of(rows)
-    ahead = copied([0] * 8 + [3] * 6, tx=5)
+    ahead = copied([0] * 2 + [3] * 12, tx=5)
 
     assert edge["n_followed"] == 14
     assert 0 < edge["lag_ms_p50"] < SLOT_MS
-    assert edges_of(ahead)[0]["n_leader_buys"] == 6
+    assert edges_of(ahead)[0]["n_leader_buys"] == 12
 
 
 def test_buys_of_one_slot_have_no_order_where_their_places_are_unknown():
@@ -125,7 +125,24 @@ def test_wallets_that_always_buy_in_one_slot_are_one_actor_and_no_edge():
 
 def test_too_few_follows_are_no_edge():
     assert edges_of(copied([3] * 4)) == []
-    assert edges_of(copied([3] * 4), min_followed=4)
+    assert edges_of(copied([3] * 5)) != []
+    assert edges_of(copied([3] * 5), min_followed=6) == []
+
+
+def test_a_circle_that_buys_in_any_order_follows_nobody():
+    rng = np.random.default_rng(7)
+    circle = [f"member-{i}" for i in range(6)]
+    rows = [buy(who, coin, 9000 * coin + int(rng.integers(0, 20)), tx=int(rng.integers(60)))
+            for coin in range(20) for who in circle]  # fmt: skip
+
+    assert edges_of(rows, leaders=circle) == []
+
+
+@pytest.mark.parametrize("n_followers", [3, 12])
+def test_followers_stand_out_even_where_they_are_most_of_the_early_buyers(n_followers):
+    rows = [row for i in range(n_followers) for row in copied([3 + i % 4] * 15, follower=f"tail-{i}")]
+
+    assert len(edges_of(rows)) == n_followers
 
 
 def test_a_size_is_the_whole_of_the_transaction_and_only_in_sol():

@@ -110,6 +110,15 @@ def test_a_cashback_coin_takes_the_creators_share_all_the_same() -> None:
     assert market.fee_bps == 125
 
 
+def test_coins_that_nobody_trades_are_forgotten_unless_held() -> None:
+    book, other = MarketBook(), address("other")
+    book.hear(CURVE)
+    book.hear(replace(CURVE, mint=other))
+    book.forget(11, {other})
+    assert book.state(COIN) is None
+    assert book.state(other) is not None
+
+
 def test_a_deposit_moves_the_reserves_and_keeps_the_fees() -> None:
     book = MarketBook()
     book.hear(POOL)

@@ -27,9 +27,8 @@ IDLE = 0.3
 
 
 async def ingest(server: Server, url: str, token: str | None = None, **changes: Any) -> Summary:
-    options = Options(
-        Endpoint(server.address, x_token=token), url, **{"until_idle": IDLE, "commit_every_ms": 20, **changes}
-    )
+    changes = {"until_idle": IDLE, "commit_every_ms": 20, "hold_seconds": 0.2, **changes}
+    options = Options(Endpoint(server.address, x_token=token), url, **changes)
     return await asyncio.wait_for(run(options, decode), 20)
 
 

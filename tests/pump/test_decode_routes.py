@@ -1,13 +1,16 @@
 """multi_hop_swap: one row for the route, none for its hops."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from copytrader_core.pump.attribution import TransactionFacts
 from copytrader_core.pump.decode import decode
 from copytrader_core.pump.emissions import AMM
 from copytrader_core.records import WSOL
 from tests.pump.planted import WSOL_KEY, amm_call, key, landed, pool_event, pump_call, text, tokens, trade_event
+from tests.pump.recorded import from_pb
 
 MIDDLE, COIN, XSTOCK, TRADER = key("middle"), key("coin"), key("xstock"), key("trader")
 FIXED = [TRADER, *[key(f"fixed {n}") for n in range(15)]]
@@ -99,3 +102,30 @@ def test_a_route_with_a_broken_hop_gives_no_row(spoil):
     found = decode(tx)
     assert found.events == ()
     assert found.problems
+
+
+# Run on the deployed programs in the local chain: SOL to a coin that is quoted in a pump coin, and half of it back, the
+# middle coin once on its curve and once in its pool.
+EXECUTED = sorted((Path(__file__).parent / "routes").glob("*.pb"))
+
+
+@pytest.mark.parametrize("file", EXECUTED, ids=lambda file: file.stem)
+def test_an_executed_route_is_what_the_wallets_balances_moved(file):
+    tx = from_pb(file)
+    (row,) = decode(tx).events
+    facts = TransactionFacts(tx)
+    lamports = tx.post_balances[0] - tx.pre_balances[0] + tx.fee
+    quote = lamports + facts.token_deltas.get((row.wallet, WSOL), 0)
+    accumulator_rent = 1_844_400 if row.action == "BUY" and file.stem.endswith("curve") else 0
+    assert facts.token_deltas[row.wallet, row.mint] == (row.base_raw if row.action == "BUY" else -row.base_raw)
+    assert quote == (-row.quote_raw - accumulator_rent if row.action == "BUY" else row.quote_raw)
+    assert (row.quote_mint, row.meta["hops"], row.event_seq) == (WSOL, 2, 0)
+
+
+@pytest.mark.parametrize("file", EXECUTED, ids=lambda file: file.stem)
+def test_an_executed_route_is_the_same_row_from_its_logs(file):
+    tx = from_pb(file)
+    (row,) = decode(tx).events
+    (logged,) = decode(replace(tx, inner={})).events
+    assert replace(logged, meta=row.meta) == row
+    assert logged.meta["source"] == "log"

@@ -7,7 +7,7 @@ from copy import deepcopy
 import pytest
 from solders.hash import Hash
 from solders.instruction import CompiledInstruction
-from solders.message import Message, MessageHeader, MessageV0
+from solders.message import Message, MessageHeader, MessageV0, MessageV1, TransactionConfig
 from solders.message import MessageAddressTableLookup as Lookup
 from solders.pubkey import Pubkey
 from solders.signature import Signature
@@ -80,6 +80,19 @@ def to_base58(data):
         number, digit = divmod(number, 58)
         digits = alphabet[digit] + digits
     return "1" * (len(data) - len(data.lstrip(b"\0"))) + digits
+
+
+def test_version_1_has_its_signatures_at_the_end_and_no_lookups():
+    keys = [Pubkey(key) for key in KEYS]
+    instructions = [CompiledInstruction(1, base58.decode("2VfUX"), bytes([0, 2, 3]))]
+    message = MessageV1(MessageHeader(1, 0, 1), TransactionConfig(), Hash(KEYS[3]), keys, instructions)
+    wire = bytes(VersionedTransaction.populate(message, [Signature(bytes(64))]))
+    assert wire[0] == 0x81
+    encoded = document(version=1, transaction=[base64.b64encode(wire).decode(), "base64"])
+    del encoded["meta"]["loadedAddresses"]
+    tx = transaction_from_json(encoded)
+    readable = transaction_from_json(document())
+    assert (tx.version, tx.account_keys, tx.outer) == (1, readable.account_keys, readable.outer)
 
 
 def test_a_legacy_transaction_has_no_loaded_addresses_and_version_minus_one():
