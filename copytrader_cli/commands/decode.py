@@ -122,7 +122,7 @@ def _columns(event: Event, seconds: int | None) -> dict[str, Any]:
     known = {
         "ts_ns": None if seconds is None else seconds * _NANOSECONDS,
         "slot": event.slot or None,
-        "ix_accounts_json": list(event.ix_accounts),
+        "ix_accounts_json": list(event.ix_accounts) or None,
         "meta_json": dict(event.meta),
     }
     return {name: known[name] if name in known else getattr(event, name, None) for name in (*COLUMNS, *_LATER)}

@@ -38,7 +38,9 @@ def run(
     tls: bool = typer.Option(False, "--tls", help="connect with TLS"),
     x_token_file: Path | None = typer.Option(None, "--x-token-file", help="file with the provider's token"),
     clock: ClockName = typer.Option("wall", "--clock", help="wall, or chain: timers run in the stream's own time"),
-    until_idle: float | None = typer.Option(None, "--until-idle", metavar="SECONDS", help="end after so long silence"),
+    until_idle: float | None = typer.Option(
+        None, "--until-idle", min=0.1, metavar="SECONDS", help="end after so long without transaction or block meta"
+    ),
     flatten_at_end: bool = typer.Option(
         False, "--flatten-at-end", help="at the end close what is left at its last quote"
     ),

@@ -30,6 +30,7 @@ _HOLD_TICKS_MS = (
     100, _SECOND, 3 * _SECOND, 10 * _SECOND, 30 * _SECOND, _MINUTE, 2 * _MINUTE, 5 * _MINUTE, 15 * _MINUTE, _HOUR,
     6 * _HOUR, _DAY, 3 * _DAY, 10 * _DAY,
 )  # fmt: skip
+_MAX_POINTS = 300
 _MULTIPLE_TICKS = (0.1, 0.2, 0.5, 0.7, 1, 1.4, 2, 5, 10, 100)
 
 
@@ -124,9 +125,7 @@ def survival_plot(curve: Sequence[tuple[int, float]], median_ms: float | None) -
     low, high = _hold_range(curve)
     x, y = logscale(low, high, plot.x0, plot.x1), linear(0, 1, plot.y0, plot.y1)
     plot.y_ticks((y(share), percent(share)) for share in (0, 0.5, 1))
-    points = _stairs(curve, x, y, plot.x0, plot.x1)
-    plot.path(points, "fill", f"L{plot.x1} {plot.y0} L{plot.x0} {plot.y0} Z")
-    plot.path(points, "stroke")
+    _stairs(plot, curve, x, y, 0.7)
     if median_ms:
         plot.line(x(median_ms), plot.y0, x(median_ms), plot.y1, "mark")
         near_right = x(median_ms) > plot.x1 - 60
@@ -146,14 +145,16 @@ def _hold_range(curve: Sequence[tuple[int, float]]) -> tuple[float, float]:
     return max(100.0, min(ages) * 0.6), max(ages) * 1.4
 
 
-def _stairs(
-    curve: Sequence[tuple[int, float]], x: Scale, y: Scale, start: float, end: float
-) -> list[tuple[float, float]]:
-    points, share = [(start, y(1.0))], 1.0
+def _stairs(plot: Plot, curve: Sequence[tuple[int, float]], x: Scale, y: Scale, fine: float) -> None:
+    """The curve as one filled path. Steps closer than `fine` become one: thousands of trips draw like dozens."""
+    path, at, share = [f"M{plot.x0} {plot.y0}V{y(1.0):.1f}"], float(plot.x0), 1.0
     for age, left in curve:
-        points += [(x(age), y(share)), (x(age), y(left))]
+        if x(age) - at >= fine:
+            at = x(age)
+            path.append(f"V{y(share):.1f}H{at:.1f}")
         share = left
-    return [*points, (end, y(share))]
+    path.append(f"V{y(share):.1f}H{plot.x1}V{plot.y0}")
+    plot.add(f'<path class="area" d="{"".join(path)}"/>')
 
 
 def multiples(values: Sequence[float]) -> str:
@@ -226,15 +227,29 @@ def cumulative(
     plot.y_ticks((y(tick), f"{tick:g}".replace("-", "−")) for tick in _round_between(low, high))
     plot.line(plot.x0, y(0), plot.x1, y(0), "axis")
     points = [(x(0), y(0)), *((x(i + 1), y(v)) for i, v in enumerate(values))]
-    plot.path(points, "fill", f"L{points[-1][0]:.1f} {y(0):.1f} Z")
-    plot.path(points, "stroke")
+    drawn = _outline(points)
+    plot.path(drawn, "fill", f"L{points[-1][0]:.1f} {y(0):.1f} Z")
+    plot.path(drawn, "stroke")
     if values:
         plot.dot(*points[-1], 3, "end")
         plot.text(points[-1][0] + 6, points[-1][1] + 4, signed(values[-1]), "value")
     _day_ticks(plot, times_ns, x)
-    if dots:
+    if dots and len(values) <= _MAX_POINTS:
         _result_dots(plot, times_ns, values, points)
     return plot.svg("cumulative result in SOL")
+
+
+def _outline(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most about _MAX_POINTS of the points: of each stretch its lowest, its highest and its last, so no peak is lost."""
+    size = max(1, math.ceil(3 * len(points) / _MAX_POINTS))
+    if size < 4:
+        return list(points)
+    kept: list[tuple[float, float]] = []
+    for start in range(0, len(points), size):
+        part = points[start : start + size]
+        extremes = {min(part, key=lambda p: p[1]), max(part, key=lambda p: p[1]), part[-1]}
+        kept += sorted(extremes)
+    return kept
 
 
 def _round_between(low: float, high: float) -> list[float]:
@@ -287,9 +302,7 @@ def spark_holds(curve: Sequence[tuple[int, float]]) -> str:
     """A survival curve the size of a word."""
     plot = Plot(80, 26, left=1, right=1, top=2, bottom=2)
     low, high = _hold_range(curve)
-    points = _stairs(curve, logscale(low, high, plot.x0, plot.x1), linear(0, 1, plot.y0, plot.y1), plot.x0, plot.x1)
-    plot.path(points, "fill", f"L{plot.x1} {plot.y0} L{plot.x0} {plot.y0} Z")
-    plot.path(points, "stroke")
+    _stairs(plot, curve, logscale(low, high, plot.x0, plot.x1), linear(0, 1, plot.y0, plot.y1), 2.0)
     return plot.svg("hold times", "mini")
 
 

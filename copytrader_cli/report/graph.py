@@ -81,7 +81,8 @@ def follow_graph(edges: Sequence[Edge], width: int) -> str:
     for edge in edges:
         _arrow(plot, edge, at[edge.leader], at[edge.follower])
     for edge in edges:
-        _label(plot, edge, at[edge.leader], at[edge.follower])
+        words = [duration(edge.lag_p50_ms)] + ([percent(edge.probability_30s)] if is_wide else [])
+        _label(plot, edge, " · ".join(words), at[edge.leader], at[edge.follower])
     names = {w: n for e in edges for w, n in ((e.leader, e.leader_name), (e.follower, e.follower_name))}
     for wallet, place in places.items():
         _node(plot, names[wallet], place, at[wallet])
@@ -108,9 +109,8 @@ def _arrow(plot: Plot, edge: Edge, start: tuple[float, float], end: tuple[float,
     )
 
 
-def _label(plot: Plot, edge: Edge, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Lag and share beside the arrow's end, on the side from which the arrow does not come."""
-    words = f"{duration(edge.lag_p50_ms)} · {percent(edge.probability_30s)}"
+def _label(plot: Plot, edge: Edge, words: str, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Words beside the arrow's end, on the side from which the arrow does not come."""
     beside = 5 + 3 * edge.probability_30s
     down = start[1] < end[1] - 1
     plot.text(end[0] - _RADIUS - 11, end[1] + (beside + 8 if down else -beside), words, "halo", "end")

@@ -75,7 +75,7 @@ def _row(leader: Leader, index: int) -> str:
 
 
 def _beside(plot: str, words: str) -> str:
-    return f'<div style="display:flex;gap:8px;align-items:center">{plot}<span>{words}</span></div>' if plot else words
+    return f'<div class="pair">{plot}<span>{words}</span></div>' if plot else words
 
 
 def _interval(leader: Leader) -> str:

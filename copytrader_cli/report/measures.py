@@ -77,7 +77,7 @@ def sol(value: float | None, digits: int = 2) -> str:
     if value is None:
         return "–"
     if value and abs(value) < 0.5 * 10**-digits:
-        return f"{value:.1g}"
+        digits = -math.floor(math.log10(abs(value)))
     return f"{value:,.{digits}f}".replace("-", "−")
 
 

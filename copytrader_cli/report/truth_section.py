@@ -13,7 +13,7 @@ from copytrader_cli.report.truth import Comparison, EdgeResult, LeaderResult
 __all__ = ["truth_section"]
 
 _LEADER_HEADS = (
-    ("leader", False), ("trades", True), ("style planted", False), ("style learned", False), 
+    ("leader", False), ("trades", True), ("style planted", False), ("style learned", False),
     ("hold <small>planted → learned</small>", True),
     ("target <small>planted → learned</small>", True), ("size SOL <small>planted → learned</small>", True),
 )  # fmt: skip

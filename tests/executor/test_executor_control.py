@@ -9,13 +9,13 @@ import pytest
 from planted_market import FIRST_SLOT, LEADER, OTHER, World, address, publish, settings
 from running import Hand, rows, trade, until
 
-from copytrader_core.errors import StoreError
+from copytrader_core.errors import StoreError, StreamError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.policy.record import canonical, decision_document, replay
 from copytrader_core.policy.values import TradingState
 from copytrader_core.pump.addresses import PUMP_PROGRAM
 from copytrader_core.records import WSOL
-from executor.control import set_state
+from executor.control import presence, set_state
 
 
 def set_to(url: str, state: TradingState, *, flatten: bool = False) -> None:
@@ -214,7 +214,34 @@ async def test_two_executors_of_one_mode_do_not_run_on_one_database(pg_url: str)
     await until(pg_url, "SELECT 1 FROM exec_journal WHERE kind = 'RUN'")
     with pytest.raises(StoreError, match="another executor runs"):
         await trade(pg_url, [], settings())
+    with psycopg.connect(pg_url) as connection:
+        assert presence(connection, "paper").running
+        assert not presence(connection, "live").running
+        connection.execute("SELECT pg_advisory_lock(hashtext('copytrader executor live'))")
+        assert presence(connection, "live").running
     await hand.end()
+    with psycopg.connect(pg_url) as connection:
+        assert not presence(connection, "paper").running
+
+
+async def test_a_stream_that_shows_nothing_at_all_is_an_error(pg_url: str) -> None:
+    with pytest.raises(StreamError, match="check the endpoint"):
+        await Hand(pg_url, settings(), until_idle=0.1).task
+
+
+async def test_a_lost_database_ends_the_run_with_a_message_and_nothing_is_forgotten(pg_url: str) -> None:
+    publish(pg_url)
+    world, hand = await opened(pg_url)
+    with psycopg.connect(pg_url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'copytrader executor'"
+        )
+    with pytest.raises(StoreError, match="the database is gone"):
+        await hand.task
+    later(world)
+    world.buy(OTHER, "coin", 0.1)
+    world.next(40)
+    assert (await trade(pg_url, later(world), settings())).sold == 1
 
 
 async def test_an_idle_stream_ends_the_run(pg_url: str) -> None:
