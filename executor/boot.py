@@ -61,6 +61,7 @@ def _position(row: Mapping[str, Any]) -> Position:
         opened_ts_ns=row["opened_ts_ns"],
         qty_raw=int(row["qty_raw"]),
         cost_lamports=row["cost_lamports"],
+        paid_in_lamports=kept["paid_in_lamports"],
         plan=exit_plan(kept["plan"]),
         attempts=kept["attempts"],
         leader_sold=kept["leader_sold"],

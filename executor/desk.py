@@ -13,7 +13,6 @@ from typing import Any, Final
 from copytrader_core.errors import QuoteError
 from copytrader_core.policy.decide import decide
 from copytrader_core.policy.entry import min_tokens, transaction_cost
-from copytrader_core.policy.market import quote_sell
 from copytrader_core.policy.record import inputs_document
 from copytrader_core.policy.values import (
     Decision,
@@ -123,7 +122,7 @@ class Desk:
         market = self.market.state(position.mint)
         if market is None:
             raise QuoteError(f"no trade of {position.mint} has been seen by this run: its reserves are not known")
-        return quote_sell(market, position.qty_raw).proceeds_lamports
+        return self.broker.quote_sell(market, position.qty_raw, position.paid_in_lamports).proceeds_lamports
 
     def multiple(self, position: Position) -> float | None:
         """What selling now would bring, all costs off, over what was paid; None without a quote."""
@@ -182,6 +181,7 @@ class Desk:
             opened_ts_ns=self.time_at(slot),
             qty_raw=landed.base_raw,
             cost_lamports=cost,
+            paid_in_lamports=landed.quote_lamports - landed.swap_fee_lamports,
             plan=order.exit or ExitPlan(None, None, 0, False),
         )
         entry = self._entry("FILL", order, slot, asdict(landed) | {"side": "BUY", "cost_lamports": cost}, order)
@@ -258,6 +258,7 @@ class Desk:
             due_slot=slot + self.settings.executor.paper_latency_slots,
             attempt=attempt,
             reason=reason,
+            paid_in_lamports=position.paid_in_lamports,
         )
 
     def _least_proceeds(self, quoted: int, attempt: int) -> int:

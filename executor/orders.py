@@ -26,7 +26,8 @@ def intent_id(mode: Mode, side: Side, origin: str, mint: str, attempt: int = 0) 
 class Order:
     """One buy or sell under way, exact-in: `amount_in` lamports for coins, or coins for lamports, at least `min_out`.
 
-    It lands in `due_slot`. A buy carries the exit plan of the position that it opens; a sell says why it sells.
+    It lands in `due_slot`. A buy carries the exit plan of the position that it opens. A sell says why it sells, and
+    what the position's buy had put into the market.
     """
 
     intent_id: str
@@ -41,6 +42,7 @@ class Order:
     due_slot: int
     attempt: int = 0
     reason: str = ""
+    paid_in_lamports: int = 0
     exit: ExitPlan | None = None
     restored: bool = False
     """Loaded from the database by a later run, which may not have seen the slot in which it lands."""
@@ -59,7 +61,10 @@ def order_from(document: Mapping[str, Any]) -> Order:
 
 @dataclass(slots=True)
 class Position:
-    """Coins held. `cost_lamports` is all that was paid for them; only the engine changes what can change."""
+    """Coins held. `cost_lamports` is all that was paid for them, `paid_in_lamports` the part that moved the price.
+
+    Only the desk and the engine change what can change.
+    """
 
     position_id: str
     leader: str
@@ -69,6 +74,7 @@ class Position:
     opened_ts_ns: int
     qty_raw: int
     cost_lamports: int
+    paid_in_lamports: int
     plan: ExitPlan
     attempts: int = 0
     selling: bool = False
@@ -82,6 +88,7 @@ class Position:
         """What `exec_positions.payload` keeps."""
         return {
             "plan": asdict(self.plan),
+            "paid_in_lamports": self.paid_in_lamports,
             "attempts": self.attempts,
             "leader_sold": self.leader_sold,
             "waiting": self.waiting,

@@ -8,11 +8,11 @@ impact twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from copytrader_core.errors import QuoteError
 from copytrader_core.policy.entry import network_fee
-from copytrader_core.policy.market import MarketState, quote_buy, quote_sell
+from copytrader_core.policy.market import MarketState, SellQuote, quote_buy, quote_sell
 from copytrader_core.settings import ExecutorSettings
 from executor.orders import Order
 
@@ -61,13 +61,22 @@ class PaperBroker:
         due = [order for order in self._orders.values() if order.due_slot <= last_slot]
         return min(due, key=lambda order: (order.due_slot, order.decided_slot)) if due else None
 
+    def quote_sell(self, market: MarketState, tokens_raw: int, paid_in_lamports: int) -> SellQuote:
+        """What our coins bring. Raises QuoteError where the venue gives no quote.
+
+        The stream's reserves lack what our paper buy would have put in. The price is theirs all the same, but the SOL
+        to pay it with must count, or a coin that everybody else has left could never be sold.
+        """
+        own = replace(market, real_quote_raw=market.real_quote_raw + paid_in_lamports)
+        return quote_sell(own, tokens_raw)
+
     def land(self, order: Order, market: MarketState | None) -> Landed | Reverted:
         """What happens to `order` on `market`, as it is at the end of the slot in which the order lands."""
         cost = network_fee(self._settings)
         if market is None:
             return Reverted("NO_MARKET", cost)
         try:
-            base, quote, fee = _swap(order, market)
+            base, quote, fee = self._swap(order, market)
         except QuoteError as error:
             return Reverted(f"NO_QUOTE: {error}", cost)
         out = base if order.side == "BUY" else quote
@@ -75,11 +84,10 @@ class PaperBroker:
             return Reverted(f"SLIPPAGE: {out} is below the order's least of {order.min_out}", cost)
         return Landed(base, quote, fee, cost, self._settings.tip_lamports)
 
-
-def _swap(order: Order, market: MarketState) -> tuple[int, int, int]:
-    """Coins, lamports and the fees among them."""
-    if order.side == "BUY":
-        bought = quote_buy(market, order.amount_in)
-        return bought.tokens_raw, bought.paid_lamports, bought.fee_lamports
-    sold = quote_sell(market, order.amount_in)
-    return order.amount_in, sold.proceeds_lamports, sold.fee_lamports
+    def _swap(self, order: Order, market: MarketState) -> tuple[int, int, int]:
+        """Coins, lamports and the fees among them."""
+        if order.side == "BUY":
+            bought = quote_buy(market, order.amount_in)
+            return bought.tokens_raw, bought.paid_lamports, bought.fee_lamports
+        sold = self.quote_sell(market, order.amount_in, order.paid_in_lamports)
+        return order.amount_in, sold.proceeds_lamports, sold.fee_lamports

@@ -84,7 +84,7 @@ def _rivals(
 
 @dataclass(frozen=True, slots=True)
 class Opportunities:
-    """Coins (rows) by candidates (columns): which were followed within the horizon, which were not; mean lead in slots."""
+    """Coins (rows) by candidates (columns): followed within the horizon, not followed; mean lead in slots."""
 
     followed: Flags
     ignored: Flags

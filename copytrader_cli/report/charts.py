@@ -31,6 +31,7 @@ _HOLD_TICKS_MS = (
     6 * _HOUR, _DAY, 3 * _DAY, 10 * _DAY,
 )  # fmt: skip
 _MAX_POINTS = 300
+_MAX_DOTS = 120
 _MULTIPLE_TICKS = (0.1, 0.2, 0.5, 0.7, 1, 1.4, 2, 5, 10, 100)
 
 
@@ -60,15 +61,15 @@ class Plot:
 
     def rect(self, x: float, y: float, width: float, height: float, css: str, title: str = "") -> None:
         """A rectangle; a hovering reader sees `title`."""
-        body = f"<title>{escape(title)}</title>" if title else ""
-        self.add(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"{_css(css)} rx="1">{body}</rect>'
-        )
+        self._shape(f'rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"{_css(css)}', title)
 
     def dot(self, x: float, y: float, radius: float, css: str, title: str = "") -> None:
         """A disc."""
-        body = f"<title>{escape(title)}</title>" if title else ""
-        self.add(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"{_css(css)}>{body}</circle>')
+        self._shape(f'circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"{_css(css)}', title)
+
+    def _shape(self, tag: str, title: str) -> None:
+        name = tag.partition(" ")[0]
+        self.add(f"<{tag}><title>{escape(title)}</title></{name}>" if title else f"<{tag}/>")
 
     def path(self, points: Iterable[tuple[float, float]], css: str, close: str = "") -> None:
         """A line through points; `close` ends the path, as in "L10 20 Z"."""
@@ -234,13 +235,13 @@ def cumulative(
         plot.dot(*points[-1], 3, "end")
         plot.text(points[-1][0] + 6, points[-1][1] + 4, signed(values[-1]), "value")
     _day_ticks(plot, times_ns, x)
-    if dots and len(values) <= _MAX_POINTS:
+    if dots and len(values) <= _MAX_DOTS:
         _result_dots(plot, times_ns, values, points)
     return plot.svg("cumulative result in SOL")
 
 
 def _outline(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most about _MAX_POINTS of the points: of each stretch its lowest, its highest and its last, so no peak is lost."""
+    """At most about _MAX_POINTS of the points: of each stretch its lowest, highest and last: no peak is lost."""
     size = max(1, math.ceil(3 * len(points) / _MAX_POINTS))
     if size < 4:
         return list(points)
@@ -313,10 +314,13 @@ def spark_columns(kind: str, numbers: Sequence[float]) -> str:
     width = (plot.x1 - plot.x0) / len(counts)
     y = linear(0, max([*counts, 1]), plot.y0, plot.y1)
     plot.line(plot.x0, plot.y0, plot.x1, plot.y0, "track")
-    for i, count in enumerate(counts):
-        css = "bar" if kind == "hours" else "loss" if i < len(counts) / 2 else "win"
-        if count:
-            plot.rect(plot.x0 + i * width + 0.3, y(count), width - 0.6, plot.y0 - y(count), css)
+    half = len(counts) // 2
+    parts = (("bar", 0, len(counts)),) if kind == "hours" else (("loss", 0, half), ("win", half, len(counts)))
+    for css, start, end in parts:
+        columns = ((plot.x0 + i * width + 0.3, plot.y0 - y(counts[i])) for i in range(start, end) if counts[i])
+        path = "".join(f"M{x:.1f} {plot.y0}v-{tall:.1f}h{width - 0.6:.1f}v{tall:.1f}z" for x, tall in columns)
+        if path:
+            plot.add(f'<path{_css(css)} d="{path}"/>')
     return plot.svg(kind, "mini")
 
 

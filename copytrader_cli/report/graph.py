@@ -79,33 +79,36 @@ def follow_graph(edges: Sequence[Edge], width: int) -> str:
     step = (plot.x1 - plot.x0) / columns
     at = {w: (plot.x0 + step * p.column, plot.y1 + _ROW * (p.row + 0.5)) for w, p in places.items()}
     for edge in edges:
-        _arrow(plot, edge, at[edge.leader], at[edge.follower])
+        _arrow(plot, edge, at[edge.leader], at[edge.follower], _explained(edge) if is_wide else "")
     for edge in edges:
         words = [duration(edge.lag_p50_ms)] + ([percent(edge.probability_30s)] if is_wide else [])
         _label(plot, edge, " · ".join(words), at[edge.leader], at[edge.follower])
     names = {w: n for e in edges for w, n in ((e.leader, e.leader_name), (e.follower, e.follower_name))}
     for wallet, place in places.items():
         _node(plot, names[wallet], place, at[wallet])
-    return plot.svg("who follows whom: " + ", ".join(f"{e.follower_name} follows {e.leader_name}" for e in edges))
+    return plot.svg("who follows whom; the reaction times are listed beside")
 
 
-def _arrow(plot: Plot, edge: Edge, start: tuple[float, float], end: tuple[float, float]) -> None:
+def _arrow(plot: Plot, edge: Edge, start: tuple[float, float], end: tuple[float, float], title: str) -> None:
     (x0, y0), (x1, y1) = (start[0] + _RADIUS, start[1]), (end[0] - _RADIUS - 7, end[1])
     pull = max(abs(x1 - x0) * 0.45, 30)
     opacity = min(1.0, 0.3 + edge.n_followed / 30)
     thickness = 1 + 5 * edge.probability_30s
     tip = 4 + thickness * 0.6
-    title = (
-        f"{edge.follower_name} follows {edge.leader_name}: {edge.n_followed} of {edge.n_leader_buys} buys within 30 s, "
-        f"{percent(edge.probability)} within 5 s where chance gives {percent(edge.baseline)}; "
-        f"lag {duration(edge.lag_p50_ms)} to {duration(edge.lag_p90_ms)}"
-    )
     plot.add(
-        f'<g opacity="{opacity:.2f}"><title>{escape(title)}</title>'
+        f'<g opacity="{opacity:.2f}">{f"<title>{escape(title)}</title>" if title else ""}'
         f'<path class="edge" d="M{x0:.1f} {y0:.1f} '
         f'C{x0 + pull:.1f} {y0:.1f} {x1 - pull:.1f} {y1:.1f} {x1:.1f} {y1:.1f}" '
         f'stroke-width="{thickness:.1f}"/>'
         f'<path class="tip" d="M{x1 + 7:.1f} {y1:.1f} l{-8:.1f} {-tip:.1f} v{2 * tip:.1f} Z"/></g>'
+    )
+
+
+def _explained(edge: Edge) -> str:
+    return (
+        f"{edge.follower_name} follows {edge.leader_name}: {edge.n_followed} of {edge.n_leader_buys} buys within 30 s, "
+        f"{percent(edge.probability)} within 5 s where chance gives {percent(edge.baseline)}; "
+        f"lag {duration(edge.lag_p50_ms)} to {duration(edge.lag_p90_ms)}"
     )
 
 

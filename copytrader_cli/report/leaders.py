@@ -11,11 +11,12 @@ from copytrader_cli.report.collect import Edge, Leader, ReportFacts
 from copytrader_cli.report.measures import duration, percent, running, signed, sol
 from copytrader_cli.report.parts import amount, cell, chip, empty, table
 
-__all__ = ["MAX_SECTIONS", "MAX_SPARKS", "each", "overview"]
+__all__ = ["MAX_ROWS", "MAX_SECTIONS", "MAX_SPARKS", "each", "overview"]
 
-# What keeps the file below half a megabyte with hundreds of wallets: all are in the table, the first have plots.
-MAX_SPARKS = 60
-MAX_SECTIONS = 16
+# What keeps the file below half a megabyte, however many wallets are tracked.
+MAX_ROWS = 330
+MAX_SPARKS = 40
+MAX_SECTIONS = 10
 _HEADS = (
     ("leader", False), ("trades", True), ("win rate <small>5–95 %</small>", False), ("entry SOL", True),
     ("held <small>p50 / p90</small>", False), ("multiple <small>p50 / p90</small>", False), ("hours UTC", False),
@@ -29,12 +30,14 @@ def overview(facts: ReportFacts) -> str:
         return empty(
             "No fingerprints yet.", "copytrader wallets import FILE.db", "copytrader materialize --from DAY --to DAY"
         )
-    rows = [_row(leader, index) for index, leader in enumerate(facts.leaders)]
+    rows = [_row(leader, index) for index, leader in enumerate(facts.leaders[:MAX_ROWS])]
+    rest = len(facts.leaders) - MAX_ROWS
+    more = f'<p class="more">{rest} more: <code>copytrader sql "FROM wallet_patterns"</code></p>' if rest > 0 else ""
     lead = (
         "How each tracked wallet trades, over the finished round trips of the last 30 days. Ordered by leader score: "
         "how surely and how often others buy after it. Rows with few trades are faint."
     )
-    return f'<p class="lead">{lead}</p>{table(_HEADS, rows)}'
+    return f'<p class="lead">{lead}</p>{table(_HEADS, rows)}{more}'
 
 
 def _row(leader: Leader, index: int) -> str:
@@ -114,7 +117,7 @@ def each(facts: ReportFacts) -> str:
     if not shown:
         return empty("No tracked wallet has a finished round trip yet.")
     rest = len(facts.leaders) - MAX_SECTIONS
-    more = f'<p class="more">{rest} more wallets are in the table above.</p>' if rest > 0 else ""
+    more = f'<p class="more">{rest} more wallets stand in the table above.</p>' if rest > 0 else ""
     return "".join(_person(f"l{i}", leader, facts) for i, leader in shown) + more
 
 

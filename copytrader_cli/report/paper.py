@@ -13,7 +13,7 @@ from copytrader_cli.report.parts import amount, cell, empty, moment, table
 
 __all__ = ["MAX_TRADES", "paper"]
 
-MAX_TRADES = 150
+MAX_TRADES = 80
 _ACCEPTED = "ACCEPTED"
 _HEADS = (
     ("leader", False), ("coin", False), ("entry", False), ("size SOL", True), ("held", True), ("left because", False),

@@ -8,6 +8,7 @@ from planted_market import FIRST_SLOT, LEADER, OTHER, World, address, publish, s
 from running import rows, trade
 
 from copytrader_core.policy.market import quote_buy, quote_sell
+from copytrader_core.settings import Settings
 
 COSTS = 5_000 + 100_000 + 1_000_000
 
@@ -207,3 +208,16 @@ async def test_other_styles_have_a_timer_and_a_target(pg_url: str, style: str) -
     await trade(pg_url, one_buy().updates(), settings())
     plan = rows(pg_url, "SELECT payload -> 'plan' AS plan FROM exec_positions")[0]["plan"]
     assert (plan["timer_ms"], plan["target_x"], plan["kill_ms"]) == (6_000, 1.2000000000000002, 20_000)
+
+
+@pytest.mark.parametrize(("follow", "reason"), [(True, "leader_sold"), (False, "timer")])
+async def test_the_leaders_own_sell_is_followed_where_the_user_wants_it(pg_url: str, follow: bool, reason: str) -> None:
+    publish(pg_url)
+    world = World()
+    world.next()
+    bought = world.buy(LEADER, "coin", 1.0)
+    world.next(5)
+    world.sell(LEADER, "coin", bought.base_raw)
+    world.next(30)
+    await trade(pg_url, world.updates(), Settings(policy={"exit_on_leader_sell": follow}))
+    assert rows(pg_url, "SELECT exit_reason FROM exec_positions") == [{"exit_reason": reason}]

@@ -45,7 +45,8 @@ def trip(who: str, n: int, *, cost: int, proceeds: int, hold_ms: int | None = 30
         "open_cost_sol": cost / SOL, "close_sig": f"close{n}" if closed else None,
         "close_ts_ns": opened_ns + hold_ms * 1_000_000 if closed else None, "close_slot": n + 75 if closed else None,
         "close_proceeds_lamports": proceeds, "close_proceeds_raw": proceeds, "close_proceeds_sol": proceeds / SOL,
-        "hold_ms": hold_ms, "pnl_lamports": proceeds - cost, "pnl_raw": proceeds - cost, "pnl_sol": (proceeds - cost) / SOL,
+        "hold_ms": hold_ms, "pnl_lamports": proceeds - cost, "pnl_raw": proceeds - cost,
+        "pnl_sol": (proceeds - cost) / SOL,
         "pnl_x": proceeds / cost, "was_win": proceeds > cost, "n_buys": 1, "n_sells": 1 if closed else 0,
         "status": "CLOSED" if closed else "DEAD", "basis": "COMPLETE", "meta_json": "{}",
     }  # fmt: skip
@@ -54,7 +55,8 @@ def trip(who: str, n: int, *, cost: int, proceeds: int, hold_ms: int | None = 30
 def pattern(who: str, alias: str | None, trades: int, **more: Any) -> dict[str, Any]:
     return {
         "wallet": who, "alias": alias, "sample_days": 1, "sample_trades": trades, "win_rate": 0.6, "win_rate_lo": 0.5,
-        "win_rate_hi": 0.7, "p50_entry_sol": 1.0, "p50_hold_ms": 30_000, "p90_hold_ms": 60_000, "km_p50_hold_ms": 31_000,
+        "win_rate_hi": 0.7, "p50_entry_sol": 1.0, "p50_hold_ms": 30_000, "p90_hold_ms": 60_000,
+        "km_p50_hold_ms": 31_000,
         "p50_target_x": 1.1, "p90_target_x": 1.5, "typical_exit_style": "time_stop", "exit_style_confidence": 0.9,
         "pnl_sol": 1.0, "leader_score": 0.5, "followership_score": 0.4, "preferred_time_window": "12-14", "as_of": DAY,
     } | more  # fmt: skip
@@ -97,18 +99,30 @@ def small_database(connection: psycopg.Connection[Any]) -> None:
             (Jsonb({"decision": {"code": code}}),),
         )
     position = (
-        "INSERT INTO exec_positions (position_id, mode, leader, mint, state, opened_slot, opened_ts_ns, qty_raw, cost_lamports, "
-        "proceeds_lamports, exit_reason, closed_ts_ns, payload) VALUES (%s, 'paper', %s, %s, %s, 1, %s, 5, %s, %s, %s, %s, '{}')"
+        "INSERT INTO exec_positions (position_id, mode, leader, mint, state, opened_slot, opened_ts_ns, qty_raw, "
+        "cost_lamports, proceeds_lamports, exit_reason, closed_ts_ns, payload) "
+        "VALUES (%s, 'paper', %s, %s, %s, 1, %s, 5, %s, %s, %s, %s, '{}')"
     )
     connection.execute(
         position, ("p1", wallet(1), "CoinA", "CLOSED", NOON_NS, SOL, SOL * 5 // 4, "timer", NOON_NS + 12 * 10**9)
     )
     connection.execute(position, ("p2", wallet(1), "CoinB", "OPEN", NOON_NS + 10**9, SOL, None, None, None))
     connection.execute(
-        "INSERT INTO exec_intents (intent_id, mode, mint, side, state, payload) VALUES ('i', 'paper', 'CoinC', 'BUY', 'LANDED_ERR', %s)",
+        "INSERT INTO exec_intents (intent_id, mode, mint, side, state, payload) "
+        "VALUES ('i', 'paper', 'CoinC', 'BUY', 'LANDED_ERR', %s)",
         (Jsonb({"cost_lamports": 50_000_000}),),
     )
     connection.commit()
+
+
+def many_positions(connection: psycopg.Connection[Any], n: int) -> None:
+    """Closed paper positions."""
+    connection.execute(
+        "INSERT INTO exec_positions SELECT 'p' || n, 'paper', %s, 'sig', 'Coin' || n, 'CLOSED', n, %s + n * 60000000000, "
+        "5, 1000000000, 900000000 + n * 1000000, 'timer', %s + n * 60000000000 + 9000000000, '{}' "
+        "FROM generate_series(1, %s) AS n",
+        (wallet(1), NOON_NS, NOON_NS, n),
+    )
 
 
 def large_lake(root: Path, n_wallets: int, trips_each: int) -> None:

@@ -15,9 +15,10 @@ import zstandard
 from click.testing import CliRunner
 
 from copytrader_cli.main import cli
+from copytrader_cli.report.leaders import MAX_ROWS
 from copytrader_core.errors import DataError
 from copytrader_core.settings import settings
-from tests.report.planted import large_lake, small_database, small_lake, wallet
+from tests.report.planted import large_lake, many_positions, small_database, small_lake, wallet
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def test_with_the_truth_it_tells_what_was_found_missed_and_invented(lake: Path, 
     people = [("Ada", 1, "time_stop", 30_000), ("Bob", 2, "target_x", 60_000), ("Echo", 3, None, None)]
     document = {
         "planted": [
-            {"name": name, "wallet": wallet(n), "role": "x", "style": style, "hold_ms": hold, "target_x": 1.2, "size_lamports": 10**9}
+            {"name": name, "wallet": wallet(n), "style": style, "hold_ms": hold, "target_x": 1.2, "size_lamports": 10**9}
             for name, n, style, hold in people
         ],
         "edges": [
@@ -168,8 +169,17 @@ def test_hundreds_of_wallets_stay_below_half_a_megabyte_and_are_all_listed(
     home: Path, pg_url: str, tmp_path: Path
 ) -> None:
     large_lake(settings().lake_path, n_wallets=318, trips_each=60)
+    with psycopg.connect(pg_url) as connection:
+        many_positions(connection, 200)
     started = time.monotonic()
     page = written("--out", str(tmp_path / "large.html"))
     assert time.monotonic() - started < 15
     assert len(page.encode()) < 500_000
     assert all(f"Trader number {n}<" in page for n in range(318))
+
+
+def test_of_thousands_of_wallets_the_first_are_shown_and_the_rest_is_named(home: Path, pg_url: str) -> None:
+    large_lake(settings().lake_path, n_wallets=1_000, trips_each=2)
+    page = written()
+    assert len(page.encode()) < 500_000
+    assert f"{1_000 - MAX_ROWS} more: <code>copytrader sql" in page

@@ -1,0 +1,149 @@
+"""The estimators by themselves, against definitions, references and planted truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from planted_network import SLOT_MS, World
+from scipy import stats
+
+from copytrader_assets.analysis.chance import benjamini_hochberg, binomial_tail, bootstrap_low, poisson_tail
+from copytrader_assets.analysis.first_buys import FirstBuys
+from copytrader_assets.analysis.grouped import Groups
+from copytrader_assets.analysis.habits import Habits
+from copytrader_assets.analysis.pair_counts import spread_lags_ms
+from copytrader_assets.analysis.shrinkage import shrink
+from copytrader_assets.analysis.survival import median_hold_ms
+
+samples = st.lists(st.tuples(st.integers(0, 3), st.floats(-1e6, 1e6)), max_size=40)
+
+
+@given(samples, st.floats(0, 1))
+def test_quantiles_are_numpys(pairs, q):
+    codes, values = np.array([c for c, _ in pairs], dtype=np.int64), np.array([v for _, v in pairs], dtype=np.float64)
+    got = Groups.of(codes, values, 4).quantile(q)
+
+    for group in range(4):
+        mine = values[codes == group]
+        assert np.isnan(got[group]) if not len(mine) else got[group] == pytest.approx(np.quantile(mine, q), abs=1e-6)
+
+
+@given(samples, st.sampled_from([0.3, 0.5, 0.65, 1.0]))
+def test_the_shorth_is_the_shortest_interval_with_enough_values(pairs, share):
+    codes, values = np.array([c for c, _ in pairs], dtype=np.int64), np.array([v for _, v in pairs], dtype=np.float64)
+    length, middle = Groups.of(codes, values, 4).shorth(share)
+
+    for group in np.unique(codes):
+        mine = np.sort(values[codes == group])
+        need = int(np.ceil(len(mine) * share - 1e-9))
+        assert length[group] == min(mine[i + need - 1] - mine[i] for i in range(len(mine) - need + 1))
+        inside = np.abs(mine - middle[group]) <= length[group] / 2 * (1 + 1e-9) + 1e-6
+        assert inside.sum() >= need
+
+
+def test_kaplan_meier_is_the_textbook_estimate():
+    ages, ended = np.array([1, 3, 4, 5, 5, 7, 9, 11]), np.array([1, 0, 1, 1, 0, 1, 1, 0])
+    zeros = np.zeros(8, dtype=np.int64)
+    reference = stats.ecdf(stats.CensoredData.right_censored(ages, ended == 0)).sf
+    expected = reference.quantiles[np.flatnonzero(reference.probabilities <= 0.5)[0]]
+
+    assert median_hold_ms(zeros, ages, zeros, ended, 1).tolist() == [expected]
+
+
+def test_holds_that_began_before_the_window_do_not_count_too_often():
+    rng = np.random.default_rng(1)
+    opened, hold = rng.uniform(-400_000, 100_000, 60_000), rng.exponential(30_000, 60_000)
+    seen = opened + hold > 0
+    opened, hold = opened[seen], hold[seen]
+    ended = opened + hold <= 100_000
+    age = np.where(ended, hold, 100_000 - opened).astype(np.int64)
+    entry = np.maximum(-opened, 0).astype(np.int64)
+    zeros, truth = np.zeros(len(age), dtype=np.int64), 30_000 * np.log(2)
+
+    assert median_hold_ms(zeros, age, entry, ended.astype(np.int64), 1)[0] == pytest.approx(truth, rel=0.02)
+    assert median_hold_ms(zeros, age, zeros, ended.astype(np.int64), 1)[0] > truth * 1.1
+
+
+def test_wallets_without_an_edge_are_not_told_apart_by_luck():
+    trials = np.full(318, 50)
+    admitted = []
+    for seed in range(5):
+        wins = np.random.default_rng(seed).binomial(50, 0.5, 318)
+        rates = shrink(wins, trials)
+        assert np.mean(wins / 50 >= 0.52) > 0.35
+        admitted.append(np.mean(rates.low > 0.5))
+
+    assert np.mean(admitted) < 0.02
+
+
+def test_shrunken_rates_are_nearer_to_the_truth_and_their_intervals_hold():
+    rng = np.random.default_rng(2)
+    truth, trials = rng.beta(12, 18, 400), rng.integers(5, 120, 400)
+    wins = rng.binomial(trials, truth)
+    rates = shrink(wins, trials)
+
+    assert np.mean((rates.mean - truth) ** 2) < 0.7 * np.mean((wins / trials - truth) ** 2)
+    assert np.mean((rates.low <= truth) & (truth <= rates.high)) == pytest.approx(0.9, abs=0.05)
+    assert rates.prior_alpha / (rates.prior_alpha + rates.prior_beta) == pytest.approx(0.4, abs=0.02)
+    above = rates.probability_above(0.4, wins, trials)
+    assert above[rates.low > 0.4].min() >= 0.95
+
+
+def test_one_wallet_alone_is_never_certain():
+    rates = shrink(np.array([9]), np.array([10]))
+
+    assert 0.5 < rates.mean[0] < 0.9
+    assert rates.high[0] - rates.low[0] > 0.15
+
+
+def test_q_values_are_those_of_benjamini_and_hochberg():
+    p = np.random.default_rng(3).uniform(0, 1, 40) ** 3
+    every = np.concatenate([p, np.ones(60)])
+
+    assert benjamini_hochberg(p, 100) == pytest.approx(stats.false_discovery_control(every)[:40])
+    assert benjamini_hochberg(np.zeros(0), 10).tolist() == []
+
+
+def test_tails_are_exact():
+    k, n, p = np.array([0, 1, 5, 10]), np.array([10, 10, 10, 10]), np.array([0.1, 0.1, 0.3, 0.5])
+
+    assert binomial_tail(k, n, p) == pytest.approx(stats.binom.sf(k - 1, n, p))
+    assert poisson_tail(k, np.full(4, 2.5)) == pytest.approx(stats.poisson.sf(k - 1, 2.5))
+
+
+def test_the_bootstrap_needs_no_drawing():
+    rng = np.random.default_rng(4)
+    outcomes = np.array([1] * 12 + [0] * 28)
+    drawn = rng.choice(outcomes, (20_000, 40)).mean(axis=1)
+
+    assert bootstrap_low(np.array([12]), np.array([40]))[0] == pytest.approx(np.quantile(drawn, 0.025), abs=0.0125)
+
+
+def test_lags_within_slots_are_spread_over_the_time_of_the_slot():
+    true = np.random.default_rng(5).lognormal(np.log(1100), 0.3, 4000)
+    start = np.random.default_rng(6).uniform(0, SLOT_MS, 4000)
+    slots = np.floor((start + true) / SLOT_MS).astype(np.int64)
+    spread = spread_lags_ms(np.zeros(4000, dtype=np.int64), slots, np.zeros(4000, dtype=np.int64), SLOT_MS)
+
+    assert np.median(spread) == pytest.approx(1100, rel=0.03)
+    assert np.abs(spread - slots * SLOT_MS).max() <= SLOT_MS / 2
+
+
+def test_the_expected_co_occurrences_are_those_of_shuffled_wallets():
+    """Shuffling the wallets within every stratum keeps crowds, hours and habits, and unties whoever is tied."""
+    buys = FirstBuys.of(World(seed=9, days=1).table())
+    habits = Habits.of(buys, SLOT_MS)
+    leader = int(buys.codes_of(["leader-3"])[0])
+    near = buys.followers(buys.of_wallet(leader), 75)
+    watched = np.argsort(-buys.per_wallet, kind="stable")[:60]
+    expected = habits.expected(buys, watched, habits.within(near))
+    rng, order = np.random.default_rng(10), np.argsort(habits.stratum, kind="stable")
+    totals = np.zeros(len(buys.wallets))
+    for _ in range(200):
+        shuffled = np.empty_like(buys.wallet)
+        shuffled[order] = buys.wallet[order[np.lexsort((rng.random(len(order)), habits.stratum[order]))]]
+        totals += np.bincount(shuffled[near], minlength=len(buys.wallets))
+
+    assert expected.sum() == pytest.approx(totals[watched].sum() / 200, rel=0.05)
