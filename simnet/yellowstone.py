@@ -23,7 +23,7 @@ from copytrader_core.errors import DataError, StreamError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from simnet.stream import RefusedError, Stream, StreamRules, first_available
 from simnet.tape import read_tape
-from simnet.timeline import Broadcast, Entry, Pace, Timeline
+from simnet.timeline import LEVELS, Broadcast, Entry, Pace, Timeline
 
 __all__ = ["YellowstoneServer", "serve"]
 
@@ -157,6 +157,8 @@ class YellowstoneServer:
         return answer
 
     def _tip(self, level: int) -> Entry | None:
+        if level not in LEVELS:
+            raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, f"failed to create CommitmentLevel from {level}")
         reached = self.broadcast.reached(level)
         return self.broadcast.timeline.entry(reached - 1) if reached else None
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from copytrader_assets.analysis.grouped import Flags, Floats, Groups, Ints, count, ratio
 
 DOMINANT_SHARE = 0.65
+CLEAR_SHARE = 0.62
 HOLD_LENGTH = 0.60
 """Longest 65 % interval of log holds of a time stop: about plus or minus 35 %, or a log-normal spread of 0.32."""
 MULTIPLE_LENGTH = 0.26
@@ -57,24 +58,24 @@ def exit_styles(trips: ClosedTrips, n_groups: int, min_trips: int) -> ExitStyles
     """The exit style of each group; `mixed` with confidence 0 below `min_trips` closed trips."""
     size = np.bincount(trips.codes, minlength=n_groups)
     parts = ratio(count(trips.codes, trips.in_parts, n_groups), size)
-    hold_length, hold_share, _ = _concentration(trips.codes, np.log(trips.held + 0.5), HOLD_LENGTH, n_groups)
-    x_length, x_share, x_middle = _concentration(trips.codes, _log_multiple(trips), MULTIPLE_LENGTH, n_groups)
-    hold_tight, x_tight = hold_length / HOLD_LENGTH, x_length / MULTIPLE_LENGTH
+    hold = _concentration(trips.codes, np.log(trips.held + 0.5), HOLD_LENGTH, n_groups)
+    multiple = _concentration(trips.codes, _log_multiple(trips), MULTIPLE_LENGTH, n_groups)
     fled = ratio(count(trips.codes, _loss(trips) & trips.after_fall, n_groups), size)
     lost = ratio(count(trips.codes, _loss(trips) & (trips.multiple >= TOTAL_LOSS), n_groups), size)
 
-    timed = (hold_tight <= 1) & ~((x_tight < hold_tight) & (np.abs(x_middle) > FEE_MARGIN))
-    on_multiple = (x_tight <= 1) & ~timed
+    moved = np.abs(multiple.middle) > FEE_MARGIN
+    timed = hold.is_clear & ~(multiple.is_clear & moved & (multiple.tightness < hold.tightness))
+    on_multiple = multiple.is_clear & ~timed
     conditions = [
         parts >= DOMINANT_SHARE,
         timed,
-        on_multiple & (x_middle > FEE_MARGIN),
-        (on_multiple & (x_middle < -FEE_MARGIN)) | (fled >= DOMINANT_SHARE) | (lost >= ALWAYS_LOSES),
+        on_multiple & (multiple.middle > FEE_MARGIN),
+        (on_multiple & (multiple.middle < -FEE_MARGIN)) | (fled >= DOMINANT_SHARE) | (lost >= ALWAYS_LOSES),
     ]
     enough = size >= min_trips
     style = np.select([c & enough for c in conditions], ["scale_out", "time_stop", "target_x", "panic_dump"], "mixed")
-    nearest = np.fmax.reduce([parts, hold_share, x_share, fled])
-    agreeing = np.select(conditions, [parts, hold_share, x_share, np.fmax(lost, fled)], 1 - nearest)
+    nearest = np.fmax.reduce([parts, hold.share, multiple.share, fled])
+    agreeing = np.select(conditions, [parts, hold.share, multiple.share, np.fmax(lost, fled)], 1 - nearest)
     return ExitStyles(style.astype(object), np.where(enough, agreeing, 0.0))
 
 
@@ -88,8 +89,30 @@ def _loss(trips: ClosedTrips) -> Flags:
     return np.asarray(trips.multiple < 1 - FEE_MARGIN)
 
 
-def _concentration(codes: Ints, values: Floats, length: float, n_groups: int) -> tuple[Floats, Floats, Floats]:
-    """Length and middle of each group's 65 % shorth, and the share of its values within `length` around that middle."""
+@dataclass(frozen=True, slots=True)
+class _Concentration:
+    """Of each group: length of the 65 % shorth over the longest allowed, its middle, and the share of values near it.
+
+    `clear` is that share without what a broad background would put there anyway, read from the values a little farther
+    off: two habits in equal parts must not fill each other's gaps.
+    """
+
+    tightness: Floats
+    middle: Floats
+    share: Floats
+    clear: Floats
+
+    @property
+    def is_clear(self) -> Flags:
+        """Groups whose values are concentrated."""
+        return np.asarray((self.tightness <= 1) & (self.clear >= CLEAR_SHARE))
+
+
+def _concentration(codes: Ints, values: Floats, length: float, n_groups: int) -> _Concentration:
+    """How concentrated each group's values are: near is half a `length` from the middle, farther off one to two."""
+    size = np.bincount(codes, minlength=n_groups)
     shortest, middle = Groups.of(codes, values, n_groups).shorth(DOMINANT_SHARE)
-    near = np.abs(values - middle[codes]) <= length / 2 + 1e-12
-    return shortest, ratio(count(codes, near, n_groups), np.bincount(codes, minlength=n_groups)), middle
+    distance = np.abs(values - middle[codes])
+    near = ratio(count(codes, distance <= length / 2 + 1e-12, n_groups), size)
+    farther = ratio(count(codes, (distance > length) & (distance <= 2 * length), n_groups), size)
+    return _Concentration(shortest / length, middle, near, near - farther / 2)

@@ -179,10 +179,10 @@ def multiples(values: Sequence[float]) -> str:
 def histogram(values: Sequence[float], unit: str) -> str:
     """Histogram on a linear axis from 0."""
     plot = Plot(300, 150)
-    edges = steps(max([*values, 1e-9]), 12)
+    edges = steps(max([*values, 1e-9]), 20)
     x = linear(0, edges[-1], plot.x0, plot.x1)
     _columns(plot, edges, values, x, lambda _: "bar")
-    plot.x_ticks((x(edge), f"{edge:g} {unit}" if i == 0 else f"{edge:g}") for i, edge in enumerate(edges) if i % 3 == 0)
+    plot.x_ticks((x(edge), f"{edge:g} {unit}" if i == 0 else f"{edge:g}") for i, edge in enumerate(edges) if i % 5 == 0)
     return plot.svg(f"how often each size was traded, in {unit}")
 
 

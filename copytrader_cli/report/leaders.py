@@ -17,6 +17,8 @@ __all__ = ["MAX_ROWS", "MAX_SECTIONS", "MAX_SPARKS", "each", "overview"]
 MAX_ROWS = 330
 MAX_SPARKS = 40
 MAX_SECTIONS = 10
+_SHORT_TABLE = 30
+_MAX_SECTIONS_BELOW_SHORT_TABLE = 24
 _HEADS = (
     ("leader", False), ("trades", True), ("win rate <small>5–95 %</small>", False), ("entry SOL", True),
     ("held <small>p50 / p90</small>", False), ("multiple <small>p50 / p90</small>", False), ("hours UTC", False),
@@ -30,7 +32,8 @@ def overview(facts: ReportFacts) -> str:
         return empty(
             "No fingerprints yet.", "copytrader wallets import FILE.db", "copytrader materialize --from DAY --to DAY"
         )
-    rows = [_row(leader, index) for index, leader in enumerate(facts.leaders[:MAX_ROWS])]
+    linked = _n_sections(facts)
+    rows = [_row(leader, index, index < linked) for index, leader in enumerate(facts.leaders[:MAX_ROWS])]
     rest = len(facts.leaders) - MAX_ROWS
     more = f'<p class="more">{rest} more: <code>copytrader sql "FROM wallet_patterns"</code></p>' if rest > 0 else ""
     lead = (
@@ -40,10 +43,15 @@ def overview(facts: ReportFacts) -> str:
     return f'<p class="lead">{lead}</p>{table(_HEADS, rows)}{more}'
 
 
-def _row(leader: Leader, index: int) -> str:
+def _n_sections(facts: ReportFacts) -> int:
+    """How many leaders get a section of their own: more where the table leaves room."""
+    return _MAX_SECTIONS_BELOW_SHORT_TABLE if len(facts.leaders) <= _SHORT_TABLE else MAX_SECTIONS
+
+
+def _row(leader: Leader, index: int, is_linked: bool) -> str:
     p, plots = leader.pattern, index < MAX_SPARKS
     name = escape(leader.name)
-    if index < MAX_SECTIONS:
+    if is_linked and leader.trips:
         name = f'<a href="#l{index}">{name}</a>'
     confidence = f" <small>{percent(p['exit_style_confidence'])}</small>" if p["typical_exit_style"] else ""
     cells = (
@@ -112,11 +120,11 @@ def _score(score: float | None) -> str:
 
 
 def each(facts: ReportFacts) -> str:
-    """A section for each of the first MAX_SECTIONS leaders that have a trade."""
-    shown = [(i, leader) for i, leader in enumerate(facts.leaders[:MAX_SECTIONS]) if leader.trips]
+    """A section for each of the first leaders that have a trade."""
+    shown = [(i, leader) for i, leader in enumerate(facts.leaders[: _n_sections(facts)]) if leader.trips]
     if not shown:
         return empty("No tracked wallet has a finished round trip yet.")
-    rest = len(facts.leaders) - MAX_SECTIONS
+    rest = len(facts.leaders) - len(shown)
     more = f'<p class="more">{rest} more wallets stand in the table above.</p>' if rest > 0 else ""
     return "".join(_person(f"l{i}", leader, facts) for i, leader in shown) + more
 

@@ -54,7 +54,9 @@ class EmbeddedPostgres:
 
     def stop(self) -> bool:
         """Stops the server; False if none was running. The data stays."""
-        with _locked(self.root / "lock") if self.root.is_dir() else _nothing():
+        if not self.root.is_dir():
+            return False
+        with _locked(self.root / "lock"):
             user = _run_as()
             area = _area(self.root, user)
             if not (area / "data" / "PG_VERSION").exists():
@@ -206,8 +208,3 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield

@@ -37,19 +37,20 @@ def test_planted_styles_are_recognised(noise, n_trips, with_path):
     assert "time_stop" not in {called[wallet] for wallet, style in world.styles.items() if style == "mixed"}
 
 
-def test_two_habits_in_equal_parts_are_mixed():
+@pytest.mark.parametrize("pair", [("time_stop", "target_x"), ("time_stop", "scale_out"), ("target_x", "panic_dump")])
+def test_two_habits_in_equal_parts_are_mixed(pair):
     world = Planted(np.random.default_rng(5), noise=0.0, n_trips=30, with_path=False)
-    for _ in range(40):
-        world.add("time_stop")
-        world.add("target_x")
-    wallets = sorted(world.styles)
-    halves = {
-        wallet: f"both-{i // 2}" for i, wallet in enumerate(w for pair in zip(wallets[:40], wallets[40:]) for w in pair)
-    }
-    world.trips = [row | {"wallet": halves[row["wallet"]]} for row in world.trips]
-    world.styles = dict.fromkeys(halves.values(), "mixed")
+    for style in pair * 40:
+        world.add(style)
+    names = {wallet: f"both-{wallet[-4:-1]}-{int(wallet[-1]) // 2}" for wallet in world.styles}
+    world.trips = [row | {"wallet": names[row["wallet"]]} for row in world.trips]
+    world.styles = dict.fromkeys(names.values(), "mixed")
 
-    assert np.mean([style == "mixed" for style in styles_of(world).values()]) >= 0.95
+    called = list(styles_of(world).values())
+
+    assert len(called) == 40
+    assert "time_stop" not in called
+    assert called.count("mixed") >= 36
 
 
 def test_too_few_trips_have_no_style():

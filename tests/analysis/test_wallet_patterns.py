@@ -169,7 +169,7 @@ def test_the_median_hold_knows_of_what_is_held_still():
 
 def test_scores_are_joined_and_zero_where_nobody_follows():
     scores = pa.table({"wallet": ["w", "x"], "followership_score": [0.25, 0.9], "leader_score": [0.5, 1.0]})
-    rows = four_trips() + [trip("v", 0, opened_ns=MIDNIGHT_NS, hold_s=5, x=2)]
+    rows = [*four_trips(), trip("v", 0, opened_ns=MIDNIGHT_NS, hold_s=5, x=2)]
     v, w = patterns(rows, wallets=("w", "v"), scores=scores)
 
     assert (w["followership_score"], w["leader_score"]) == (0.25, 0.5)

@@ -37,6 +37,7 @@ COMPARED = (
     "status",
     "basis",
 )
+DEFINITIONS = build_defs()
 
 
 def plain(table: pa.Table) -> list[dict[str, Any]]:
@@ -67,10 +68,9 @@ class Platform:
         planted.seal(self.url, *sealed)
 
     def run(self, first: dt.date, last: dt.date | None = None, select: str = "*") -> dg.ExecuteInProcessResult:
-        definitions = build_defs()
-        chosen = dg.AssetSelection.from_coercible(select.split(",")).resolve(definitions.resolve_asset_graph())
+        chosen = dg.AssetSelection.from_coercible(select.split(",")).resolve(DEFINITIONS.resolve_asset_graph())
         with dg.DagsterInstance.ephemeral() as instance:
-            return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            return DEFINITIONS.resolve_implicit_global_asset_job_def().execute_in_process(
                 instance=instance,
                 tags=range_tags(first, last or first),
                 asset_selection=sorted(chosen - {dg.AssetKey("raw_events")}),

@@ -13,7 +13,7 @@ ROUND_TRIPS = "events,trades,open_positions"
 
 
 def small_market(seed: int, days: int = 3) -> list[dict[str, object]]:
-    return Market(seed, days, events_per_day=120).rows
+    return Market(seed, days, events_per_day=80).rows
 
 
 def test_the_published_trades_equal_the_independent_ledger(platform: Platform) -> None:

@@ -16,7 +16,7 @@ KEYS = ("wallet", "mint", "open_sig", "open_path", "status", "pnl_raw", "n_sells
 
 
 def market(seed: int = 1, days: int = 3) -> list[Row]:
-    return Market(seed, days, events_per_day=150).rows
+    return Market(seed, days, events_per_day=90).rows
 
 
 def served(platform: Platform) -> list[tuple[object, ...]]:

@@ -118,7 +118,8 @@ def small_database(connection: psycopg.Connection[Any]) -> None:
 def many_positions(connection: psycopg.Connection[Any], n: int) -> None:
     """Closed paper positions."""
     connection.execute(
-        "INSERT INTO exec_positions SELECT 'p' || n, 'paper', %s, 'sig', 'Coin' || n, 'CLOSED', n, %s + n * 60000000000, "
+        "INSERT INTO exec_positions SELECT 'p' || n, 'paper', %s, 'sig', 'Coin' || n, 'CLOSED', n, "
+        "%s + n * 60000000000, "
         "5, 1000000000, 900000000 + n * 1000000, 'timer', %s + n * 60000000000 + 9000000000, '{}' "
         "FROM generate_series(1, %s) AS n",
         (wallet(1), NOON_NS, NOON_NS, n),
@@ -145,7 +146,7 @@ def large_lake(root: Path, n_wallets: int, trips_each: int) -> None:
     )
     publish(root, "trades", trips)
     publish(root, "wallet_patterns", [pattern(wallet(w), f"Trader number {w}", trips_each) for w in range(n_wallets)])
-    edges = {(rng.randrange(40), rng.randrange(40, n_wallets)) for _ in range(n_wallets)}
+    edges = {(rng.randrange(n_wallets // 8), rng.randrange(n_wallets // 8, n_wallets)) for _ in range(n_wallets)}
     publish(
         root,
         "follow_edges",

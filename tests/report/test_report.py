@@ -18,7 +18,7 @@ from copytrader_cli.main import cli
 from copytrader_cli.report.leaders import MAX_ROWS
 from copytrader_core.errors import DataError
 from copytrader_core.settings import settings
-from tests.report.planted import large_lake, many_positions, small_database, small_lake, wallet
+from tests.report.planted import SOL, large_lake, many_positions, small_database, small_lake, wallet
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_with_the_truth_it_tells_what_was_found_missed_and_invented(lake: Path, 
     people = [("Ada", 1, "time_stop", 30_000), ("Bob", 2, "target_x", 60_000), ("Echo", 3, None, None)]
     document = {
         "planted": [
-            {"name": name, "wallet": wallet(n), "style": style, "hold_ms": hold, "target_x": 1.2, "size_lamports": 10**9}
+            {"name": name, "wallet": wallet(n), "style": style, "hold_ms": hold, "target_x": 1.2, "size_lamports": SOL}
             for name, n, style, hold in people
         ],
         "edges": [
@@ -163,6 +163,16 @@ def test_a_file_that_is_no_truth_says_which_one_to_name(lake: Path, tmp_path: Pa
     (tmp_path / "x.json").write_text('{"events": []}')
     with pytest.raises(DataError, match="name the one beside the tape"):
         CliRunner().invoke(cli, ["report", "--truth", str(tmp_path / "x.json")], catch_exceptions=False)
+
+
+def test_a_short_list_has_a_section_for_each_of_its_leaders_and_is_still_small(home: Path, pg_url: str) -> None:
+    large_lake(settings().lake_path, n_wallets=30, trips_each=400)
+    with psycopg.connect(pg_url) as connection:
+        many_positions(connection, 200)
+    page = written()
+    assert len(re.findall(r'class="card person"', page)) == 24
+    assert "6 more wallets stand in the table above" in page
+    assert len(page.encode()) < 500_000
 
 
 def test_hundreds_of_wallets_stay_below_half_a_megabyte_and_are_all_listed(
