@@ -49,4 +49,6 @@ lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras --python-version 3.11 --group dev pyproject.toml -o requirements.lock
 
 clean:
+	@test ! -x $(BIN)/copytrader || $(BIN)/copytrader db stop
+	@test ! -x $(BIN)/copytrader || COPYTRADER_HOME=.copytrader/demo $(BIN)/copytrader db stop
 	rm -rf .venv .copytrader build dist

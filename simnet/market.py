@@ -6,6 +6,7 @@ written down. The script is `simnet.plan`'s, the cast `simnet.traders`'; what tr
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -287,21 +288,25 @@ class Market:
             return
         styles: tuple[ExitStyle, ...] = ("time_stop", "target_x", "panic_dump", "scale_out")
         style = self._rng.choice(styles) if leader.style == "mixed" else leader.style
-        self._plan_exit(live, leader, style, position)
+        # Somebody without a habit has none in time either.
+        hold_s = leader.hold_s * (math.exp(self._rng.gauss(0.0, 0.9)) if leader.style == "mixed" else 1.0)
+        self._plan_exit(live, leader, style, hold_s, position)
         if self._rng.random() < 0.1:
             self._agenda.after(self._rng.uniform(3.0, 8.0), partial(self._add, live, position, spend // 2))
 
-    def _plan_exit(self, live: LiveCoin, leader: Leader, style: ExitStyle, position: Position) -> None:
+    def _plan_exit(self, live: LiveCoin, leader: Leader, style: ExitStyle, hold_s: float, position: Position) -> None:
         if style == "time_stop":
-            self._agenda.after(self._jitter(leader.hold_s, 0.04), partial(self._exit, live, position, 1.0))
+            self._agenda.after(self._jitter(hold_s, 0.04), partial(self._exit, live, position, 1.0))
         elif style == "scale_out":
             for share, part in ((1 / 3, 1 / 3), (2 / 3, 1 / 2), (1.0, 1.0)):
-                self._agenda.after(self._jitter(leader.hold_s * share, 0.04), partial(self._exit, live, position, part))
+                self._agenda.after(self._jitter(hold_s * share, 0.04), partial(self._exit, live, position, part))
         else:
             position.target_x = leader.target_x if style == "target_x" else None
             position.panics = style == "panic_dump"
             live.positions.append(position)
-            self._agenda.after(self._jitter(leader.hold_s, 0.08), partial(self._exit, live, position, 1.0))
+            # Patience is no stop-watch: whoever waits for a price gives up at no fixed time.
+            patience_s = hold_s * self._rng.uniform(0.5, 1.5)
+            self._agenda.after(patience_s, partial(self._exit, live, position, 1.0))
 
     def _add(self, live: LiveCoin, position: Position, spend: int) -> None:
         """A second buy into an open position."""

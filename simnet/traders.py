@@ -59,14 +59,14 @@ class Sniper:
 
 LEADERS: Final = (
     Leader("Marlowe", "time_stop", 1.0, 0.75, 30, None, "v3_exact", "v0", 1_000_000),
-    Leader("Okoye", "target_x", 0.8, 0.70, 130, 1.5, "v3_exact", "v0", 500_000),
+    Leader("Okoye", "target_x", 0.8, 0.85, 150, 1.3, "v3_exact", "v0", 500_000),
     Leader("Ferro", "scale_out", 1.5, 0.70, 54, None, "v2_exact", "v0"),
-    Leader("Tanaka", "panic_dump", 0.6, 0.70, 240, None, "v3", "v1"),
+    Leader("Tanaka", "panic_dump", 0.6, 0.20, 240, None, "v3", "v1"),
     Leader("Lindqvist", "time_stop", 0.5, 0.65, 75, None, "legacy_exact", "table", 200_000),
-    Leader("Delacroix", "target_x", 1.2, 0.30, 70, 1.25, "v3", "v0"),
-    Leader("Ibsen", "mixed", 0.7, 0.25, 45, 1.3, "legacy", "v0", 0, 0.04),
-    Leader("Vasquez", "panic_dump", 0.9, 0.20, 60, None, "v2", "table", 0, 0.02),
-    Leader("Brandt", "time_stop", 0.4, 0.30, 18, None, "legacy", "legacy"),
+    Leader("Delacroix", "target_x", 1.2, 0.62, 90, 1.1, "v3", "v0"),
+    Leader("Ibsen", "mixed", 0.7, 0.15, 45, 1.3, "legacy", "v0", 0, 0.04),
+    Leader("Vasquez", "panic_dump", 0.9, 0.12, 60, None, "v2", "table", 0, 0.02),
+    Leader("Brandt", "time_stop", 0.4, 0.85, 18, None, "legacy", "legacy"),
 )
 COPIERS: Final = (
     Copier("echo-1", "Marlowe", 0.80, 1_200, 0.30, tip_lamports=300_000),

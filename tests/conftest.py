@@ -32,7 +32,7 @@ def pg_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     url = server.start()
     migrate(url)
     yield url
-    server.stop()
+    server.remove()
 
 
 @pytest.fixture

@@ -65,6 +65,7 @@ def fell_before_exit(trips: pa.Table, events: pa.Table, slot_ms: float) -> tuple
     first = np.searchsorted(path.key, path.pack(mint, since)) - 1
     first = np.maximum(first, np.searchsorted(path.mint, mint))
     rows = np.flatnonzero((exits >= 0) & (first < exits))
+    rows = rows[np.argsort(first[rows], kind="stable")]  # reduceat also reduces what lies between two pairs of borders
     if len(rows):
         known[rows] = True
         borders = np.stack([first[rows], exits[rows]], axis=1).ravel()

@@ -22,6 +22,7 @@ from pathlib import Path
 from copytrader_core.errors import StoreError
 
 _DATABASE = "copytrader"
+_POINTER = "data-is-in"
 _SETTINGS = ("max_connections=200", "shared_buffers=256MB", "max_wal_size=4GB", "timezone=UTC")
 # Under root only: a place that an unprivileged user can reach, whatever the home's permissions are.
 _REACHABLE = Path("/var/tmp")  # noqa: S108 - the folder made in it is checked for its owner
@@ -44,6 +45,8 @@ class EmbeddedPostgres:
         self.root.mkdir(parents=True, exist_ok=True)
         with _locked(self.root / "lock"):
             user = _run_as()
+            if not (self.root / _POINTER).exists():
+                self._discard(user)
             area = _area(self.root, user)
             binaries = _usable_binaries(area, user)
             if not (area / "data" / "PG_VERSION").exists():
@@ -58,7 +61,7 @@ class EmbeddedPostgres:
             return False
         with _locked(self.root / "lock"):
             user = _run_as()
-            area = _area(self.root, user)
+            area = self.root if user is None else _outside(self.root)
             if not (area / "data" / "PG_VERSION").exists():
                 return False
             binaries = _usable_binaries(area, user)
@@ -67,15 +70,34 @@ class EmbeddedPostgres:
             _call([binaries / "pg_ctl", "-D", area / "data", "-m", "fast", "-w", "stop"], user)
             return True
 
+    def remove(self) -> None:
+        """Stops the server and deletes all of its data."""
+        self.stop()
+        self._discard(_run_as())
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _discard(self, user: pwd.struct_passwd | None) -> None:
+        """Under root the data lies outside the home: when the home was deleted, what it left there is nobody's."""
+        area = _outside(self.root)
+        if user is None or not (area / "data" / "PG_VERSION").exists():
+            return
+        binaries = _usable_binaries(area, user)
+        if self._running(area, binaries, user):
+            _call([binaries / "pg_ctl", "-D", area / "data", "-m", "immediate", "-w", "stop"], user)
+        shutil.rmtree(area)
+
     def _initialise(self, area: Path, binaries: Path, user: pwd.struct_passwd | None) -> None:
         password_file = area / "password"
         password_file.write_text(secrets.token_urlsafe(24))
         password_file.chmod(0o600)
         _give(password_file, user)
-        shutil.rmtree(area / "data", ignore_errors=True)
-        where: list[Path | str] = [binaries / "initdb", "-D", area / "data", "-U", "copytrader", "--no-sync"]
+        # A starter that is killed here leaves only the staged folder behind.
+        staged = area / "data.partial"
+        shutil.rmtree(staged, ignore_errors=True)
+        where: list[Path | str] = [binaries / "initdb", "-D", staged, "-U", "copytrader", "--no-sync"]
         how = ["--auth=scram-sha-256", f"--pwfile={password_file}", "--no-locale", "--encoding=UTF8"]
         _call([*where, *how], user)
+        staged.rename(area / "data")
 
     def _launch(self, area: Path, binaries: Path, user: pwd.struct_passwd | None) -> None:
         port = _free_port()
@@ -143,14 +165,18 @@ def _area(root: Path, user: pwd.struct_passwd | None) -> Path:
     """Where the data lives: `root`, or under root a folder of /var/tmp that the unprivileged user can reach."""
     if user is None:
         return root
-    name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
-    area = _REACHABLE / f"copytrader-pg-{name}"
+    area = _outside(root)
     area.mkdir(mode=0o755, exist_ok=True)
     if area.stat().st_uid not in (0, user.pw_uid) or area.is_symlink():
         raise StoreError(f"{area} belongs to somebody else: remove it or set DATABASE_URL")
     _give(area, user)
-    (root / "data-is-in").write_text(f"{area}\n")
+    (root / _POINTER).write_text(f"{area}\n")
     return area
+
+
+def _outside(root: Path) -> Path:
+    name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
+    return _REACHABLE / f"copytrader-pg-{name}"
 
 
 def _run_as() -> pwd.struct_passwd | None:

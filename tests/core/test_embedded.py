@@ -1,5 +1,6 @@
 """The embedded Postgres: one server whoever starts it, gone when stopped, its data still there."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def test_starters_at_once_share_one_server_and_a_restart_keeps_the_data(tmp_path
             assert connection.execute("SELECT x FROM kept").fetchone() == (7,)
             assert connection.execute("SHOW listen_addresses").fetchone() == ("127.0.0.1",)
     finally:
-        server.stop()
+        server.remove()
 
 
 def test_nobody_without_the_password_gets_in(tmp_path: Path) -> None:
@@ -37,9 +38,23 @@ def test_nobody_without_the_password_gets_in(tmp_path: Path) -> None:
         else:
             raise AssertionError("a wrong password was accepted")
     finally:
-        server.stop()
+        server.remove()
 
 
 def test_stopping_what_never_ran_says_so(tmp_path: Path) -> None:
     assert not EmbeddedPostgres(tmp_path / "never").stop()
     assert not (tmp_path / "never").exists()
+
+
+def test_a_home_that_was_deleted_starts_empty_again(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "pg", durable=False)
+    try:
+        with psycopg.connect(server.start()) as connection:
+            connection.execute("CREATE TABLE old AS SELECT 1 AS x")
+        server.stop()
+        shutil.rmtree(tmp_path / "pg")
+        with psycopg.connect(server.start()) as connection:
+            assert connection.execute("SELECT to_regclass('old')").fetchone() == (None,)
+    finally:
+        server.remove()
+    assert not (tmp_path / "pg").exists()
