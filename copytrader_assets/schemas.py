@@ -363,7 +363,7 @@ WALLET_PATTERNS = Table(
         _float("slippage_pctl_95", "95th percentile of entry slippage"),
         _float("avg_pnl_sol", "mean pnl of a trip"),
         _float("pnl_sol", "sum of pnl"),
-        _float("pnl_volatility_sol", "standard deviation of daily pnl", ge=0),
+        _float("pnl_volatility_sol", "spread of pnl between trips (standard deviation)", ge=0),
         _share("followership_score", "how many copy it"),
         _share("leader_score", "how well it leads"),
         Column("preferred_time_window", pa.string(), "UTC hours of most activity"),

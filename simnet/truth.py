@@ -55,7 +55,10 @@ class TruthEvent:
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """A wallet of the market as it was planted. Times in ms, sizes in lamports; None: not of the role."""
+    """A wallet of the market as it was planted. Times in ms, sizes in lamports; None: not of the role.
+
+    `rising_share` is the share of its entries into coins that are going to rise, not the share of trips that win.
+    """
 
     name: str
     wallet: str
@@ -64,7 +67,7 @@ class Planted:
     hold_ms: int | None = None
     target_x: float | None = None
     size_lamports: int | None = None
-    win_rate: float | None = None
+    rising_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ def test_the_tape_holds_what_a_chain_holds(small_truth: Truth):
 
 
 def test_the_tape_fits_into_the_checkout():
-    assert TAPE.stat().st_size + TRUTH.stat().st_size < 2_600_000
+    assert TAPE.stat().st_size + TRUTH.stat().st_size < 2_700_000
 
 
 def test_every_leader_leaves_enough_round_trips_to_be_known(small_truth: Truth, learning: dict[str, Outcome]):
@@ -147,16 +147,19 @@ def test_every_leader_leaves_enough_round_trips_to_be_known(small_truth: Truth, 
     assert all(learning[leader.name].n_closed >= 55 for leader in named(small_truth, "leader"))
 
 
-def test_half_of_the_leaders_are_worth_following_and_the_others_lose(small_truth, learning):
+def test_half_of_the_leaders_are_worth_following_and_others_lose(small_truth, learning):
     good = {n.name for n in named(small_truth, "leader") if learning[n.name].win_rate >= 0.55}
     assert len(good) * 2 >= len(named(small_truth, "leader"))
-    for leader in named(small_truth, "leader"):
-        assert (learning[leader.name].pnl_lamports > 0) == (leader.name in good), leader.name
+    assert all(learning[name].pnl_lamports > 0 for name in good)
+    losing = {n.name for n in named(small_truth, "leader") if learning[n.name].pnl_lamports < 0}
+    assert len(losing) >= 2 and not losing & good
 
 
-def test_win_rates_are_near_what_was_planted(small_truth: Truth, learning: dict[str, Outcome]):
-    for leader in named(small_truth, "leader"):
-        assert learning[leader.name].win_rate == pytest.approx(leader.win_rate, abs=0.13), leader.name
+def test_who_is_planted_better_wins_more_often(small_truth: Truth, learning: dict[str, Outcome]):
+    leaders = named(small_truth, "leader")
+    lucky = [learning[n.name].win_rate for n in leaders if n.rising_share > 0.5]
+    others = [learning[n.name].win_rate for n in leaders if n.rising_share < 0.5]
+    assert min(lucky) > max(others) + 0.2
 
 
 def test_exits_follow_the_planted_style(small_truth: Truth, learning: dict[str, Outcome]):
@@ -174,7 +177,7 @@ def test_target_leaders_leave_winners_at_their_target(small_truth: Truth):
     (leader,) = [x for x in named(small_truth, "leader") if x.name == "Okoye"]
     ratios = _ratios(small_truth, leader.wallet)
     at_target = [ratio for ratio in ratios if ratio >= 0.97 * leader.target_x]
-    assert len(at_target) > 0.4 * len(ratios)
+    assert len(at_target) > 0.6 * len(ratios)
     assert median(at_target) == pytest.approx(leader.target_x, rel=0.08)
 
 
