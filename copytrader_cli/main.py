@@ -6,6 +6,7 @@ Exit status: 0 done, 1 the work failed (the message says what to do), 2 wrong us
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -68,6 +69,8 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point. A CopytraderError is one message and exit 1; any other error is a bug and keeps its traceback."""
+    # Without this the gRPC library logs every ordinary end of a connection.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
         cli.main(prog_name="copytrader", standalone_mode=True)
     except CopytraderError as error:

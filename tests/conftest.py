@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 from copytrader_core.settings import settings
 from copytrader_core.store.embedded import EmbeddedPostgres
 from copytrader_core.store.migrations import migrate
+
+# Before the first import of grpc: it logs every ordinary end of a connection otherwise.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 REPO = Path(__file__).resolve().parent.parent
 
