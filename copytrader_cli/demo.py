@@ -119,7 +119,7 @@ class Demo:
         began = time.monotonic()
         with self.console.status(f"{title} ..."):
             yield
-        self.console.print(f"[green]done[/green] {title} [dim]({time.monotonic() - began:.1f} s)[/dim]")
+        self.console.print(f"[green]done[/green] {title} [dim]({time.monotonic() - began:.1f} s)[/dim]", soft_wrap=True)
 
 
 def plan_of(tape: Path) -> Plan:
