@@ -9,11 +9,12 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import decoding, landing, ledger
+from benchmarks import decoding, ingest, landing, ledger
 from benchmarks.measure import Measured
 
 BENCHMARKS: dict[str, Callable[[], list[Measured]]] = {
     "decoding": decoding.run,
+    "ingest": ingest.run,
     "landing": landing.run,
     "ledger": ledger.run,
 }

@@ -52,7 +52,7 @@ def _rows() -> list[Row]:
 
 def _land(url: str, rows: list[Row], write: Callable[[str, list[Row]], None]) -> int:
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("TRUNCATE raw_events")
+        connection.execute("TRUNCATE raw_events, raw_event_slots")
     write(url, rows)
     with psycopg.connect(url) as connection:
         found = connection.execute("SELECT count(*) FROM raw_events").fetchone()

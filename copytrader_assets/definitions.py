@@ -10,9 +10,10 @@ from copytrader_assets.assets.events import events, raw_events
 from copytrader_assets.assets.patterns import copy_network, wallet_patterns
 from copytrader_assets.assets.release import pattern_release
 from copytrader_assets.assets.trades import round_trips
+from copytrader_assets.housekeeping import retention
 from copytrader_assets.jobs import daily_job
 from copytrader_assets.resources import LakeFolder, Warehouse
-from copytrader_assets.schedules import nightly
+from copytrader_assets.schedules import nightly, nightly_retention
 from copytrader_assets.sensors import sealed_days
 
 
@@ -20,8 +21,8 @@ def build_defs(**overrides: Any) -> dg.Definitions:
     """The definitions of production, the command line and tests; `overrides` replace resources by name."""
     return dg.Definitions(
         assets=[raw_events, events, round_trips, copy_network, wallet_patterns, pattern_release],
-        jobs=[daily_job],
-        schedules=[nightly],
+        jobs=[daily_job, retention],
+        schedules=[nightly, nightly_retention],
         sensors=[sealed_days],
         resources={"lake_folder": LakeFolder(), "warehouse": Warehouse()} | overrides,
         # A process a step costs 4 s each; the steps share memory and cores better in one.

@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -27,7 +27,7 @@ from copytrader_core.errors import StoreError
 _FILE: Final = "part-0.parquet"
 _HASH: Final = "copytrader.content_hash"
 _COMPANION: Final = "copytrader.companion_hash"
-_ROW_GROUP: Final = 262_144
+_ROW_GROUP: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,18 @@ class Lake:
         self, asset: str, day: dt.date, table: pa.Table, facts: Mapping[str, str], companion: pa.Table | None = None
     ) -> Staged:
         """Writes the rows where nobody reads yet."""
+        return self.stage_parts(asset, day, table.schema, [table], facts, companion)
+
+    def stage_parts(
+        self,
+        asset: str,
+        day: dt.date,
+        schema: pa.Schema,
+        parts: Iterable[pa.Table],
+        facts: Mapping[str, str],
+        companion: pa.Table | None = None,
+    ) -> Staged:
+        """The same for rows that come in parts and are never in memory together. Gives the same bytes as `stage`."""
         folder = self.root / ".staging" / f"{asset}-{day.isoformat()}-{secrets.token_hex(6)}"
         folder.mkdir(parents=True)
         all_facts = dict(facts)
@@ -109,8 +121,12 @@ class Lake:
             content = _ipc_bytes(companion)
             all_facts[_COMPANION] = hashlib.sha256(content).hexdigest()
             _write_durably(folder / _companion_name(all_facts[_COMPANION]), content)
-        content_hash = _write_parquet(folder / _FILE, table, all_facts)
-        return Staged(asset, day, folder, table.num_rows, content_hash, all_facts)
+        try:
+            rows, content_hash = _write_parquet(folder / _FILE, schema, parts, all_facts)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+        return Staged(asset, day, folder, rows, content_hash, all_facts)
 
     def publish(self, staged: Iterable[Staged]) -> None:
         """Makes the snapshots visible, one rename each, and removes what they replace."""
@@ -184,18 +200,37 @@ class _Hashing(io.RawIOBase):
         super().close()
 
 
-def _write_parquet(path: Path, table: pa.Table, facts: Mapping[str, str]) -> str:
+def _write_parquet(
+    path: Path, schema: pa.Schema, parts: Iterable[pa.Table], facts: Mapping[str, str]
+) -> tuple[int, str]:
     """Fixed settings, no clock: equal rows give equal bytes. The hash covers rows, schema, companion; not the facts."""
     sink = _Hashing(path)
+    rows = 0
     try:
-        with pq.ParquetWriter(sink, table.schema, version="2.6", compression="zstd", compression_level=3) as writer:
-            writer.write_table(table.combine_chunks(), row_group_size=_ROW_GROUP)
-            sink.hash.update(f"{table.schema}|{table.num_rows}|{facts.get(_COMPANION, '')}".encode())
+        with pq.ParquetWriter(sink, schema, version="2.6", compression="zstd", compression_level=3) as writer:
+            for group in _row_groups(schema, parts):
+                writer.write_table(group, row_group_size=_ROW_GROUP)
+                rows += group.num_rows
+            sink.hash.update(f"{schema}|{rows}|{facts.get(_COMPANION, '')}".encode())
             content_hash = sink.hash.hexdigest()
             writer.add_key_value_metadata({**facts, _HASH: content_hash})
     finally:
         sink.close()
-    return content_hash
+    return rows, content_hash
+
+
+def _row_groups(schema: pa.Schema, parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows in tables of the size of a row group, whatever sizes they come in; one empty table for none."""
+    waiting = schema.empty_table()
+    none_yet = True
+    for part in parts:
+        waiting = pa.concat_tables([waiting, part])
+        while waiting.num_rows > _ROW_GROUP:
+            yield waiting.slice(0, _ROW_GROUP).combine_chunks()
+            waiting = waiting.slice(_ROW_GROUP)
+            none_yet = False
+    if none_yet or waiting.num_rows:
+        yield waiting.combine_chunks()
 
 
 def _write_durably(path: Path, content: bytes) -> None:

@@ -7,7 +7,7 @@ Not here: what is computed, and the rules (schemas.py).
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 
 import dagster as dg
@@ -35,6 +35,11 @@ def rules_check(table: Table) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec(
         RULES, asset=table.name, description="Schema, key and rules; a broken one stops the publish."
     )
+
+
+def _loose(table: Table) -> pa.Schema:
+    """The schema of checked rows: NULLs are the rules' business."""
+    return pa.schema([field.with_nullable(True) for field in table.arrow])
 
 
 class Publication:
@@ -77,19 +82,31 @@ class Publication:
         shown: Mapping[str, str | int | float] | None = None,
     ) -> Staged:
         """Checks and stages one day. `facts` go into the file, `shown` only into Dagster's metadata."""
-        try:
-            conforming = table.conform(rows)
-        except pa.ArrowInvalid as error:
-            raise DataError(f"{table.name} {day} does not have its columns: {error}") from error
-        for violation in table.violations(conforming):
-            self.problem(table.name, RULES, f"{day}: {violation}")
-        staged = self._lake.stage(table.name, day, conforming, facts, companion)
+        parts = self._checked(table, day, [rows])
+        staged = self._lake.stage_parts(table.name, day, _loose(table), parts, facts, companion)
+        return self._keep(staged, {**facts, **(shown or {})})
+
+    def add_parts(self, table: Table, day: dt.date, parts: Iterable[pa.Table], facts: Mapping[str, str]) -> Staged:
+        """The same for a day that comes in parts, each checked by itself: a key must not stand in two parts."""
+        staged = self._lake.stage_parts(table.name, day, _loose(table), self._checked(table, day, parts), facts)
+        return self._keep(staged, facts)
+
+    def _checked(self, table: Table, day: dt.date, parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        for rows in parts:
+            try:
+                conforming = table.conform(rows)
+            except pa.ArrowInvalid as error:
+                raise DataError(f"{table.name} {day} does not have its columns: {error}") from error
+            for violation in table.violations(conforming):
+                self.problem(table.name, RULES, f"{day}: {violation}")
+            yield conforming
+
+    def _keep(self, staged: Staged, shown: Mapping[str, str | int | float]) -> Staged:
         self._staged.append(staged)
-        self._metadata[table.name, day] = {
+        self._metadata[staged.asset, staged.day] = {
             "dagster/partition_row_count": staged.rows,
             "content_hash": staged.content_hash,
-            **facts,
-            **(shown or {}),
+            **shown,
         }
         return staged
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,24 +22,33 @@ from copytrader_core.settings import settings
 from copytrader_core.store.postgres import connect
 
 # Signatures in byte order, whatever the database's locale: it decides between transactions without an index only.
-_READ_DAY = """
+_READ_SLOTS = """
 COPY (
-    SELECT {columns} FROM raw_events WHERE ts_ns >= {start} AND ts_ns < {end}
+    SELECT {columns} FROM raw_events
+    WHERE slot >= {first} AND slot <= {last} AND ts_ns >= {start} AND ts_ns < {end}
     ORDER BY slot, tx_index NULLS FIRST, sig COLLATE "C", outer_ix, inner_ix, event_seq
 ) TO STDOUT (FORMAT csv)
 """
+# Rows that are read at once: enough to keep Postgres and Arrow busy, few enough for any machine.
+_PART_ROWS = 65_536
+_SLOTS = "SELECT slot, count(*) FROM raw_events WHERE ts_ns >= %s AND ts_ns < %s GROUP BY slot ORDER BY slot"
 
-_SEALS = "SELECT day, sealed_at, sealed_by, n_events FROM ingest_days"
+_SEALS = """
+SELECT day, sealed_at, sealed_by, n_events, unsealed_reason, dropped_at, late_events FROM ingest_days
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """A day's row of ingest_days."""
+    """A day's row of ingest_days. `unsealed_reason` is why the seal no longer holds, None while it does."""
 
     day: dt.date
     sealed_at: dt.datetime
     sealed_by: str
     n_events: int
+    unsealed_reason: str | None
+    dropped_at: dt.datetime | None
+    late_events: int
 
 
 class LakeFolder(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -70,18 +78,33 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         return Seal(*row) if row else None
 
     def seals_since(self, moment: dt.datetime | None) -> list[Seal]:
-        """The seals set after `moment` (all of them for None), oldest first."""
+        """The seals set after `moment` (all of them for None) that still hold, oldest first."""
         with self.connection() as connection:
             rows = connection.execute(
-                f"{_SEALS} WHERE sealed_at > coalesce(%s::timestamptz, '-infinity') ORDER BY sealed_at, day", (moment,)
+                f"{_SEALS} WHERE sealed_at > coalesce(%s::timestamptz, '-infinity') AND unsealed_at IS NULL"
+                " ORDER BY sealed_at, day",
+                (moment,),
             ).fetchall()
         return [Seal(*row) for row in rows]
 
+    def scopes(self, first: dt.date, last: dt.date) -> dict[dt.date, str]:
+        """Under which scope the worker kept each sealed day of the range: all, touched or tracked."""
+        with self.connection() as connection:
+            return dict(
+                connection.execute(
+                    "SELECT day, scope FROM ingest_days WHERE day BETWEEN %s AND %s ORDER BY day", (first, last)
+                ).fetchall()
+            )
+
     def has_events_before(self, day: dt.date) -> bool:
-        """Whether raw_events holds anything older than `day`."""
+        """Whether raw_events holds, or held before retention, anything older than `day`."""
         start, _ = day_bounds_ns(day)
         with self.connection() as connection:
-            row = connection.execute("SELECT EXISTS (SELECT 1 FROM raw_events WHERE ts_ns < %s)", (start,)).fetchone()
+            row = connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM raw_events WHERE ts_ns < %s)"
+                " OR EXISTS (SELECT 1 FROM ingest_days WHERE day < %s AND dropped_at IS NOT NULL AND n_events > 0)",
+                (start, day),
+            ).fetchone()
         return bool(row and row[0])
 
     def tracked_wallets(self) -> dict[str, str | None]:
@@ -91,20 +114,42 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 connection.execute("SELECT wallet, alias FROM wallets WHERE is_tracked ORDER BY wallet").fetchall()
             )
 
-    def read_events(self, day: dt.date) -> pa.Table:
-        """The day's raw_events in chain order, as columns of EVENTS.
+    def read_events(self, day: dt.date, part_rows: int = _PART_ROWS) -> Iterator[pa.Table]:
+        """The day's raw_events in chain order, as columns of EVENTS, in parts of whole slots and one snapshot.
 
         Raises DataError where a value does not fit its column, as an amount beyond u64 would not.
         """
-        with tempfile.TemporaryFile() as spool:
-            start, end = day_bounds_ns(day)
-            query = _READ_DAY.format(columns=", ".join(map(_expression, EVENTS.names)), start=start, end=end)
-            with self.connection() as connection, connection.cursor() as cursor, cursor.copy(query) as copy:
-                for block in copy:
-                    spool.write(block)
-            size = spool.tell()
-            spool.seek(0)
-            return _parse(spool, day) if size else EVENTS.arrow.empty_table()
+        bounds = day_bounds_ns(day)
+        with self.connection() as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.execute("SET LOCAL work_mem = '192MB'")
+            slots = connection.execute(_SLOTS, bounds).fetchall()
+            for first, last in _slot_ranges(slots, part_rows):
+                yield _read_slots(connection, day, first, last)
+
+
+def _slot_ranges(slots: list[tuple[int, int]], part_rows: int) -> Iterator[tuple[int, int]]:
+    """Ranges (first, last) that hold about `part_rows` rows each; a slot is never divided."""
+    first, held = None, 0
+    for slot, rows in slots:
+        first = slot if first is None else first
+        held += rows
+        if held >= part_rows:
+            yield first, slot
+            first, held = None, 0
+    if first is not None:
+        yield first, slots[-1][0]
+
+
+def _read_slots(connection: psycopg.Connection[Any], day: dt.date, first: int, last: int) -> pa.Table:
+    start, end = day_bounds_ns(day)
+    columns = ", ".join(map(_expression, EVENTS.names))
+    query = _READ_SLOTS.format(columns=columns, first=first, last=last, start=start, end=end)
+    sink = pa.BufferOutputStream()
+    with connection.cursor() as cursor, cursor.copy(query) as copy:
+        for block in copy:
+            sink.write(block)
+    return _parse(pa.BufferReader(sink.getvalue()), day)
 
 
 def _expression(column: str) -> str:
@@ -112,12 +157,12 @@ def _expression(column: str) -> str:
     return "(extract(epoch FROM created_at) * 1000000)::bigint" if column == "created_at" else column
 
 
-def _parse(spool: Any, day: dt.date) -> pa.Table:
+def _parse(text: pa.BufferReader, day: dt.date) -> pa.Table:
     types = {c.name: pa.int64() if c.name == "created_at" else c.type for c in EVENTS.columns}
     try:
         table = pyarrow.csv.read_csv(
-            spool,
-            pyarrow.csv.ReadOptions(column_names=EVENTS.names, block_size=16 << 20),
+            text,
+            pyarrow.csv.ReadOptions(column_names=EVENTS.names, block_size=8 << 20),
             pyarrow.csv.ParseOptions(newlines_in_values=True),
             # Postgres writes NULL as nothing and an empty text as "".
             pyarrow.csv.ConvertOptions(

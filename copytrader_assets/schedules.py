@@ -6,6 +6,7 @@ import datetime as dt
 
 import dagster as dg
 
+from copytrader_assets.housekeeping import retention
 from copytrader_assets.jobs import daily_job, range_tags
 from copytrader_assets.resources import LakeFolder
 from copytrader_assets.schemas import OPEN_POSITIONS
@@ -20,3 +21,9 @@ def nightly(context: dg.ScheduleEvaluationContext, lake_folder: LakeFolder) -> d
     if first == yesterday:
         return dg.RunRequest(run_key=yesterday.isoformat(), partition_key=yesterday.isoformat())
     return dg.RunRequest(run_key=f"{first}...{yesterday}", tags=range_tags(first, yesterday))
+
+
+# Off until somebody turns it on: what it drops from Postgres is then in the lake alone.
+nightly_retention = dg.ScheduleDefinition(
+    "nightly_retention", job=retention, cron_schedule="30 4 * * *", execution_timezone="UTC"
+)

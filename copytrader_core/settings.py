@@ -26,15 +26,39 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class EndpointSettings(_Section):
+    """One provider."""
+
+    address: str = Field(description="HOST:PORT or URL of the Yellowstone endpoint")
+    x_token_file: Path | None = Field(None, description="file with this provider's token, owner-readable only")
+    tls: bool = Field(False, description="TLS with verification; https URLs have it anyway")
+
+
 class IngestSettings(_Section):
     """The worker: where it listens, what it keeps, and how it batches."""
 
     endpoint: str = Field("127.0.0.1:10000", description="HOST:PORT of the Yellowstone endpoint")
     x_token_file: Path | None = Field(None, description="file with the provider's token, owner-readable only")
     tls: bool = Field(False, description="TLS with verification; off for loopback endpoints")
+    endpoints: tuple[EndpointSettings, ...] = Field(
+        (), description="providers in the order of preference; if any is given, the three above are not used"
+    )
+    return_after_seconds: float = Field(
+        600.0, gt=0, description="how long a fallback is used before the first endpoint is looked at again"
+    )
+    wallets_per_stream: int = Field(50, ge=1, description="filter wallets: accounts that one subscription may name")
     commit_every_ms: int = Field(150, ge=1, description="longest time a closed slot waits for its commit")
     commit_rows: int = Field(2000, ge=1, description="rows that force a commit at once")
+    sample_fraction: float = Field(
+        0.02, ge=0, le=1, description="scope touched: share of all other coins that is kept whole, for baselines"
+    )
+    lookback_minutes: float = Field(
+        10.0, ge=0, description="scope touched: how far back a coin's events are kept once a tracked wallet trades it"
+    )
+    lookback_mb: int = Field(96, ge=0, description="scope touched: memory for that, in MiB")
     stall_seconds: float = Field(30.0, gt=0, description="silence, pings included, after which the stream is reopened")
+    metrics_port: int = Field(0, ge=0, le=65535, description="port of /metrics and /healthz on 127.0.0.1, 0 for none")
+    max_clock_offset_seconds: float = Field(2.0, gt=0, description="how far off the local clock may be before an alarm")
 
 
 class LedgerSettings(_Section):
@@ -129,6 +153,8 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".copytrader"), description="state: embedded database, lake, Dagster's files, report")
     lake: str | None = Field(None, description="path or fsspec URL of the lake; default is HOME/lake")
+    rpc_url_file: Path | None = Field(None, description="file with the RPC URL, which may hold a key, owner-readable")
+    rpc_rate: float = Field(10.0, gt=0, description="requests a second to an RPC node that is not on this machine")
     ingest: IngestSettings = IngestSettings()
     ledger: LedgerSettings = LedgerSettings()
     patterns: PatternSettings = PatternSettings()
@@ -164,6 +190,11 @@ class Settings(BaseSettings):
     def database_url(self) -> str | None:
         """The user's own Postgres, or None for the embedded one. It may hold a password: never log it."""
         return os.environ.get("DATABASE_URL") or None
+
+    @property
+    def rpc_url(self) -> str | None:
+        """COPYTRADER_RPC_URL. It may hold the provider's key: never log it."""
+        return os.environ.get("COPYTRADER_RPC_URL") or None
 
 
 @lru_cache(maxsize=1)

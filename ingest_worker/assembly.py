@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,17 +15,27 @@ _KNOWN_PARENTS = 4096
 _STALE_SLOTS = 32
 # Slots without a block_meta that are kept at most; a provider that never sends one must not fill the memory.
 _MAX_OPEN = 256
-# Slots that may wait for a missing parent; more than that and waiting costs too much memory.
+# Slots and bytes that may wait here; more than that and waiting costs too much memory.
 _MAX_WAITING = 64
+_MAX_BYTES = 48 * 2**20
+# Several lanes: how far those that are ahead may run before they are held back, and how many holds a lane is waited for
+# that has come past a slot without reporting it.
+_MAX_AHEAD = 32
+_LANE_HOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class BlockInfo:
-    """What closes a slot. `parent_slot` is the last slot before it that has a block; `block_time` is unix seconds."""
+    """What closes a slot. `parent_slot` is the last slot before it that has a block; `block_time` is unix seconds.
+
+    `recv_ts_ns`: when this came; `created_at_ns`: the provider's stamp on it, None where it gives none.
+    """
 
     parent_slot: int
     blockhash: str
     block_time: int | None
+    recv_ts_ns: int | None = None
+    created_at_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,85 +51,132 @@ class ReadySlot:
     """Transactions that can be landed, in block order.
 
     `closes`: these are all of the slot. Otherwise they came after it had been closed, or its block_meta was lost
-    (`block` is None then).
+    (`block` is None then). `other_blockhash`: the slot was closed before, with this hash: its block was another one.
     """
 
     slot: int
     block: BlockInfo | None
     transactions: tuple[SlotTransaction, ...]
     closes: bool
+    other_blockhash: str | None = None
 
 
 @dataclass(slots=True)
 class _OpenSlot:
+    """A slot that is not complete. `whole_of`: the lanes that have reported its end, and whether in one message."""
+
     transactions: dict[bytes, SlotTransaction] = field(default_factory=dict)
     block: BlockInfo | None = None
-    whole: bool = False
+    whole_of: dict[int, bool] = field(default_factory=dict)
     since: float = 0.0
+    n_bytes: int = 0
 
 
 class SlotAssembler:
-    """Collects messages of a stream at `confirmed` and hands out slots in the order of their parents.
+    """Collects messages of streams at `confirmed` and hands out slots in the order of their parents.
 
     A slot that came whole closes at once, one that came in pieces when its block_meta is there and a later slot has
     been heard of, or `grace_seconds` have passed. If its parent has not closed yet, it waits up to `hold_seconds`.
+    With several lanes (streams with different filters) a slot closes when each of them has reported its end.
     """
 
-    def __init__(self, known: Iterable[int] = (), *, grace_seconds: float = 0.25, hold_seconds: float = 1.0) -> None:
-        """`known`: recent slots that an earlier run has closed."""
+    def __init__(
+        self,
+        known: Iterable[int] | Mapping[int, str | None] = (),
+        *,
+        grace_seconds: float = 0.25,
+        hold_seconds: float = 1.0,
+        lanes: int = 1,
+    ) -> None:
+        """`known`: recent slots that an earlier run has closed, with their block hashes where they are known."""
         self._grace_seconds = grace_seconds
         self._hold_seconds = hold_seconds
+        self._n_lanes = lanes
         self._open: dict[int, _OpenSlot] = {}
-        self._known = dict.fromkeys(sorted(known))
+        hashes = known if isinstance(known, Mapping) else dict.fromkeys(known)
+        self._known: dict[int, str | None] = {slot: hashes[slot] for slot in sorted(hashes)}
         self._closed: dict[int, tuple[BlockInfo, set[bytes]]] = {}
         self._late: dict[int, dict[bytes, SlotTransaction]] = {}
-        self._newest_seen = -1
+        self._newest_seen = [-1] * lanes
         self._newest_closed = -1
         self._first = True
+        self._n_bytes = 0
 
-    def restart(self) -> None:
+    def restart(self, lane: int = 0) -> None:
         """A new subscription begins: replayed slots count anew, and the first one follows on nothing."""
-        self._closed.clear()
-        self._newest_seen = -1
-        self._first = True
+        self._newest_seen[lane] = -1
+        if self._n_lanes == 1:
+            self._closed.clear()
+            self._first = True
 
     @property
     def waiting(self) -> bool:
-        """Whether something here may become ready by the mere passing of time."""
+        """Whether something here may become ready without another message."""
         return bool(self._late) or any(slot.block is not None for slot in self._open.values())
 
-    def add_block(self, block: pb.SubscribeUpdateBlock, recv_ts_ns: int, now: float) -> None:
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the slots that are not complete, as far as they were told."""
+        return self._n_bytes
+
+    def ahead(self) -> frozenset[int]:
+        """The lanes that should not be read now: others have to report the slots first that these have reported."""
+        if self._n_lanes == 1:
+            return frozenset()
+        partial = [slot for slot, opened in self._open.items() if 0 < len(opened.whole_of) < self._n_lanes]
+        if len(partial) <= _MAX_AHEAD and (self._n_bytes <= _MAX_BYTES // 2 or not partial):
+            return frozenset()
+        return frozenset(self._open[min(partial)].whole_of)
+
+    def add_block(
+        self,
+        block: pb.SubscribeUpdateBlock,
+        recv_ts_ns: int,
+        now: float,
+        created_at_ns: int | None = None,
+        *,
+        lane: int = 0,
+        n_bytes: int = 0,
+    ) -> None:
         """A whole slot in one message. `now` is a monotonic clock in seconds, here and below."""
         if block.slot in self._closed:
             for info in block.transactions:
                 self._add_late(block.slot, info, recv_ts_ns)
             return
-        opened = self._open.setdefault(block.slot, _OpenSlot())
+        opened = self._opened(block.slot, n_bytes)
         for info in block.transactions:
             opened.transactions.setdefault(info.signature, SlotTransaction(info, recv_ts_ns))
-        opened.whole = True
-        self._set_block(block.slot, block, now)
+        self._report(block.slot, block, now, recv_ts_ns, created_at_ns, lane, is_whole=True)
 
-    def add_transaction(self, message: pb.SubscribeUpdateTransaction, recv_ts_ns: int) -> None:
+    def add_transaction(
+        self, message: pb.SubscribeUpdateTransaction, recv_ts_ns: int, *, lane: int = 0, n_bytes: int = 0
+    ) -> None:
         """One transaction of a slot that comes in pieces."""
-        self.see(message.slot)
+        self.see(message.slot, lane)
         if message.slot in self._closed:
             self._add_late(message.slot, message.transaction, recv_ts_ns)
-        else:
-            opened = self._open.setdefault(message.slot, _OpenSlot())
-            opened.transactions.setdefault(
-                message.transaction.signature, SlotTransaction(message.transaction, recv_ts_ns)
-            )
+            return
+        opened = self._opened(message.slot, n_bytes)
+        opened.transactions.setdefault(message.transaction.signature, SlotTransaction(message.transaction, recv_ts_ns))
 
-    def add_meta(self, meta: pb.SubscribeUpdateBlockMeta, now: float) -> None:
-        """The block_meta of a slot that comes in pieces."""
+    def add_meta(
+        self,
+        meta: pb.SubscribeUpdateBlockMeta,
+        now: float,
+        recv_ts_ns: int | None = None,
+        created_at_ns: int | None = None,
+        *,
+        lane: int = 0,
+    ) -> None:
+        """The block_meta of a slot that comes in pieces. How many transactions it tells of is not believed: the count
+        is of the whole block, whatever the filter, and providers disagree on votes."""
         if meta.slot not in self._closed:
-            self._open.setdefault(meta.slot, _OpenSlot())
-            self._set_block(meta.slot, meta, now)
+            self._opened(meta.slot, 0)
+            self._report(meta.slot, meta, now, recv_ts_ns, created_at_ns, lane, is_whole=False)
 
-    def see(self, slot: int) -> None:
-        """The stream has come to `slot`, so that slots before it are over."""
-        self._newest_seen = max(self._newest_seen, slot)
+    def see(self, slot: int, lane: int = 0) -> None:
+        """The lane's stream has come to `slot`, so that slots before it are over."""
+        self._newest_seen[lane] = max(self._newest_seen[lane], slot)
 
     def take(self, now: float) -> list[ReadySlot]:
         """The slots that are ready, and late transactions, each once."""
@@ -127,45 +184,76 @@ class SlotAssembler:
         for slot in sorted(slot for slot, opened in self._open.items() if opened.block is not None):
             if self._may_close(slot, self._open[slot], now):
                 ready.append(self._close(slot))
-        ready.extend(self._take_stale())
+        ready.extend(self._take_stale(now))
         return ready
 
     def drain(self) -> list[ReadySlot]:
-        """All that is left at the end of the stream: slots with their block_meta closed, the others as they are."""
+        """All that is left at the end of the stream: slots that every lane has reported closed, the others as they
+        are."""
         ready = self._take_late()
         for slot in sorted(self._open):
-            ready.append(self._close(slot) if self._open[slot].block is not None else self._give_up(slot))
+            is_complete = len(self._open[slot].whole_of) == self._n_lanes
+            ready.append(self._close(slot) if is_complete else self._give_up(slot))
         return ready
 
-    def _set_block(self, slot: int, block: pb.SubscribeUpdateBlock | pb.SubscribeUpdateBlockMeta, now: float) -> None:
+    def _opened(self, slot: int, n_bytes: int) -> _OpenSlot:
+        opened = self._open.setdefault(slot, _OpenSlot())
+        opened.n_bytes += n_bytes
+        self._n_bytes += n_bytes
+        return opened
+
+    def _report(
+        self,
+        slot: int,
+        block: pb.SubscribeUpdateBlock | pb.SubscribeUpdateBlockMeta,
+        now: float,
+        recv_ts_ns: int | None,
+        created_at_ns: int | None,
+        lane: int,
+        *,
+        is_whole: bool,
+    ) -> None:
+        """A lane has told the end of a slot."""
         opened = self._open[slot]
-        if opened.block is None:
+        if lane not in opened.whole_of:
             opened.since = now
+        opened.whole_of[lane] = is_whole or opened.whole_of.get(lane, False)
         opened.block = BlockInfo(
             parent_slot=_parent(slot, block.parent_slot),
             blockhash=block.blockhash,
             block_time=block.block_time.timestamp if block.HasField("block_time") else None,
+            recv_ts_ns=recv_ts_ns,
+            created_at_ns=created_at_ns,
         )
-        self.see(slot)
+        self.see(slot, lane)
 
     def _may_close(self, slot: int, opened: _OpenSlot, now: float) -> bool:
+        if opened.block is None or len(opened.whole_of) < self._n_lanes:
+            return False
         waited = now - opened.since
-        is_over = opened.whole or self._newest_seen > slot or waited >= self._grace_seconds
-        if not is_over or opened.block is None:
+        if waited < self._grace_seconds and not all(
+            is_whole or self._newest_seen[lane] > slot for lane, is_whole in opened.whole_of.items()
+        ):
             return False
         follows = self._first or opened.block.parent_slot in self._known
-        return follows or waited >= self._hold_seconds or len(self._open) > _MAX_WAITING
+        return follows or waited >= self._hold_seconds or self._is_full
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._open) > _MAX_WAITING or self._n_bytes > _MAX_BYTES
 
     def _close(self, slot: int) -> ReadySlot:
-        opened = self._open.pop(slot)
+        opened = self._pop(slot)
         assert opened.block is not None
         self._first = False
         self._newest_closed = max(self._newest_closed, slot)
-        self._known[slot] = None
+        before = self._known.get(slot)
+        other = before if before and opened.block.blockhash and before != opened.block.blockhash else None
+        self._known[slot] = opened.block.blockhash
         self._closed[slot] = (opened.block, set(opened.transactions))
         _forget(self._known, _KNOWN_PARENTS)
         _forget(self._closed, _REMEMBERED)
-        return ReadySlot(slot, opened.block, _in_block_order(opened.transactions), closes=True)
+        return ReadySlot(slot, opened.block, _in_block_order(opened.transactions), True, other)
 
     def _add_late(self, slot: int, info: pb.SubscribeUpdateTransactionInfo, recv_ts_ns: int) -> None:
         _, landed = self._closed[slot]
@@ -180,14 +268,32 @@ class SlotAssembler:
             for slot, txs in sorted(late.items())
         ]
 
-    def _take_stale(self) -> list[ReadySlot]:
-        over = self._newest_closed - _STALE_SLOTS
-        without_block = sorted(slot for slot, opened in self._open.items() if opened.block is None)
-        too_many = max(0, len(without_block) - _MAX_OPEN)
-        return [self._give_up(slot) for n, slot in enumerate(without_block) if slot < over or n < too_many]
+    def _take_stale(self, now: float) -> list[ReadySlot]:
+        """Slots that will not be complete any more: their transactions are landed, the hole shows by its child."""
+        if not self._open:
+            return []
+        stale = [slot for slot in sorted(self._open) if self._is_stale(slot, self._open[slot], now)]
+        without_block = sorted(
+            slot for slot, opened in self._open.items() if opened.block is None and slot not in stale
+        )
+        too_many = max(0, len(without_block) - _MAX_OPEN) if self._n_bytes <= _MAX_BYTES else len(without_block) // 2
+        return [self._give_up(slot) for slot in (*stale, *without_block[:too_many])]
+
+    def _is_stale(self, slot: int, opened: _OpenSlot, now: float) -> bool:
+        if opened.block is None:
+            return slot < self._newest_closed - _STALE_SLOTS
+        missing = [lane for lane in range(self._n_lanes) if lane not in opened.whole_of]
+        is_passed = bool(missing) and all(self._newest_seen[lane] > slot for lane in missing)
+        return is_passed and now - opened.since >= self._hold_seconds * _LANE_HOLDS
 
     def _give_up(self, slot: int) -> ReadySlot:
-        return ReadySlot(slot, None, _in_block_order(self._open.pop(slot).transactions), closes=False)
+        opened = self._pop(slot)
+        return ReadySlot(slot, opened.block, _in_block_order(opened.transactions), closes=False)
+
+    def _pop(self, slot: int) -> _OpenSlot:
+        opened = self._open.pop(slot)
+        self._n_bytes -= opened.n_bytes
+        return opened
 
 
 def _parent(slot: int, parent_slot: int) -> int:

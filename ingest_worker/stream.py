@@ -1,4 +1,7 @@
-"""Keeps a subscription open for ever: connects, resumes, backs off, tells what cannot work. No decoding here."""
+"""Keeps a subscription open for ever: connects, resumes, fails over, backs off, tells what cannot work. No decoding.
+
+docs/ingest.md has the table of what each failure leads to; this module is that table.
+"""
 
 from __future__ import annotations
 
@@ -6,132 +9,282 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NoReturn
 
 from copytrader_core.errors import StreamError
+from copytrader_core.geyser import copytrader_geyser_pb2 as pb
+from copytrader_core.geyser import wire
 from copytrader_core.geyser.client import Endpoint, Received, YellowstoneClient
 from copytrader_core.geyser.failures import (
     BadFilter,
+    Exhausted,
     OutOfRange,
     ReplayFailed,
+    Stalled,
     StreamFailure,
+    TooLarge,
     Unauthenticated,
 )
 from ingest_worker.backlog import Backlog
-from ingest_worker.subscription import Shape, request
+from ingest_worker.endpoints import Roster
+from ingest_worker.observer import SILENT, Observer
+from ingest_worker.resume import Resume
+from ingest_worker.subscription import PROGRAMS, Shape, request
+
+__all__ = ["Arrived", "Item", "Stream", "StreamRules", "Subscribed"]
 
 _log = logging.getLogger("copytrader.ingest.stream")
 
 _FIRST_DELAY_SECONDS = 0.2
 _MAX_DELAY_SECONDS = 30.0
+# A cap is the provider's answer to too many connections: more of them make it worse.
+_EXHAUSTED_DELAY_SECONDS = 5.0
 # A refused token or filter that once worked is the provider's doing; it is asked again, but not hammered.
 _REFUSED_DELAY_SECONDS = 60.0
+_OTHER_ENDPOINT_SECONDS = 0.2
+_LOOK_AROUND_SECONDS = 1.0
+_PROBE_SECONDS = 3.0
+# The window moves while we ask for its oldest slot.
+_TRIES_AT_OLDEST = 3
+# Older servers may send a slot's block_meta before its transactions: the slots before the last one are asked for again.
+_MARGIN_SLOTS = {Shape.BLOCKS: 0, Shape.TRANSACTIONS: 4}
+# A replay for a hole costs a reconnect; where it does not help (some providers leave empty blocks out) it becomes rare.
+_FIRST_REPAIR_SECONDS = 2.0
+_MAX_REPAIR_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRules:
+    """`stall_seconds`: see YellowstoneClient. `return_after_seconds`: see Roster."""
+
+    stall_seconds: float = 30.0
+    return_after_seconds: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """A new subscription begins here. `refused` tells why it could not resume where the last one had ended."""
+    """A new subscription of a lane begins here. `refused` tells why it could not resume where the last one ended."""
 
+    lane: int
     shape: Shape
     from_slot: int | None
     refused: str | None
 
 
-Item = Subscribed | Received
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A message that is no ping. `raw` only where it is no SubscribeUpdate: the bytes of others are not kept twice."""
+
+    lane: int
+    recv_ts_ns: int
+    update: pb.SubscribeUpdate | None
+    raw: bytes
+    n_bytes: int
 
 
-@dataclass(slots=True)
-class Resume:
-    """Where the next subscription starts: `slot` inclusive, None for live. The consumer moves it as slots close."""
+Item = Subscribed | Arrived
 
-    slot: int | None
+
+class _Reopen(StreamFailure):
+    """The subscription is left on purpose."""
 
 
 class Stream:
-    """Fills a backlog from one provider, across disconnects. Every slot may come again, none is left out unsaid."""
+    """Fills one lane of a backlog, across disconnects. Every slot may come again, none is left out unsaid."""
 
     def __init__(
-        self, endpoint: Endpoint, shape: Shape, resume: Resume, backlog: Backlog[Item], *, stall_seconds: float
+        self,
+        endpoints: Sequence[Endpoint],
+        shape: Shape,
+        resume: Resume,
+        backlog: Backlog[Item],
+        rules: StreamRules,
+        *,
+        lane: int = 0,
+        accounts: Sequence[str] = PROGRAMS,
+        observer: Observer = SILENT,
     ) -> None:
-        """`resume` is read at every connect."""
+        """`resume` is read at every connect; `accounts` are those whose transactions are asked for."""
         self.data_at = time.monotonic()
         self.heard = False
-        self._endpoint = endpoint
-        self._shape = shape
+        self._roster = Roster(endpoints, return_after_seconds=rules.return_after_seconds)
+        self._wanted_shape = shape
+        self._shapes: dict[str, Shape] = {}
         self._resume = resume
         self._backlog = backlog
-        self._stall_seconds = stall_seconds
+        self._rules = rules
+        self._lane = lane
+        self._accounts = accounts
+        self._observer = observer
         self._failures = 0
         self._refused: str | None = None
+        self._tries_at_oldest = 0
+        self._oldest: int | None = None
+        self._known_to: int | None = None
+        self._rewinding: tuple[int, int] | None = None
+        self._tries: Counter[tuple[int, int]] = Counter()
+        self._repair_at = 0.0
+        self._repair_pause = _FIRST_REPAIR_SECONDS
+        self._looked_at = time.monotonic()
 
     async def run(self) -> NoReturn:
         """Reads until cancelled. Raises StreamError only for what no retry can mend: see `_settle`."""
-        start = self._resume.slot
+        self.data_at = time.monotonic()
         while True:
             try:
-                await self._subscribe(start)
-            except (OutOfRange, ReplayFailed) as failure:
-                if start is not None:
-                    start = await self._later_start(start, failure)
-                    continue
-                await self._back_off(failure)
-            except (BadFilter, Unauthenticated) as failure:
-                await self._settle(failure)
+                await self._subscribe()
+            except _Reopen as reopen:
+                _log.info("reopening reason=%s", reopen)
             except StreamFailure as failure:
-                await self._back_off(failure)
-            start = self._resume.slot
+                self._observer.reconnect(failure.reason, self._roster.current.address)
+                await self._answer(failure)
 
-    async def _subscribe(self, from_slot: int | None) -> NoReturn:
+    async def _answer(self, failure: StreamFailure) -> None:
+        """What a failure leads to."""
+        if isinstance(failure, OutOfRange | ReplayFailed) and self._resume.slot is not None and not self._is_live:
+            await self._accept_hole(failure)
+        elif isinstance(failure, BadFilter | TooLarge) and self._shape is Shape.BLOCKS:
+            _log.warning("no_blocks_filter error=%r now=transactions", str(failure))
+            self._shapes[self._roster.current.address] = Shape.TRANSACTIONS
+        elif isinstance(failure, BadFilter | Unauthenticated):
+            await self._settle(failure)
+        else:
+            await self._back_off(failure)
+
+    @property
+    def _shape(self) -> Shape:
+        return self._shapes.get(self._roster.current.address, self._wanted_shape)
+
+    @property
+    def _is_live(self) -> bool:
+        """Whether the next subscription starts live: there is nothing to resume, or no replay works any more."""
+        return self._resume.slot is None or (self._refused is not None and self._tries_at_oldest >= _TRIES_AT_OLDEST)
+
+    async def _subscribe(self) -> NoReturn:
         """One subscription from connect to its end."""
-        async with YellowstoneClient(self._endpoint, stall_seconds=self._stall_seconds) as client:
+        endpoint, shape = self._roster.current, self._shape
+        async with YellowstoneClient(endpoint, stall_seconds=self._rules.stall_seconds) as client:
+            start = await self._start(client, shape)
             _log.info(
-                "subscribing endpoint=%s shape=%s from_slot=%s",
-                self._endpoint.address,
-                self._shape,
-                "live" if from_slot is None else from_slot,
+                "subscribing endpoint=%s lane=%d shape=%s from_slot=%s",
+                endpoint.address,
+                self._lane,
+                shape,
+                "live" if start is None else start,
             )
-            await self._backlog.put(Subscribed(self._shape, from_slot, self._refused), 0)
-            async with aclosing(client.subscribe(request(self._shape, from_slot))) as messages:
+            self._observer.subscribed(endpoint.address, start)
+            await self._backlog.put(Subscribed(self._lane, shape, start, self._refused), 0, self._lane)
+            async with aclosing(client.subscribe(request(shape, start, self._accounts))) as messages:
                 async for message in messages:
-                    await self._take(message, from_slot)
+                    await self._take(message)
+                    await self._look_around()
         raise AssertionError("a subscription ends by its failure")
 
-    async def _take(self, message: Received, from_slot: int | None) -> None:
-        if message.update is not None and message.update.WhichOneof("update_oneof") in ("ping", "pong"):
+    async def _start(self, client: YellowstoneClient, shape: Shape) -> int | None:
+        """The slot to ask for, None for live. Raises OutOfRange if the provider says beforehand that it is too old."""
+        self._rewinding, self._known_to = None, self._resume.slot
+        resume = self._resume.slot
+        self._oldest = await _oldest(client)
+        if resume is None or self._is_live:
+            self._known_to = None
+            return None
+        if self._refused is not None:
+            # The hole is accepted: begin with the oldest that is left, live where that is not known.
+            return self._oldest if self._oldest is not None and self._oldest > resume else None
+        if self._oldest is not None and self._oldest > resume:
+            raise OutOfRange(f"{client.endpoint.address}: the oldest slot that it can replay is {self._oldest}")
+        self._rewinding = hole = self._resume.reachable(self._oldest, self._tries)
+        if hole is not None:
+            self._tries[hole] += 1
+            self._known_to = hole[0] - 1
+            return hole[0]
+        return max(resume - _MARGIN_SLOTS[shape], self._oldest or 0)
+
+    async def _take(self, message: Received) -> None:
+        n_bytes = len(message.raw)
+        self._observer.received(n_bytes, 1)
+        update = message.update
+        kind = update.WhichOneof("update_oneof") if update is not None else None
+        if kind in ("ping", "pong"):
             return
-        await self._backlog.put(message, len(message.raw))
-        slot = _content_slot(message)
-        # The slot that a resumed stream begins with is known: if it counted, a server that ends each stream after it
-        # would be asked again without a pause and would never be idle.
-        if slot is not None and (not self.heard or from_slot is None or slot > from_slot):
-            self.data_at = time.monotonic()
-            self._failures = 0
-            self._refused = None
+        raw = message.raw if update is None else b""
+        await self._backlog.put(Arrived(self._lane, message.recv_ts_ns, update, raw, n_bytes), n_bytes, self._lane)
+        if kind in ("block", "transaction", "block_meta", "slot"):
+            slot = getattr(update, str(kind)).slot
+            self._observer.tip(slot)
+            if kind != "slot":
+                self._count(slot)
+        if kind in ("block", "block_meta"):
+            self._tell_clock(slot, message)
         self.heard = True
 
-    async def _later_start(self, start: int, failure: StreamFailure) -> int | None:
-        """Where to go on at once after a refused replay: the oldest slot that the provider has, else live (None)."""
-        _log.warning("replay_refused from_slot=%s error=%r", start, str(failure))
-        if self._refused is not None:
-            return None
-        self._refused = f"replay from slot {start} refused: {failure}"
-        oldest = await self._oldest() if isinstance(failure, OutOfRange) else None
-        return oldest if oldest is not None and oldest > start else None
+    def _tell_clock(self, slot: int, message: Received) -> None:
+        created_at_ns = wire.created_at_ns(message.update) if message.update is not None else None
+        if created_at_ns is not None:
+            self._observer.stamped(slot, created_at_ns, message.recv_ts_ns, self._lane)
 
-    async def _oldest(self) -> int | None:
+    def _count(self, slot: int) -> None:
+        """Content has come. A slot that is known already proves nothing: if it counted, a server that ends each stream
+        after it would be asked again without a pause and would never be idle."""
+        if self.heard and self._known_to is not None and slot <= self._known_to:
+            return
+        self.data_at = time.monotonic()
+        self._failures = self._tries_at_oldest = 0
+        self._refused = None
+        self._roster.worked()
+
+    async def _look_around(self) -> None:
+        """Now and then: a hole that a replay could fill, a preferred endpoint that is back. Raises _Reopen for both."""
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_AROUND_SECONDS:
+            return
+        self._looked_at = now
+        if self._wants_repair(now):
+            raise _Reopen("a hole that a replay may fill")
+        if self._roster.may_return(now) and await self._first_is_back():
+            self._roster.return_to_first()
+            raise _Reopen(f"{self._roster.current.address} is back")
+
+    def _wants_repair(self, now: float) -> bool:
+        if self._rewinding is not None and not self._resume.is_open(self._rewinding):
+            self._rewinding, self._repair_pause = None, _FIRST_REPAIR_SECONDS
+        if now < self._repair_at or self._resume.reachable(self._oldest, self._tries) is None:
+            return False
+        self._repair_at = now + self._repair_pause
+        self._repair_pause = min(self._repair_pause * 4, _MAX_REPAIR_SECONDS)
+        return True
+
+    async def _first_is_back(self) -> bool:
+        """Whether the first endpoint answers and can resume without a hole."""
+        resume = self._resume.slot
         try:
-            async with YellowstoneClient(self._endpoint) as client:
-                return await client.replay_info()
-        except StreamFailure:
-            return None
+            async with asyncio.timeout(_PROBE_SECONDS), YellowstoneClient(self._roster.preferred) as client:
+                oldest, tip = await client.replay_info(), await client.slot()
+        except (StreamFailure, TimeoutError):
+            return False
+        return resume is not None and oldest is not None and oldest <= resume <= tip
+
+    async def _accept_hole(self, failure: StreamFailure) -> None:
+        """The replay is refused: another provider may have it; else go on at once, later, and tell the consumer why."""
+        start = self._resume.slot
+        _log.warning("replay_refused from_slot=%s error=%r", start, str(failure))
+        if self._refused is None:
+            if self._roster.cannot_replay(time.monotonic()):
+                return
+            self._refused = f"replay from slot {start} refused: {failure}"
+            self._tries_at_oldest = 0 if isinstance(failure, OutOfRange) else _TRIES_AT_OLDEST
+        else:
+            self._tries_at_oldest += 1 if isinstance(failure, OutOfRange) else _TRIES_AT_OLDEST
 
     async def _settle(self, failure: BadFilter | Unauthenticated) -> None:
-        """A refusal: raised at the first connect, unless another shape may help; later it is asked again, slowly."""
-        if isinstance(failure, BadFilter) and self._shape is Shape.BLOCKS:
-            _log.warning("no_blocks_filter error=%r now=transactions", str(failure))
-            self._shape = Shape.TRANSACTIONS
+        """A refusal: the next endpoint; if all refuse it is raised at the first connect, later asked again, slowly."""
+        if self._roster.refused(time.monotonic()):
+            _log.error("refused error=%r now=%s", str(failure), self._roster.current.address)
+            await asyncio.sleep(_OTHER_ENDPOINT_SECONDS)
         elif not self.heard:
             raise StreamError(f"the provider refuses the subscription: {failure}; {_advice(failure)}") from failure
         else:
@@ -140,19 +293,26 @@ class Stream:
 
     async def _back_off(self, failure: StreamFailure) -> None:
         """Waits before the next connect: longer each time until data has come, never twice the same."""
-        delay = min(_FIRST_DELAY_SECONDS * 2**self._failures, _MAX_DELAY_SECONDS) * random.uniform(0.5, 1.0)
+        first = _EXHAUSTED_DELAY_SECONDS if isinstance(failure, Exhausted) else _FIRST_DELAY_SECONDS
+        delay = min(first * 2**self._failures, _MAX_DELAY_SECONDS) * random.uniform(0.5, 1.0)
         self._failures = min(self._failures + 1, 16)
-        _log.warning("disconnected kind=%s error=%r retry_seconds=%.2f", type(failure).__name__, str(failure), delay)
+        self._roster.failed(time.monotonic(), at_once=isinstance(failure, Stalled | TooLarge | Exhausted))
+        _log.warning(
+            "disconnected reason=%s error=%r next=%s retry_seconds=%.2f",
+            failure.reason,
+            str(failure),
+            self._roster.current.address,
+            delay,
+        )
         await asyncio.sleep(delay)
 
 
-def _content_slot(message: Received) -> int | None:
-    """The slot of a block, transaction or block_meta; None for everything else."""
-    update = message.update
-    kind = update.WhichOneof("update_oneof") if update is not None else None
-    if update is None or kind not in ("block", "transaction", "block_meta"):
+async def _oldest(client: YellowstoneClient) -> int | None:
+    """The oldest slot that can be replayed, None if the provider does not say; the subscription will tell then."""
+    try:
+        return await client.replay_info()
+    except (BadFilter, Unauthenticated):
         return None
-    return int(getattr(update, kind).slot)
 
 
 def _advice(failure: StreamFailure) -> str:

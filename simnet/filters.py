@@ -27,6 +27,7 @@ from copytrader_core.geyser.copytrader_geyser_pb2 import (
     SubscribeRequestFilterTransactions,
     SubscribeUpdate,
     SubscribeUpdateBlock,
+    SubscribeUpdateTransaction,
     SubscribeUpdateTransactionInfo,
 )
 
@@ -88,8 +89,11 @@ class Subscription:
     blocks_meta: tuple[str, ...]
     slots: tuple[_SlotFilter, ...]
 
-    def content(self, block: SubscribeUpdateBlock) -> Iterator[SubscribeUpdate]:
-        """What this subscription gets of `block` at its commitment: transactions in order, block, block_meta."""
+    def content(self, block: SubscribeUpdateBlock) -> Iterator[SubscribeUpdate | bytes]:
+        """What this subscription gets of `block` at its commitment: transactions in order, block, block_meta.
+
+        What is large comes serialized, as a copy into another message costs several times as much as its bytes.
+        """
         keys = [_account_keys(info) for info in block.transactions] if self._reads_keys else []
         yield from self._transactions(block, keys)
         for wanted in self.blocks:
@@ -120,15 +124,16 @@ class Subscription:
     def _reads_keys(self) -> bool:
         return bool(self.transactions or self.transactions_status or any(f.include for f in self.blocks))
 
-    def _transactions(self, block: SubscribeUpdateBlock, keys: list[frozenset[bytes]]) -> Iterator[SubscribeUpdate]:
+    def _transactions(
+        self, block: SubscribeUpdateBlock, keys: list[frozenset[bytes]]
+    ) -> Iterator[SubscribeUpdate | bytes]:
         if not (self.transactions or self.transactions_status):
             return
         for info, accounts in zip(block.transactions, keys, strict=True):
             if names := [f.name for f in self.transactions if f.matches(info, accounts)]:
-                update = SubscribeUpdate(filters=names)
-                update.transaction.slot = block.slot
-                update.transaction.transaction.CopyFrom(info)
-                yield update
+                content = SubscribeUpdateTransaction(slot=block.slot).SerializeToString()
+                content += _field(SubscribeUpdateTransaction.TRANSACTION_FIELD_NUMBER, info.SerializeToString())
+                yield _update(names, SubscribeUpdate.TRANSACTION_FIELD_NUMBER, content)
             if names := [f.name for f in self.transactions_status if f.matches(info, accounts)]:
                 yield _status_update(names, block.slot, info)
 
@@ -197,22 +202,35 @@ def _account_keys(info: SubscribeUpdateTransactionInfo) -> frozenset[bytes]:
     )
 
 
-def _block_update(
-    wanted: _BlockFilter, block: SubscribeUpdateBlock, keys: Sequence[frozenset[bytes]]
-) -> SubscribeUpdate:
-    update = SubscribeUpdate(filters=[wanted.name])
-    if wanted.with_transactions and not wanted.include:
-        update.block.CopyFrom(block)
-        return update
-    update.block.MergeFrom(_without_transactions(block))
+def _block_update(wanted: _BlockFilter, block: SubscribeUpdateBlock, keys: Sequence[frozenset[bytes]]) -> bytes:
+    number = SubscribeUpdate.BLOCK_FIELD_NUMBER
+    if wanted.with_transactions and not any(map(wanted.include.isdisjoint, keys if wanted.include else ())):
+        return _update([wanted.name], number, block.SerializeToString())
+    parts = [_without_transactions(block).SerializeToString()]
     if wanted.with_transactions:
-        touching = (
-            info
-            for info, accounts in zip(block.transactions, keys, strict=True)
-            if not wanted.include.isdisjoint(accounts)
-        )
-        update.block.transactions.extend(touching)
-    return update
+        for info, accounts in zip(block.transactions, keys, strict=True):
+            if not wanted.include.isdisjoint(accounts):
+                parts.append(_field(SubscribeUpdateBlock.TRANSACTIONS_FIELD_NUMBER, info.SerializeToString()))
+    return _update([wanted.name], number, b"".join(parts))
+
+
+def _update(names: Iterable[str], number: int, content: bytes) -> bytes:
+    """A SubscribeUpdate with the message `content` as its field `number`."""
+    return SubscribeUpdate(filters=names).SerializeToString() + _field(number, content)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A message field on the wire: its tag (wire type 2), its length, its bytes."""
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    digits = bytearray()
+    while value > 0x7F:
+        digits.append(value & 0x7F | 0x80)
+        value >>= 7
+    digits.append(value)
+    return bytes(digits)
 
 
 def _without_transactions(block: SubscribeUpdateBlock) -> SubscribeUpdateBlock:

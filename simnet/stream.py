@@ -70,7 +70,7 @@ class Stream:
                 self._request = request
             self.wake()
 
-    async def feed(self, write: Callable[[SubscribeUpdate], Awaitable[None]]) -> None:
+    async def feed(self, write: Callable[[SubscribeUpdate | bytes], Awaitable[None]]) -> None:
         """Writes updates until the client leaves (or, by the rules, until the tape ends). Raises RefusedError."""
         while True:
             self._wake.clear()
@@ -84,7 +84,7 @@ class Stream:
             else:
                 await self._sleep(seconds)
 
-    async def _answer(self, write: Callable[[SubscribeUpdate], Awaitable[None]]) -> None:
+    async def _answer(self, write: Callable[[SubscribeUpdate | bytes], Awaitable[None]]) -> None:
         """What comes before any block: the ping that is due, pongs, and the newest request."""
         if time.monotonic() >= self._next_ping:
             self._next_ping = time.monotonic() + self._rules.ping_seconds
@@ -134,7 +134,7 @@ class Stream:
     def _moment(self, level: int) -> float | None:
         return self._broadcast.moment(level, self._done[level])
 
-    async def _step(self, level: int, write: Callable[[SubscribeUpdate], Awaitable[None]]) -> None:
+    async def _step(self, level: int, write: Callable[[SubscribeUpdate | bytes], Awaitable[None]]) -> None:
         index = self._done[level]
         for update in self._updates(level, index):
             await write(update)
@@ -143,7 +143,7 @@ class Stream:
         # A filter that matches nothing would otherwise run through the whole tape without letting anybody else work.
         await asyncio.sleep(0)
 
-    def _updates(self, level: int, index: int) -> Iterator[SubscribeUpdate]:
+    def _updates(self, level: int, index: int) -> Iterator[SubscribeUpdate | bytes]:
         subscription = self.subscription
         if subscription is None:
             return
@@ -171,7 +171,13 @@ def first_available(broadcast: Broadcast, rules: StreamRules, level: int) -> int
     return entry.slot if entry else None
 
 
-def _stamped(update: SubscribeUpdate, unix_seconds: float) -> SubscribeUpdate:
+def _stamped(update: SubscribeUpdate | bytes, unix_seconds: float) -> SubscribeUpdate | bytes:
+    """The update with its created_at; to a serialized one the field is appended, which is how fields are merged."""
     seconds = int(unix_seconds)
-    update.created_at.seconds, update.created_at.nanos = seconds, int((unix_seconds - seconds) * 1e9)
+    nanos = int((unix_seconds - seconds) * 1e9)
+    if isinstance(update, bytes):
+        stamp = SubscribeUpdate()
+        stamp.created_at.seconds, stamp.created_at.nanos = seconds, nanos
+        return update + stamp.SerializeToString()
+    update.created_at.seconds, update.created_at.nanos = seconds, nanos
     return update

@@ -155,6 +155,11 @@ class Broadcast:
         self._base = entry.at if entry else 0.0
 
     @property
+    def has_clock(self) -> bool:
+        """Whether blocks fall due by the clock, and not as fast as somebody reads them."""
+        return math.isfinite(self._pace.speed)
+
+    @property
     def is_started(self) -> bool:
         """Whether the clock runs."""
         return self._started is not None

@@ -100,7 +100,7 @@ class YellowstoneServer:
 
         return {
             "Subscribe": grpc.stream_stream_rpc_method_handler(
-                self._subscribe, pb.SubscribeRequest.FromString, pb.SubscribeUpdate.SerializeToString
+                self._subscribe, pb.SubscribeRequest.FromString, _serialized
             ),
             "SubscribeReplayInfo": unary(
                 self._replay_info, pb.SubscribeReplayInfoRequest, pb.SubscribeReplayInfoResponse
@@ -195,6 +195,10 @@ class YellowstoneServer:
 
     def _version(self, _: pb.GetVersionRequest) -> pb.GetVersionResponse:
         return pb.GetVersionResponse(version=json.dumps({"version": {"package": "copytrader-simnet"}}))
+
+
+def _serialized(update: pb.SubscribeUpdate | bytes) -> bytes:
+    return update if isinstance(update, bytes) else update.SerializeToString()
 
 
 @asynccontextmanager

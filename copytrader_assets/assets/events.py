@@ -46,14 +46,13 @@ def events(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse
     with Publication(context, lake_folder.lake) as publication:
         for day in days:
             try:
-                rows = warehouse.read_events(day)
+                staged = publication.add_parts(EVENTS, day, warehouse.read_events(day), {})
             except DataError as error:
                 raise refuse(str(error)) from error
-            if rows.num_rows != seals[day].n_events:
+            if staged.rows != seals[day].n_events:
                 publication.warning(
-                    EVENTS.name, _LATE, f"{day} was sealed with {seals[day].n_events} events, now has {rows.num_rows}"
+                    EVENTS.name, _LATE, f"{day} was sealed with {seals[day].n_events} events, now has {staged.rows}"
                 )
-            publication.add(EVENTS, day, rows, {})
         yield from publication.finish()
 
 
@@ -63,5 +62,16 @@ def _seal(warehouse: Warehouse, day: dt.date) -> Seal:
         raise refuse(
             f"day {day} is not sealed: its events may be incomplete. The worker seals a day once it is over "
             f"and without gaps; after loading events by other means run `copytrader seal --from {day} --to {day}`"
+        )
+    if seal.dropped_at is not None:
+        late = f"; {seal.late_events} events that came later are not in it" if seal.late_events else ""
+        raise refuse(
+            f"day {day} was dropped after its snapshot had been verified ({seal.dropped_at:%Y-%m-%d %H:%M} UTC): "
+            f"its events stand in the lake and cannot be computed again{late}. Select the assets after `events`"
+        )
+    if seal.unsealed_reason is not None:
+        raise refuse(
+            f"day {day} is not sealed any more: {seal.unsealed_reason}. Fill the gap (`copytrader backfill --all`), "
+            f"and the worker seals the day again; or declare it complete with `copytrader seal --from {day} --to {day}`"
         )
     return seal

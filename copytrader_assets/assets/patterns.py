@@ -55,6 +55,13 @@ _PATH_COLUMNS = (
 )
 
 
+_SCOPE_NOTES = {
+    "tracked": "only events of tracked wallets were kept on {days}: untracked followers and the chance of following "
+    "cannot be seen there, so edges are missing or wrong; ingest with --scope touched or all",
+    "touched": "only coins that tracked wallets traded, and a sample, were kept on {days}: chance is measured on those",
+}
+
+
 class _Sliding:
     """A window over a table of the lake that moves forward day by day and reads each day once."""
 
@@ -111,7 +118,8 @@ def copy_network(context: dg.AssetExecutionContext, lake_folder: LakeFolder, war
             rows = buys.joined(day)
             slot_ms = _slot_ms(buys.ending(day))
             edges, scores = network.follow_edges(rows, leaders=leaders, as_of=day, settings=rules, slot_ms=slot_ms)
-            publication.add(FOLLOW_EDGES, day, edges, {}, shown={"slot_ms": slot_ms})
+            shown: dict[str, str | int | float] = {"slot_ms": slot_ms, **_scope_note(warehouse, day, rules.window_days)}
+            publication.add(FOLLOW_EDGES, day, edges, {}, shown=shown)
             publication.add(LEADER_SCORES, day, scores, {})
         yield from publication.finish()
 
@@ -163,6 +171,16 @@ def wallet_patterns(
             )
             publication.add(WALLET_PATTERNS, day, rows, {}, shown={"wallets": rows.num_rows})
         yield from publication.finish()
+
+
+def _scope_note(warehouse: Warehouse, day: dt.date, window_days: int) -> dict[str, str]:
+    """What to know of edges whose window holds days on which not every event was kept."""
+    scopes = warehouse.scopes(day - dt.timedelta(days=window_days - 1), day)
+    narrowest = max(scopes.values(), default="all")
+    if narrowest == "all":
+        return {"scope": narrowest}
+    days = ", ".join(str(kept) for kept, scope in scopes.items() if scope == narrowest)
+    return {"scope": narrowest, "note": _SCOPE_NOTES[narrowest].format(days=days)}
 
 
 def _buys(rows: pa.Table) -> pa.Table:

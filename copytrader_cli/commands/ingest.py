@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-from enum import StrEnum
 from pathlib import Path
 
 import typer
 import uvloop
+from psycopg.conninfo import conninfo_to_dict
 
 from copytrader_core.errors import ConfigError
 from copytrader_core.geyser.client import Endpoint, parse_endpoint
+from copytrader_core.service import Service
 from copytrader_core.settings import settings
 from copytrader_core.store.postgres import database_url
-from ingest_worker.subscription import Shape
+from ingest_worker import logs
+from ingest_worker.health import Limits
+from ingest_worker.logs import LogFormat
+from ingest_worker.memory import calm_collector
+from ingest_worker.monitor import monitored
+from ingest_worker.scope import Scope, ScopeRules
+from ingest_worker.subscription import Filter, Shape
+from ingest_worker.telemetry import Telemetry
 from ingest_worker.worker import Options, run
 
 app = typer.Typer(help="Run the ingest worker in the foreground.")
 
 
-class Scope(StrEnum):
-    """Which events are kept."""
-
-    ALL = "all"
-    TRACKED = "tracked"
-
-
 @app.command()
 def ingest(
-    endpoint: str = typer.Option(None, metavar="HOST:PORT", help="Yellowstone endpoint; default from the settings"),
+    endpoint: list[str] = typer.Option(
+        None,
+        metavar="HOST:PORT",
+        help="Yellowstone endpoint; repeat it for others to fall back to; default from the settings",
+    ),
     x_token: str = typer.Option(
         None, metavar="T", help="the provider's token; other users can see it, prefer the file"
     ),
-    x_token_file: Path = typer.Option(None, metavar="F", help="file that holds the provider's token"),
+    x_token_file: list[Path] = typer.Option(
+        None, metavar="F", help="file that holds the provider's token; one for all endpoints, or one for each in order"
+    ),
     tls: bool = typer.Option(None, "--tls/--no-tls", help="TLS with verification; default from the settings"),
     until_idle: float = typer.Option(
         None, min=0.1, metavar="SECONDS", help="end after so long without a block, transaction or block_meta"
@@ -42,27 +47,49 @@ def ingest(
     shape: Shape = typer.Option(
         Shape.BLOCKS, help="blocks: one message a slot; transactions: for providers without a blocks filter"
     ),
-    scope: Scope = typer.Option(Scope.ALL, help="all: every event of the programs; tracked: of tracked wallets only"),
+    scope: Scope = typer.Option(
+        Scope.ALL,
+        help="all: every event of the programs; touched: of coins that a tracked wallet has traded, and a sample of "
+        "the others; tracked: of tracked wallets only (no follow_edges)",
+    ),
+    filter: Filter = typer.Option(  # noqa: A002 the option's name
+        Filter.PROGRAMS, help="programs: everything of the two programs; wallets: what names a tracked wallet only"
+    ),
+    chunk: int = typer.Option(
+        None, min=1, metavar="N", help="filter wallets: wallets per subscription, by the provider's cap (default 50)"
+    ),
     complete_start: bool = typer.Option(
         False,
         "--complete-start",
         help="declare, in a fresh database, that the first block that comes is the first of its chain, so that its day "
         "is sealed too; without it the day on which ingestion began stays open, because its beginning was not seen",
     ),
+    metrics_port: int = typer.Option(
+        None, min=0, max=65535, metavar="N", help="serve /metrics and /healthz on 127.0.0.1:N, 0: nowhere (the default)"
+    ),
+    log_format: LogFormat = typer.Option(LogFormat.TEXT, help="text: event key=value; json: one document a line"),
 ) -> None:
     """Land every event of pump.fun and PumpSwap in raw_events, resuming where the last run ended.
 
     SIGTERM and Ctrl-C commit and end within 5 seconds. A second worker on the same database waits for the first to end.
     """
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
-    )
+    logs.configure(log_format)
     configured = settings().ingest
+    first, *fallbacks = _endpoints(endpoint or [], x_token, x_token_file or [], tls)
     options = Options(
-        endpoint=_endpoint(endpoint or configured.endpoint, x_token, x_token_file or configured.x_token_file, tls),
+        endpoint=first,
+        fallbacks=tuple(fallbacks),
+        return_after_seconds=configured.return_after_seconds,
+        filter=filter,
+        chunk=chunk or configured.wallets_per_stream,
         database_url=database_url(),
         shape=shape,
-        tracked_only=scope is Scope.TRACKED,
+        scope=ScopeRules(
+            scope,
+            sample_fraction=configured.sample_fraction,
+            lookback_seconds=configured.lookback_minutes * 60,
+            lookback_bytes=configured.lookback_mb * 2**20,
+        ),
         from_slot=from_slot,
         until_idle=until_idle,
         complete_start=complete_start,
@@ -70,12 +97,51 @@ def ingest(
         commit_every_ms=configured.commit_every_ms,
         stall_seconds=configured.stall_seconds,
     )
-    uvloop.run(run(options))
+    logs.configure(log_format, secrets=_secrets(options))
+    calm_collector()
+    uvloop.run(_run_watched(options, configured.metrics_port if metrics_port is None else metrics_port))
 
 
-def _endpoint(address: str, x_token: str | None, x_token_file: Path | None, tls: bool | None) -> Endpoint:
-    token = x_token if x_token is not None else _read_token(x_token_file) if x_token_file is not None else None
-    return parse_endpoint(address, tls=settings().ingest.tls if tls is None else tls, x_token=token)
+async def _run_watched(options: Options, port: int) -> None:
+    """The worker, seen by the service manager if there is one, and on `port` if it is not 0."""
+    telemetry = Telemetry(
+        Limits(stall_seconds=options.stall_seconds),
+        max_clock_offset_seconds=settings().ingest.max_clock_offset_seconds,
+    )
+    async with monitored(telemetry, Service.from_environment(), port or None):
+        await run(options, observer=telemetry)
+
+
+def _secrets(options: Options) -> list[str | None]:
+    """What no log line may show."""
+    password = conninfo_to_dict(options.database_url).get("password")
+    return [*(endpoint.x_token for endpoint in options.endpoints), None if password is None else str(password)]
+
+
+def _endpoints(addresses: list[str], x_token: str | None, files: list[Path], tls: bool | None) -> list[Endpoint]:
+    """The endpoints of the command line, or of the settings where it names none. Raises ConfigError."""
+    configured = settings().ingest
+    if not addresses and configured.endpoints:
+        return [
+            parse_endpoint(one.address, tls=one.tls, x_token=_token(x_token, one.x_token_file))
+            for one in configured.endpoints
+        ]
+    addresses = addresses or [configured.endpoint]
+    if len(files) not in (0, 1, len(addresses)):
+        raise ConfigError(
+            f"expected one --x-token-file, or one for each of the {len(addresses)} endpoints, found {len(files)}"
+        )
+    of_each = files if files else [configured.x_token_file]
+    of_each = of_each * len(addresses) if len(of_each) == 1 else of_each
+    wanted_tls = configured.tls if tls is None else tls
+    return [
+        parse_endpoint(address, tls=wanted_tls, x_token=_token(x_token, file))
+        for address, file in zip(addresses, of_each, strict=True)
+    ]
+
+
+def _token(given: str | None, file: Path | None) -> str | None:
+    return given if given is not None else _read_token(file) if file is not None else None
 
 
 def _read_token(path: Path) -> str:

@@ -29,6 +29,12 @@ def seal(
                 print(f"warning: {day}: slots {start} to {end} are missing (ingest_gaps)", file=sys.stderr)
             sealed = days.seal(connection, day, "manual")
             print(f"{sealed.day} sealed: {sealed.n_events} events")
+            if sealed.late_events:
+                print(
+                    f"warning: {day} was dropped after its snapshot had been verified; {sealed.late_events} events came"
+                    " later: they lie in raw_events and are not in the lake",
+                    file=sys.stderr,
+                )
 
 
 def _day(text: str, option: str) -> date:

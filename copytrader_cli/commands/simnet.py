@@ -29,9 +29,16 @@ def play(
     replay_slots: Annotated[int | None, typer.Option(min=0, help="replay window, 0 = none; default all")] = None,
     confirmed_after_ms: Annotated[float, typer.Option(min=0, help="chain time from a block to confirmed")] = 100.0,
     x_token_file: Annotated[Path | None, typer.Option(help="file with the token that clients must send")] = None,
+    rpc_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="also serve JSON-RPC on 127.0.0.1; 0 takes a free port")
+    ] = None,
     exit_at_end: Annotated[bool, typer.Option("--exit-at-end", help="end with the tape, not with a signal")] = False,
 ) -> None:
-    """Play a tape as a Yellowstone endpoint in the foreground; the first line printed is its address."""
+    """Play a tape as a Yellowstone endpoint in the foreground; the first line printed is its address.
+
+    With --rpc-port the second line is "rpc ADDRESS". JSON-RPC shows what has been played so far; at --speed 0, where
+    nothing falls due, it shows the whole tape.
+    """
     from simnet.play import play as run
     from simnet.yellowstone import serve
 
@@ -48,7 +55,7 @@ def play(
         confirmed_after_ms=confirmed_after_ms,
         exit_at_end=exit_at_end,
     )
-    asyncio.run(run(serving, exit_at_end=exit_at_end, say=lambda line: print(line, flush=True)))
+    asyncio.run(run(serving, exit_at_end=exit_at_end, rpc_port=rpc_port, say=lambda line: print(line, flush=True)))
 
 
 @app.command()

@@ -30,14 +30,20 @@ _UNARY_TIMEOUT_SECONDS: Final = 10.0
 # grpcio loses the true status of a call that ends while a request is being written to it ("Internal error from Core").
 # So a ping is answered a little later, when a stream that is refused has ended, and a lost status is asked for again.
 _PONG_SECONDS: Final = 1.0
+# Load balancers cut connections on which the client says nothing; not every server pings, so we do in any case.
+_PING_SECONDS: Final = 20.0
 _STATUS_TRIES: Final = 5
+# A server whose node stands still, or that lost our filter, goes on pinging: so many times the patience with silence.
+_PINGS_ALONE_FACTOR: Final = 3
 _STATUS_PAUSE_SECONDS: Final = 0.05
 _CHANNEL_OPTIONS: Final = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.compression_enabled_algorithms_bitset", 1),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # Silence is noticed by the watchdog. A server built on gRPC's C core that sends nothing, for instance because we do
+    # not read, takes HTTP/2 pings less than 5 minutes apart for an attack and closes ("too_many_pings").
+    ("grpc.keepalive_time_ms", 310_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.max_pings_without_data", 0),
     # A new channel must not inherit the connection back-off of the one that it replaces.
     ("grpc.use_local_subchannel_pool", 1),
@@ -81,7 +87,7 @@ class YellowstoneClient:
     """A channel to one provider, to be used as an async context manager. Make a new one for each connection."""
 
     def __init__(self, endpoint: Endpoint, *, stall_seconds: float = 30.0) -> None:
-        """`stall_seconds`: silence, pings included, after which a subscription raises Stalled."""
+        """`stall_seconds`: silence after which a subscription raises Stalled; three times that if only pings come."""
         if api_implementation.Type() != "upb":
             raise ConfigError(
                 f"protobuf runs on its {api_implementation.Type()!r} implementation, far too slow for the stream: "
@@ -134,6 +140,7 @@ class YellowstoneClient:
             _drain(requests), metadata=self._metadata
         )
         watchdog = _Watchdog(call, self._stall_seconds)
+        pinging = asyncio.create_task(_ping(requests))
         pong = None
         try:
             messages = aiter(call)
@@ -145,17 +152,18 @@ class YellowstoneClient:
                 received = _parse(raw)
                 if _is_ping(received):
                     pong = asyncio.get_running_loop().call_later(_PONG_SECONDS, requests.put_nowait, _PONG)
+                elif not _is_pong(received):
+                    watchdog.content()
                 yield received
         except grpc.RpcError as error:
             raise failure(error, self.endpoint.address) from error
         except asyncio.CancelledError:
             if not watchdog.fired or _being_cancelled():
                 raise
-            raise Stalled(
-                f"{self.endpoint.address}: nothing came for {self._stall_seconds:g} s, not even a ping"
-            ) from None
+            raise Stalled(f"{self.endpoint.address}: {watchdog.complaint}") from None
         finally:
             watchdog.stop()
+            pinging.cancel()
             if pong is not None:
                 pong.cancel()
             call.cancel()
@@ -198,21 +206,29 @@ class YellowstoneClient:
 
 
 class _Watchdog:
-    """Cancels a call when one wait for a message lasts too long. Time that the reader itself takes does not count."""
+    """Cancels a call when the wait for a message lasts too long. Time that the reader itself takes does not count."""
 
     def __init__(self, call: Any, seconds: float) -> None:
         self.fired = False
+        self.complaint = ""
         self._call = call
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._waiting_since: float | None = None
+        self._without_content = 0.0
         self._timer: asyncio.TimerHandle | None = self._loop.call_later(seconds, self._look)
 
     def __enter__(self) -> None:
         self._waiting_since = self._loop.time()
 
     def __exit__(self, *_: object) -> None:
+        if self._waiting_since is not None:
+            self._without_content += self._loop.time() - self._waiting_since
         self._waiting_since = None
+
+    def content(self) -> None:
+        """Something else than a ping has come."""
+        self._without_content = 0.0
 
     def stop(self) -> None:
         """Ends the watch."""
@@ -222,20 +238,37 @@ class _Watchdog:
 
     def _look(self) -> None:
         # One timer that is set anew instead of a timeout per message, which would cost more than parsing the message.
-        since = self._loop.time() if self._waiting_since is None else self._waiting_since
-        left = since + self._seconds - self._loop.time()
-        if left <= 0:
-            self.fired = True
-            self._call.cancel()
-        else:
-            self._timer = self._loop.call_later(left, self._look)
+        waited = 0.0 if self._waiting_since is None else self._loop.time() - self._waiting_since
+        left = self._seconds - waited
+        content_left = self._seconds * _PINGS_ALONE_FACTOR - waited - self._without_content
+        if left > 0 and content_left > 0:
+            self._timer = self._loop.call_later(min(left, content_left), self._look)
+            return
+        self.complaint = (
+            f"nothing came for {self._seconds:g} s, not even a ping"
+            if left <= 0
+            else f"nothing but pings came for {self._seconds * _PINGS_ALONE_FACTOR:g} s"
+        )
+        self.fired = True
+        self._call.cancel()
 
 
 _PONG: Final = pb.SubscribeRequest(ping=pb.SubscribeRequestPing(id=1))
 
 
+async def _ping(requests: asyncio.Queue[pb.SubscribeRequest | None]) -> None:
+    """Says something now and then."""
+    while True:
+        await asyncio.sleep(_PING_SECONDS)
+        requests.put_nowait(_PONG)
+
+
 def _is_ping(received: Received) -> bool:
     return received.update is not None and received.update.HasField("ping")
+
+
+def _is_pong(received: Received) -> bool:
+    return received.update is not None and received.update.HasField("pong")
 
 
 async def _drain(requests: asyncio.Queue[pb.SubscribeRequest | None]) -> AsyncIterator[pb.SubscribeRequest]:

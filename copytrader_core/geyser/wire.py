@@ -38,6 +38,14 @@ def require_fast_protobuf() -> None:
         raise ConfigError(f"expected protobuf's upb runtime, found {kind!r}: reinstall protobuf from a binary wheel")
 
 
+def created_at_ns(update: pb.SubscribeUpdate) -> int | None:
+    """The provider's stamp on a message in unix nanoseconds, None from servers that are too old to give one."""
+    if not update.HasField("created_at"):
+        return None
+    stamp = update.created_at
+    return stamp.seconds * 1_000_000_000 + stamp.nanos
+
+
 def transaction_from_update(
     info: pb.SubscribeUpdateTransactionInfo, slot: int, block_time: int | None = None
 ) -> RawTransaction:
@@ -50,25 +58,26 @@ def transaction_from_update(
             "expected an update with a transaction and its meta, found one without: it is cut, or no transaction"
         )
     message, meta = info.transaction.message, info.meta
+    # Field by field in the order of the dataclass: naming them costs as much as reading them.
     return check_complete(
         RawTransaction(
-            slot=slot,
-            tx_index=info.index,
-            signature=info.signature,
-            account_keys=(*message.account_keys, *meta.loaded_writable_addresses, *meta.loaded_readonly_addresses),
-            n_signers=message.header.num_required_signatures,
-            outer=tuple([RawInstruction(ix.program_id_index, ix.accounts, ix.data, 1) for ix in message.instructions]),
-            inner={group.index: _inner(group) for group in meta.inner_instructions},
-            logs=None if meta.log_messages_none else tuple(meta.log_messages),
-            failed=meta.HasField("err"),
-            fee=meta.fee,
-            pre_balances=tuple(meta.pre_balances),
-            post_balances=tuple(meta.post_balances),
-            pre_tokens=_tokens(meta.pre_token_balances),
-            post_tokens=_tokens(meta.post_token_balances),
-            version=_version(message),
-            block_time=block_time,
-            inner_recorded=not meta.inner_instructions_none,
+            slot,
+            info.index,
+            info.signature,
+            (*message.account_keys, *meta.loaded_writable_addresses, *meta.loaded_readonly_addresses),
+            message.header.num_required_signatures,
+            tuple([RawInstruction(ix.program_id_index, ix.accounts, ix.data, 1) for ix in message.instructions]),
+            {group.index: _inner(group) for group in meta.inner_instructions},
+            None if meta.log_messages_none else tuple(meta.log_messages),
+            meta.HasField("err"),
+            meta.fee,
+            meta.pre_balances,
+            meta.post_balances,
+            _tokens(meta.pre_token_balances),
+            _tokens(meta.post_token_balances),
+            _version(message),
+            block_time,
+            not meta.inner_instructions_none,
         )
     )
 
@@ -83,12 +92,15 @@ def _version(message: pb.Message) -> int:
 def _inner(group: pb.InnerInstructions) -> tuple[RawInstruction, ...]:
     return tuple(
         [
-            RawInstruction(
-                ix.program_id_index, ix.accounts, ix.data, ix.stack_height if ix.HasField("stack_height") else None
-            )
+            RawInstruction(ix.program_id_index, ix.accounts, ix.data, ix.stack_height or _zero_height(ix))
             for ix in group.instructions
         ]
     )
+
+
+def _zero_height(ix: pb.InnerInstruction) -> int | None:
+    """A height of 0, which no call has, or None where an old node tells no height."""
+    return 0 if ix.HasField("stack_height") else None
 
 
 def _tokens(balances: Iterable[pb.TokenBalance]) -> tuple[TokenBalance, ...]:

@@ -1,13 +1,13 @@
 """What every row of one transaction shares: who paid, who signed, whose coins moved, the tip, the decimals.
 
-Everything is computed once, when first asked for. What an event says is not read here.
+Everything is computed once. What an event says is not read here.
 """
 
 from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Final
 
 from solders.pubkey import Pubkey
@@ -35,13 +35,23 @@ def is_off_curve(key: bytes) -> bool:
 class TransactionFacts:
     """The shared columns of one transaction's rows."""
 
+    __slots__ = ("_decimals", "_token_deltas", "fee_payer", "fee_sol", "sig", "source", "tip_lamports", "tx")
+
     def __init__(self, tx: RawTransaction) -> None:
+        """`source` tells where the events were read, `cpi` or `log`; `fee_sol` is network fee and tip in SOL."""
         self.tx = tx
         self.sig = signature_text(tx.signature)
         self.fee_payer = address_text(tx.account_keys[0])
+        self.source = "cpi" if any(tx.inner.values()) else "log"
+        self.tip_lamports = self._tips()
+        self.fee_sol = (tx.fee + self.tip_lamports) / LAMPORTS_PER_SOL
+        # A balance of a token account: (account index, mint, owner, program, amount, decimals).
+        self._decimals = {balance[1]: balance[5] for balance in tx.pre_tokens}
+        self._decimals.update([(balance[1], balance[5]) for balance in tx.post_tokens])
+        self._decimals[WSOL] = _WSOL_DECIMALS
+        self._token_deltas: dict[tuple[str, str], int] | None = None
 
-    @cached_property
-    def tip_lamports(self) -> int:
+    def _tips(self) -> int:
         """SOL sent to Jito's eight tip accounts, at the top level and below."""
         keys = self.tx.account_keys
         if _TIP_ACCOUNTS.isdisjoint(keys) or _SYSTEM not in keys:
@@ -59,30 +69,18 @@ class TransactionFacts:
             return 0
         return int(lamports)
 
-    @cached_property
-    def source(self) -> str:
-        """Where the events were read: `cpi` or `log`."""
-        return "cpi" if any(self.tx.inner.values()) else "log"
-
-    @cached_property
-    def fee_sol(self) -> float:
-        """Network fee and tip in SOL."""
-        return (self.tx.fee + self.tip_lamports) / LAMPORTS_PER_SOL
-
-    @cached_property
+    @property
     def token_deltas(self) -> dict[tuple[str, str], int]:
         """(owner, mint) -> raw units gained over the whole transaction, over all the owner's accounts."""
+        if self._token_deltas is not None:
+            return self._token_deltas
         deltas: dict[tuple[str, str], int] = defaultdict(int)
         for balance in self.tx.pre_tokens:
             deltas[balance.owner, balance.mint] -= balance.amount
         for balance in self.tx.post_tokens:
             deltas[balance.owner, balance.mint] += balance.amount
+        self._token_deltas = deltas
         return deltas
-
-    @cached_property
-    def _decimals(self) -> dict[str, int]:
-        decimals = {balance.mint: balance.decimals for balance in (*self.tx.pre_tokens, *self.tx.post_tokens)}
-        return {**decimals, WSOL: _WSOL_DECIMALS}
 
     def decimals(self, mint: str, default: int | None = None) -> int | None:
         """The decimals of a mint, as a token balance of this transaction tells them."""

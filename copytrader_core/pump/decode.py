@@ -9,9 +9,9 @@ No I/O, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from copytrader_core.errors import DecodeError
 from copytrader_core.pump.attribution import TransactionFacts
@@ -83,12 +83,28 @@ class Problem:
     data: bytes
 
 
+class Seen(NamedTuple):
+    """One event's bytes and all its values, also those that no row keeps. `quote` is the trade's quote mint."""
+
+    emission: Emission
+    name: str | None
+    values: Values
+    quote: str
+
+
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The rows of one transaction in chain order, and what is missing from them."""
+    """The rows of one transaction in chain order, and what is missing from them.
+
+    `frames` and `seen` are what ran and what it emitted, in execution order, for whoever watches the programs; `keys`
+    are the transaction's account keys.
+    """
 
     events: tuple[Event, ...]
     problems: tuple[Problem, ...]
+    frames: Sequence[Frame] = field(default=(), compare=False, repr=False)
+    seen: Sequence[Seen] = field(default=(), compare=False, repr=False)
+    keys: Sequence[bytes] = field(default=(), compare=False, repr=False)
 
 
 _NOTHING: Final = Decoded((), ())
@@ -144,6 +160,7 @@ class _Rows:
         self._facts = TransactionFacts(tx)
         self._events: list[Event] = []
         self._problems: list[Problem] = []
+        self._seen: list[Seen] = []
         self._routes: dict[int, tuple[Frame, list[Swap]]] = {}
         self._broken_routes: set[int] = set()
         self._completing = {id(it.frame) for it in found.emissions if self._name(it) == _COMPLETE}
@@ -157,7 +174,8 @@ class _Rows:
         self._silent_frames()
         self._route_rows()
         self._events.sort(key=lambda event: (event.outer_ix, event.inner_ix, event.event_seq))
-        return Decoded(tuple(self._events), tuple(self._problems))
+        events, problems = tuple(self._events), tuple(self._problems)
+        return Decoded(events, problems, self._found.frames, self._seen, self._tx.account_keys)
 
     @staticmethod
     def _name(emission: Emission) -> str | None:
@@ -173,6 +191,7 @@ class _Rows:
         frame, data = emission.frame, emission.data
         name = self._name(emission)
         if name is None:
+            self._seen.append(Seen(emission, None, {}, ""))
             raise DecodeError(
                 f"an event with the unknown discriminator {data[:DISCRIMINATOR_BYTES].hex()}: the program has changed"
             )
@@ -181,13 +200,17 @@ class _Rows:
         check_event_against_logs(self._tx, data)
         values = frame.program.layouts[data[:DISCRIMINATOR_BYTES]].read(data, self._tx.slot, self._tx.block_time)
         self._check_accounts(frame, values)
+        swap = None
         if name == "CreateEvent":
             self._events.append(create_row(self._facts, emission, values))
         elif name in ("DepositEvent", "WithdrawEvent"):
             mints = self._pool_mints(frame, values)
             self._events.append(liquidity_row(self._facts, emission, values, name == "DepositEvent", *mints))
         else:
-            self._swap(emission, self._read_swap(frame, name, values))
+            swap = self._read_swap(frame, name, values)
+        self._seen.append(Seen(emission, name, values, swap.quote if swap else ""))
+        if swap is not None:
+            self._swap(emission, swap)
 
     def _read_swap(self, frame: Frame, name: str, values: Values) -> Swap:
         if name == "TradeEvent":
@@ -225,7 +248,11 @@ class _Rows:
         for base, quote, pool in _mint_positions(frame):
             accounts = frame.ix.accounts if frame.ix else b""
             if len(accounts) > max(base, quote, pool) and keys[accounts[pool]] == values["pool"]:
-                return address_text(keys[accounts[base]]), address_text(keys[accounts[quote]])
+                mints = address_text(keys[accounts[base]]), address_text(keys[accounts[quote]])
+                held = self._facts.holdings(address_text(values["pool"]))
+                if held and not held.keys() >= set(mints):
+                    raise DecodeError("the pool holds other coins than its instruction names: an account is altered")
+                return mints
         return self._held_mints(values)
 
     def _held_mints(self, values: Values) -> tuple[str, str]:

@@ -11,7 +11,8 @@ import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import repeat
+from typing import Final, NamedTuple
 
 from solders.pubkey import Pubkey
 
@@ -78,8 +79,7 @@ class Frame:
     n_events: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Emission:
+class Emission(NamedTuple):
     """One event's bytes, discriminator first, and the instruction that emitted it as its `seq`-th."""
 
     frame: Frame
@@ -118,9 +118,10 @@ def programs_in(keys: Sequence[bytes]) -> dict[int, Program]:
 def from_instructions(tx: RawTransaction, programs: Mapping[int, Program]) -> Emissions:
     """What the recorded instructions say. Raises DecodeError where an event has no instruction that emitted it."""
     found = Emissions()
+    ours = programs.keys()
     for outer_ix, outer in enumerate(tx.outer):
         group = tx.inner.get(outer_ix, ())
-        if outer.program_index in programs or any(ix.program_index in programs for ix in group):
+        if outer.program_index in ours or not ours.isdisjoint([ix[0] for ix in group]):
             _walk(tx, programs, outer_ix, group, found)
     return found
 
@@ -141,15 +142,16 @@ def _walk(
         latest[program] = found.begin(program, (outer_ix, -1), outer, None)
         stack = [latest[program]]
     for inner_ix, ix in enumerate(group):
-        if ix.stack_height is not None:
-            del stack[ix.stack_height - 1 :]
-        inner_program = programs.get(ix.program_index)
+        program_index, _, _, height = ix
+        if height is not None:
+            del stack[height - 1 :]
+        inner_program = programs.get(program_index)
         if inner_program is None:
             stack.append(None)
             continue
         found.n_instructions += 1
         if _is_event_call(tx, ix, inner_program):
-            emitter = stack[-1] if ix.stack_height is not None else latest.get(inner_program)
+            emitter = stack[-1] if height is not None else latest.get(inner_program)
             if emitter is None or emitter.program is not inner_program:
                 raise DecodeError(
                     f"the event at {outer_ix}.{inner_ix} has no instruction that emitted it: instructions are missing"
@@ -165,7 +167,7 @@ def _walk(
 def _is_event_call(tx: RawTransaction, ix: RawInstruction, program: Program) -> bool:
     """A program calls itself to write an event; its event authority, the only account, proves that it was itself."""
     return (
-        ix.data[:DISCRIMINATOR_BYTES] == EVENT_CALL_PREFIX
+        ix.data.startswith(EVENT_CALL_PREFIX)
         and len(ix.accounts) == 1
         and tx.account_keys[ix.accounts[0]] == program.authority
     )
@@ -284,7 +286,7 @@ def check_against_logs(tx: RawTransaction, programs: Mapping[int, Program], foun
     if not logs:
         return
     prefixes = tuple([program.invoked for program in programs.values()])
-    calls = len([line for line in logs if line.startswith(prefixes)])
+    calls = sum(map(str.startswith, logs, repeat(prefixes)))
     if calls > found.n_instructions or (calls < found.n_instructions and not tx.logs_truncated):
         raise DecodeError(
             f"the logs show {calls} calls of our programs, the instructions {found.n_instructions}: one of them is cut"

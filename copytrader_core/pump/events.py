@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from copytrader_core.errors import DecodeError
@@ -76,6 +77,11 @@ _MAX_BPS: Final = 10_000
 _IX_NAME: Final = re.compile(r"[a-z][a-z0-9_]{1,63}")
 
 
+@lru_cache(maxsize=256)
+def _is_ix_name(text: str) -> bool:
+    return _IX_NAME.fullmatch(text) is not None
+
+
 def _unix(day: str) -> int:
     return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp())
 
@@ -107,7 +113,11 @@ class Layouts:
         at = values.get("timestamp", block_time)
         if at is None:
             at = _DATED_SLOT_TIME if slot >= _DATED_SLOT else 0
-        least = next((least for since, least in self._dated if at >= since), 0)
+        least = 0
+        for since, fields in self._dated:
+            if at >= since:
+                least = fields
+                break
         if count < least:
             raise DecodeError(
                 f"{self._codec.name} of {len(data)} bytes has a layout that was no longer written at its time "
@@ -118,12 +128,12 @@ class Layouts:
 
     def _check(self, values: Mapping[str, Any]) -> None:
         for name in self._shares:
-            if values.get(name, 0) > _MAX_BPS:
+            if name in values and values[name] > _MAX_BPS:
                 raise DecodeError(
                     f"{self._codec.name}.{name} is {values[name]}, above {_MAX_BPS}: these bytes are no such event"
                 )
         if values.get("timestamp", 0) < 0:
             raise DecodeError(f"{self._codec.name}.timestamp is negative: these bytes are no such event")
         ix_name = values.get("ix_name")
-        if ix_name is not None and _IX_NAME.fullmatch(ix_name) is None:
+        if ix_name is not None and not _is_ix_name(ix_name):
             raise DecodeError(f"{self._codec.name}.ix_name is no instruction's name: these bytes are no such event")

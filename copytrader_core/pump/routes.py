@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -36,9 +35,9 @@ def route_row(facts: TransactionFacts, frame: Frame, hops: Sequence[Swap]) -> Ev
         meta=_meta(hops, fees),
     )
     if len(hops) == 1:
-        swap = replace(swap, reserve_base=hops[0].reserve_base, reserve_quote=hops[0].reserve_quote)
+        swap = swap._replace(reserve_base=hops[0].reserve_base, reserve_quote=hops[0].reserve_quote)
         if hops[0].base != swap.base:
-            swap = replace(swap, reserve_base=swap.reserve_quote, reserve_quote=swap.reserve_base)
+            swap = swap._replace(reserve_base=swap.reserve_quote, reserve_quote=swap.reserve_base)
     return trade_row(facts, Emission(frame, 0, b""), swap, action, swap.fee)
 
 

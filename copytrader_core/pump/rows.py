@@ -7,8 +7,8 @@ instruction emitted it, was settled before.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
 
 from copytrader_core.errors import DecodeError
 from copytrader_core.pump.addresses import STABLE_MINTS
@@ -16,6 +16,7 @@ from copytrader_core.pump.attribution import TransactionFacts
 from copytrader_core.pump.emissions import Emission, Frame
 from copytrader_core.records import WSOL, Action, Event
 from copytrader_core.solana.base58 import address_text
+from copytrader_core.solana.transaction import MAX_DECIMALS
 
 Values = Mapping[str, Any]
 
@@ -28,10 +29,11 @@ _COIN_DECIMALS: Final = 6
 # The curve charged 1 % and did not say so before 2025-05-12; rounded down, as the fee account's balances show.
 _EARLY_FEE_BPS: Final = 100
 _BPS: Final = 10_000
+# One entry for every number of decimals that a mint can have.
+_TEN: Final = tuple(10**decimals for decimals in range(MAX_DECIMALS + 1))
 
 
-@dataclass(frozen=True, slots=True)
-class Swap:
+class Swap(NamedTuple):
     """One trade with a curve or pool: the trader gave `paid` of one mint and got `got` of the other.
 
     `fee` is charged in `quote`, the pool's own quote mint, and is part of what was paid or withheld from what was got.
@@ -46,7 +48,7 @@ class Swap:
     user: bytes
     reserve_base: int | None
     reserve_quote: int | None
-    meta: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any]
 
     @property
     def inverted(self) -> bool:
@@ -133,7 +135,7 @@ def pool_swap(values: Values, buys: bool, base: str, quote: str) -> Swap:
     effective = values["pool_quote_token_reserves"] + moved + values["lp_fee"] + virtual
     if base_after < 0 or effective < 0 or net > gross or values["lp_fee"] > gross - net:
         raise DecodeError("the amounts of a pool's trade contradict each other: these bytes are no such event")
-    kept = _kept_fees(values)
+    kept = kept_fees(values)
     return Swap(
         buys=buys,
         base=base,
@@ -159,7 +161,7 @@ def pool_swap(values: Values, buys: bool, base: str, quote: str) -> Swap:
     )
 
 
-def _kept_fees(values: Values) -> int:
+def kept_fees(values: Values) -> int:
     """Fees that stay in the pool's vault until they are swept: the trades that name no fee recipient."""
     if values["protocol_fee_recipient"] != ZERO_KEY:
         return 0
@@ -174,8 +176,7 @@ def swap_row(facts: TransactionFacts, emission: Emission, swap: Swap) -> Event:
     """The row of a trade, turned round where the coin is the pool's quote: then the fee is charged in the coin."""
     if not swap.inverted:
         return trade_row(facts, emission, swap, "BUY" if swap.buys else "SELL", swap.fee)
-    coin = replace(
-        swap,
+    coin = swap._replace(
         buys=not swap.buys,
         base=swap.quote,
         quote=swap.base,
@@ -190,7 +191,9 @@ def swap_row(facts: TransactionFacts, emission: Emission, swap: Swap) -> Event:
 
 def trade_row(facts: TransactionFacts, emission: Emission, swap: Swap, action: Action, fee: int | None) -> Event:
     """The row of a trade seen from the coin `swap.base`; `fee` is in `swap.quote`, None where the coin pays it."""
-    base_human, quote_human = _human(facts, swap)
+    base_decimals, quote_decimals = _scale(facts, swap)
+    base_human = None if base_decimals is None else swap.base_amount / _TEN[base_decimals]
+    quote_human = None if quote_decimals is None else swap.quote_amount / _TEN[quote_decimals]
     given, got = (quote_human, base_human) if swap.buys else (base_human, quote_human)
     return _event(
         facts,
@@ -203,7 +206,7 @@ def trade_row(facts: TransactionFacts, emission: Emission, swap: Swap, action: A
         quote_raw=swap.quote_amount,
         fee_raw=fee,
         reserves=(swap.reserve_base, swap.reserve_quote),
-        human=(given, got, _price(facts, swap)),
+        human=(given, got, _price(swap, base_decimals, quote_decimals)),
         meta=swap.meta,
     )
 
@@ -213,17 +216,8 @@ def _scale(facts: TransactionFacts, swap: Swap) -> tuple[int | None, int | None]
     return facts.decimals(swap.base, default), facts.decimals(swap.quote)
 
 
-def _human(facts: TransactionFacts, swap: Swap) -> tuple[float | None, float | None]:
-    base, quote = _scale(facts, swap)
-    return (
-        None if base is None else swap.base_amount / 10**base,
-        None if quote is None else swap.quote_amount / 10**quote,
-    )
-
-
-def _price(facts: TransactionFacts, swap: Swap) -> float | None:
+def _price(swap: Swap, base_decimals: int | None, quote_decimals: int | None) -> float | None:
     """Quote per coin before fees; the fee of an inverted pool is taken off, or put back to, the coins."""
-    base_decimals, quote_decimals = _scale(facts, swap)
     in_coin = swap.meta.get("fee_base_raw")
     base, quote = swap.base_amount, swap.quote_amount
     if in_coin is not None:
@@ -264,8 +258,7 @@ def liquidity_row(
         },
     )
     if swap.inverted:
-        swap = replace(
-            swap,
+        swap = swap._replace(
             base=quote,
             quote=base,
             base_amount=quote_amount,
@@ -340,40 +333,42 @@ def _event(
     if (quote_raw or 0) < 0:
         raise DecodeError("the fees of a sale exceed its proceeds: these bytes are no such event")
     default = _COIN_DECIMALS if meta["venue"] == "curve" else None
-    meta = {
-        "ix": frame.name,
-        "base_decimals": facts.decimals(base, default),
-        "quote_decimals": facts.decimals(quote),
-        "source": facts.source,
-        **meta,
-    }
+    told = {key: value for key, value in meta.items() if value is not None}
+    told["source"] = facts.source
+    if frame.name is not None:
+        told["ix"] = frame.name
+    if (decimals := facts.decimals(base, default)) is not None:
+        told["base_decimals"] = decimals
+    if (decimals := facts.decimals(quote)) is not None:
+        told["quote_decimals"] = decimals
+    # In the order of the record: 26 names cost more than the values.
     return Event(
-        slot=tx.slot,
-        tx_index=tx.tx_index,
-        sig=facts.sig,
-        outer_ix=frame.outer_ix,
-        inner_ix=frame.inner_ix,
-        event_seq=emission.seq,
-        wallet=wallet,
-        fee_payer=facts.fee_payer,
-        program=frame.program.text,
-        action=action,
-        mint=base,
-        base_mint=base,
-        quote_mint=quote,
-        base_raw=base_raw,
-        quote_raw=quote_raw,
-        swap_fee_raw=fee_raw,
-        tx_fee_lamports=tx.fee,
-        tip_lamports=facts.tip_lamports,
-        reserve_base_raw=reserves[0],
-        reserve_quote_raw=reserves[1],
-        amount_in=human[0],
-        amount_out=human[1],
-        price_est=human[2],
-        fee_sol=facts.fee_sol,
-        ix_accounts=_accounts(facts, frame),
-        meta={key: value for key, value in meta.items() if value is not None},
+        tx.slot,
+        tx.tx_index,
+        facts.sig,
+        frame.outer_ix,
+        frame.inner_ix,
+        emission.seq,
+        wallet,
+        facts.fee_payer,
+        frame.program.text,
+        action,
+        base,
+        base,
+        quote,
+        base_raw,
+        quote_raw,
+        fee_raw,
+        tx.fee,
+        facts.tip_lamports,
+        reserves[0],
+        reserves[1],
+        human[0],
+        human[1],
+        human[2],
+        facts.fee_sol,
+        _accounts(facts, frame),
+        told,
     )
 
 

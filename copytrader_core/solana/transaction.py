@@ -6,8 +6,10 @@ says what a complete transaction is, because a half-read one must never be decod
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Final, NamedTuple
 
 from copytrader_core.errors import DecodeError
 from copytrader_core.solana.base58 import signature_text
@@ -19,10 +21,11 @@ KEY_BYTES = 32
 MAX_AMOUNT = 2**64 - 1
 MAX_DECIMALS = 255
 LOG_TRUNCATED = "Log truncated"
+_EVERY_INDEX: Final = bytes(range(256))
 
 
-@dataclass(frozen=True, slots=True)
-class RawInstruction:
+# A transaction holds dozens of instructions and balances: named tuples, as frozen dataclasses take four times as long.
+class RawInstruction(NamedTuple):
     """One compiled instruction. `accounts` holds one byte per account: an index into `account_keys`.
 
     `stack_height` is 1 at the top level, the depth of the call inside, None where the source does not know it.
@@ -34,8 +37,7 @@ class RawInstruction:
     stack_height: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TokenBalance:
+class TokenBalance(NamedTuple):
     """The balance of one token account before or after the transaction, `amount` in raw units of `mint`."""
 
     account_index: int
@@ -65,8 +67,8 @@ class RawTransaction:
     logs: tuple[str, ...] | None
     failed: bool
     fee: int
-    pre_balances: tuple[int, ...]
-    post_balances: tuple[int, ...]
+    pre_balances: Sequence[int]
+    post_balances: Sequence[int]
     pre_tokens: tuple[TokenBalance, ...]
     post_tokens: tuple[TokenBalance, ...]
     version: int
@@ -84,43 +86,48 @@ def check_complete(tx: RawTransaction) -> RawTransaction:
 
     Every adapter ends with this, so that no half-read transaction reaches a decoder.
     """
-    n_keys = len(tx.account_keys)
+    keys = tx.account_keys
+    n_keys = len(keys)
     if len(tx.signature) != SIGNATURE_BYTES:
         raise DecodeError(
             f"expected a signature of {SIGNATURE_BYTES} bytes, found {len(tx.signature)}: the transaction is cut"
         )
-    if not 1 <= tx.n_signers <= n_keys or any(len(key) != KEY_BYTES for key in tx.account_keys):
+    if not 1 <= tx.n_signers <= n_keys or set(map(len, keys)) != {KEY_BYTES}:
         raise _broken(tx, f"expected account keys of {KEY_BYTES} bytes, one or more of them signers")
     if not len(tx.pre_balances) == len(tx.post_balances) == n_keys:
         found = f"{len(tx.pre_balances)} balances before and {len(tx.post_balances)} after for {n_keys} account keys"
         raise _broken(tx, f"expected one balance per account key, found {found}")
     _check_instructions(tx, n_keys)
-    for balance in (*tx.pre_tokens, *tx.post_tokens):
-        if balance.account_index >= n_keys:
-            raise _broken(tx, f"a token balance names account {balance.account_index} of {n_keys}")
-        if not 0 <= balance.amount <= MAX_AMOUNT or not 0 <= balance.decimals <= MAX_DECIMALS:
-            raise _broken(tx, f"a token balance of {balance.amount} with {balance.decimals} decimals cannot be")
+    for index, _, _, _, amount, decimals in chain(tx.pre_tokens, tx.post_tokens):
+        if index >= n_keys:
+            raise _broken(tx, f"a token balance names account {index} of {n_keys}")
+        if not 0 <= amount <= MAX_AMOUNT or not 0 <= decimals <= MAX_DECIMALS:
+            raise _broken(tx, f"a token balance of {amount} with {decimals} decimals cannot be")
     return tx
 
 
 def _check_instructions(tx: RawTransaction, n_keys: int) -> None:
     n_outer = len(tx.outer)
-    for ix in tx.outer:
-        if ix.program_index >= n_keys or (ix.accounts and max(ix.accounts) >= n_keys):
-            raise _broken(tx, f"an instruction names an account beyond the {n_keys} account keys")
+    if _names_beyond([*tx.outer, *chain.from_iterable(tx.inner.values())], n_keys):
+        raise _broken(tx, f"an instruction names an account beyond the {n_keys} account keys")
     for index, group in tx.inner.items():
         if index >= n_outer:
             raise _broken(tx, f"inner instructions belong to instruction {index} of {n_outer}")
         depth = 1
-        for ix in group:
-            if ix.program_index >= n_keys or (ix.accounts and max(ix.accounts) >= n_keys):
-                raise _broken(tx, f"an inner instruction names an account beyond the {n_keys} account keys")
-            if ix.stack_height is not None:
-                if not 2 <= ix.stack_height <= depth + 1:
-                    raise _broken(
-                        tx, f"a call at depth {ix.stack_height} follows one at depth {depth}: one between is missing"
-                    )
-                depth = ix.stack_height
+        for _, _, _, height in group:
+            if height is not None:
+                if not 2 <= height <= depth + 1:
+                    raise _broken(tx, f"a call at depth {height} follows one at depth {depth}: one between is missing")
+                depth = height
+
+
+def _names_beyond(instructions: Sequence[RawInstruction], n_keys: int) -> bool:
+    """Whether a program or an account of these is none of the keys. All account bytes are looked at in one C call."""
+    programs = [ix[0] for ix in instructions]
+    if not programs:
+        return False
+    accounts = b"".join([ix[1] for ix in instructions])
+    return max(programs) >= n_keys or bool(accounts.translate(None, _EVERY_INDEX[:n_keys]))
 
 
 def _broken(tx: RawTransaction, what: str) -> DecodeError:

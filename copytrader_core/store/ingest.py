@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from copytrader_core.store import raw_events
+from copytrader_core.store import drift, raw_events
+
+if TYPE_CHECKING:
+    from copytrader_core.pump.drift import Drift
 
 __all__ = [
     "UNSTORABLE",
@@ -23,6 +26,7 @@ __all__ = [
     "LandedSlot",
     "checkpoint",
     "commit",
+    "count_open_gaps",
     "fill_gaps",
     "recent_slots",
     "set_aside_bad_rows",
@@ -56,7 +60,11 @@ _TS_NS, _SLOT, _SIG = (raw_events.COLUMNS.index(name) for name in ("ts_ns", "slo
 
 @dataclass(frozen=True, slots=True)
 class LandedSlot:
-    """A slot of which everything has come. `parent_slot` is the last slot that has a block before it."""
+    """A slot of which everything has come. `parent_slot` is the last slot that has a block before it.
+
+    `recv_ts_ns`: local time of the message that closed it, `created_at_ns` the provider's stamp on that; None: unknown.
+    `scope`: which of its events were kept (all, touched, tracked).
+    """
 
     slot: int
     parent_slot: int
@@ -64,11 +72,15 @@ class LandedSlot:
     block_time: int | None
     n_txs: int
     n_events: int
+    recv_ts_ns: int | None = None
+    created_at_ns: int | None = None
+    scope: str = "all"
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Bytes that could not be turned into rows. `raw` is a whole SubscribeUpdate, so that it can be decoded again."""
+    """Bytes that could not be turned into rows. `raw` can be decoded again: a whole SubscribeUpdate, or, where a node
+    gave it, a getTransaction result as JSON."""
 
     sig: str | None
     slot: int | None
@@ -82,7 +94,7 @@ class Batch:
 
     `late_slots` got transactions after they had been closed. `gap_reason` explains a hole that the batch may reveal,
     `expected_from` is the first slot that was asked for when nothing had been landed yet, and `complete_start` declares
-    that nothing came before the first slot.
+    that nothing came before the first slot. `drift` holds (slot, what the programs would not have done).
     """
 
     rows: list[raw_events.Row] = field(default_factory=list)
@@ -90,13 +102,14 @@ class Batch:
     late_slots: set[int] = field(default_factory=set)
     estimated_slots: set[int] = field(default_factory=set)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    drift: list[tuple[int, Drift]] = field(default_factory=list)
     gap_reason: str = MISSING_PARENT
     expected_from: int | None = None
     complete_start: bool = False
 
     def __bool__(self) -> bool:
         """Whether there is anything to commit."""
-        return bool(self.rows or self.slots or self.dead_letters)
+        return bool(self.rows or self.slots or self.dead_letters or self.drift)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +161,7 @@ def commit(connection: psycopg.Connection, batch: Batch) -> Committed:
         _land_slots(connection, batch)
         _recount(connection, batch.late_slots)
         letters = _keep_dead_letters(connection, batch.dead_letters)
+        drift.record(connection, batch.drift)
         if not batch.slots:
             return Committed(inserted, len(batch.rows) - inserted, letters, (), ())
         gaps = _gaps_before_start(connection, batch) if fresh else []
@@ -155,6 +169,12 @@ def commit(connection: psycopg.Connection, batch: Batch) -> Committed:
         _advance(connection, batch, fresh)
         filled = fill_gaps(connection, among=[slot.slot for slot in batch.slots])
     return Committed(inserted, len(batch.rows) - inserted, letters, tuple(gaps), tuple(filled))
+
+
+def count_open_gaps(connection: psycopg.Connection) -> int:
+    """Rows of ingest_gaps that are not filled."""
+    found = connection.execute("SELECT count(*) FROM ingest_gaps WHERE filled_at IS NULL").fetchone()
+    return int(found[0]) if found else 0
 
 
 def set_aside_bad_rows(connection: psycopg.Connection, batch: Batch) -> None:
@@ -188,13 +208,16 @@ def fill_gaps(connection: psycopg.Connection, among: Sequence[int] | None = None
 
 
 def _is_connected(connection: psycopg.Connection, start: int, end: int) -> bool:
-    """Whether parents lead from the known slot `end` through known slots to one before `start`."""
+    """Whether parents lead from the known slot `end` through known slots to a parent before `start`.
+
+    That parent itself need not be known: before the first slot that was ever asked for nothing is.
+    """
     found = connection.execute(
         "WITH RECURSIVE chain AS ("
         " SELECT slot, parent_slot FROM ingest_slots WHERE slot = %(end)s"
         " UNION ALL SELECT s.slot, s.parent_slot FROM chain c JOIN ingest_slots s ON s.slot = c.parent_slot"
-        " WHERE c.slot >= %(start)s)"
-        " SELECT min(slot) < %(start)s FROM chain",
+        " WHERE c.parent_slot >= %(start)s)"
+        " SELECT min(parent_slot) < %(start)s FROM chain",
         {"start": start, "end": end},
     ).fetchone()
     return bool(found and found[0])
@@ -205,12 +228,19 @@ def _land_slots(connection: psycopg.Connection, batch: Batch) -> None:
     if not batch.slots:
         return
     unique = {slot.slot: slot for slot in batch.slots}.values()
-    columns = _columns((s.slot, s.parent_slot, s.blockhash, s.block_time, s.n_txs, s.n_events) for s in unique)
+    columns = _columns(
+        (s.slot, s.parent_slot, s.blockhash, s.block_time, s.n_txs, s.n_events, s.recv_ts_ns, s.created_at_ns, s.scope)
+        for s in unique
+    )
     connection.execute(
-        "INSERT INTO ingest_slots AS old (slot, parent_slot, blockhash, block_time, n_txs, n_events)"
-        " SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::int[], %s::int[])"
+        "INSERT INTO ingest_slots AS old"
+        " (slot, parent_slot, blockhash, block_time, n_txs, n_events, recv_ts_ns, created_at_ns, scope)"
+        " SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::int[], %s::int[],"
+        " %s::bigint[], %s::bigint[], %s::text[])"
         " ON CONFLICT (slot) DO UPDATE SET block_time = coalesce(old.block_time, excluded.block_time),"
-        " n_txs = greatest(old.n_txs, excluded.n_txs), n_events = greatest(old.n_events, excluded.n_events)",
+        " n_txs = greatest(old.n_txs, excluded.n_txs), n_events = greatest(old.n_events, excluded.n_events),"
+        # Landed again under a wider scope, the slot has all that the wider one keeps.
+        " scope = least(old.scope, excluded.scope)",
         columns,
     )
 

@@ -12,12 +12,14 @@ from psycopg.types.json import set_json_dumps
 
 from copytrader_core.records import Event
 
-__all__ = ["COLUMNS", "insert", "row"]
+__all__ = ["COLUMNS", "KINDS", "insert", "row"]
 
 Row = tuple[Any, ...]
+# json.dumps would build this encoder again for every value.
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 # Every column that the writer of an event fills, with the type that binary COPY needs to know.
-_TYPES: Final[Mapping[str, str]] = {
+KINDS: Final[Mapping[str, str]] = {
     "ts_ns": "int8",
     "recv_ts_ns": "int8",
     "slot": "int8",
@@ -48,17 +50,35 @@ _TYPES: Final[Mapping[str, str]] = {
     "ix_accounts_json": "jsonb",
     "meta_json": "jsonb",
 }
-COLUMNS: Final = tuple(_TYPES)
+COLUMNS: Final = tuple(KINDS)
 
 _NAMES: Final = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
 _STAGE: Final = sql.SQL(
     "CREATE TEMP TABLE IF NOT EXISTS incoming_events AS SELECT {} FROM raw_events WITH NO DATA"
 ).format(_NAMES)
 _COPY: Final = sql.SQL("COPY incoming_events ({}) FROM STDIN (FORMAT BINARY)").format(_NAMES)
-_MERGE: Final = sql.SQL(
-    "INSERT INTO raw_events ({0}) SELECT {0} FROM incoming_events"
-    " ON CONFLICT (sig, outer_ix, inner_ix, event_seq) DO NOTHING"
+_MERGE: Final = sql.SQL("INSERT INTO raw_events ({0}) SELECT {0} FROM incoming_events ON CONFLICT DO NOTHING").format(
+    _NAMES
+)
+# A scalar subquery, which Postgres never turns into a scan of whole partitions.
+_CAREFUL_MERGE: Final = sql.SQL(
+    "INSERT INTO raw_events ({0}) SELECT DISTINCT ON (sig, outer_ix, inner_ix, event_seq) {0} FROM incoming_events i"
+    " WHERE (SELECT 1 FROM raw_events r WHERE (r.sig, r.outer_ix, r.inner_ix, r.event_seq)"
+    " = (i.sig, i.outer_ix, i.inner_ix, i.event_seq) LIMIT 1) IS NULL"
+    " ON CONFLICT DO NOTHING"
 ).format(_NAMES)
+# Writers of the same slot take turns here, in the order of slots, so that none misses the other's rows.
+_CLAIM: Final = """
+WITH seen AS (
+    SELECT slot, min(ts_ns) / 86400000000000 AS first, max(ts_ns) / 86400000000000 AS last
+    FROM incoming_events GROUP BY slot
+), claimed AS (
+    INSERT INTO raw_event_slots AS known (slot, day)
+    SELECT slot, CASE WHEN first = last THEN DATE '1970-01-01' + first::int END FROM seen ORDER BY slot
+    ON CONFLICT (slot) DO UPDATE SET day = CASE WHEN known.day = excluded.day THEN known.day END
+    RETURNING day
+) SELECT bool_or(day IS NULL) FROM claimed
+"""
 
 
 def row(event: Event, *, ts_ns: int, recv_ts_ns: int | None, alias: str | None) -> Row:
@@ -100,26 +120,42 @@ def insert(connection: psycopg.Connection, rows: Sequence[Row]) -> int:
     """Inserts the rows whose key is new and returns how many; known keys are left as they are.
 
     One COPY into a temporary table and one INSERT ... SELECT. Joins the transaction that is open on `connection`.
+    A key is new only if no partition has it: a replay may carry another clock, even another day's.
     """
     if not rows:
         return 0
-    with connection.transaction(), connection.cursor() as cursor:
-        set_json_dumps(_dumps, cursor)
-        cursor.execute(_STAGE)
-        with cursor.copy(_COPY) as copy:
-            copy.set_types(list(_TYPES.values()))
-            for values in rows:
-                copy.write_row(values)
-        inserted = cursor.execute(_MERGE).rowcount
-        cursor.execute("TRUNCATE incoming_events")
-        return inserted
+    while True:
+        try:
+            with connection.transaction(), connection.cursor() as cursor:
+                _stage(cursor, rows)
+                return _merge(cursor)
+        except psycopg.errors.CheckViolation as error:
+            # The day got its partition after Postgres had chosen the default one; a rule of a column has a name.
+            if error.diag.constraint_name is not None:
+                raise
+
+
+def _stage(cursor: psycopg.Cursor[Any], rows: Sequence[Row]) -> None:
+    set_json_dumps(_dumps, cursor)
+    cursor.execute(_STAGE)
+    with cursor.copy(_COPY) as copy:
+        copy.set_types(list(KINDS.values()))
+        for values in rows:
+            copy.write_row(values)
+
+
+def _merge(cursor: psycopg.Cursor[Any]) -> int:
+    several_days = cursor.execute(_CLAIM).fetchone() == (True,)
+    inserted = cursor.execute(_CAREFUL_MERGE if several_days else _MERGE).rowcount
+    cursor.execute("TRUNCATE incoming_events")
+    return inserted
 
 
 def _dumps(value: Any) -> bytes:
     """Compact JSON that jsonb accepts: NUL characters, which it refuses and token names do hold, are left out."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    text = _ENCODE(value)
     if "\\u0000" in text:
-        text = json.dumps(_without_nul(value), separators=(",", ":"), ensure_ascii=False)
+        text = _ENCODE(_without_nul(value))
     return text.encode(errors="replace")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from copytrader_assets.definitions import build_defs
 from copytrader_assets.resources import LakeFolder, Warehouse
-from copytrader_assets.schedules import nightly
+from copytrader_assets.schedules import nightly, nightly_retention
 from copytrader_assets.sensors import sealed_days
 from tests.assets.conftest import Platform
 from tests.assets.planted import day, event, seal
@@ -53,6 +53,9 @@ def test_jobs_and_crons() -> None:
     definitions = build_defs()
     assert definitions.resolve_job_def("daily").partitions_def is not None
     assert (nightly.name, nightly.cron_schedule, nightly.execution_timezone) == ("nightly", "15 1 * * *", "UTC")
+    assert (nightly_retention.name, nightly_retention.cron_schedule) == ("nightly_retention", "30 4 * * *")
+    assert nightly_retention.default_status == dg.DefaultScheduleStatus.STOPPED
+    assert definitions.resolve_job_def("retention").partitions_def is None
     assert (sealed_days.name, sealed_days.minimum_interval_seconds) == ("sealed_days", 60)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -88,7 +88,8 @@ def plant_transaction(
     info = block.transactions.add(index=index)
     info.signature = hashlib.sha512(f"{block.slot}/{index}".encode()).digest()
     info.meta.fee = 5000
-    info.transaction.message.account_keys.append(bytes(Pubkey.from_string(PROGRAMS[0])))
+    keys = [PROGRAMS[0], *(wallet for wallet in dict.fromkeys(wallets) if wallet in WALLETS)]
+    info.transaction.message.account_keys.extend(bytes(Pubkey.from_string(key)) for key in keys)
     info.transaction.message.instructions.add(data=data or json.dumps(wallets).encode())
 
 
@@ -103,10 +104,12 @@ def decode(info: pb.SubscribeUpdateTransactionInfo, slot: int, block_time: int |
     if data == b"boom":
         raise KeyError("planted")
     if data == b"cut":
-        return SimpleNamespace(events=(), problems=(SimpleNamespace(path="0.-1", reason="cut event", data=data),))
+        return SimpleNamespace(
+            events=(), problems=(SimpleNamespace(path="0.-1", reason="cut event", data=data),), frames=()
+        )
     sig = str(Signature.from_bytes(info.signature))
     events = tuple(event(slot, info.index, sig, n, wallet) for n, wallet in enumerate(json.loads(data)))
-    return SimpleNamespace(events=events, problems=())
+    return SimpleNamespace(events=events, problems=(), frames=())
 
 
 def event(slot: int, index: int | None, sig: str, n: int, wallet: str, **changes: Any) -> Event:
@@ -122,13 +125,17 @@ def event(slot: int, index: int | None, sig: str, n: int, wallet: str, **changes
 
 @dataclass
 class Act:
-    """How one connection goes: refuse it, cut it after so many messages, start live at a slot, withhold slots."""
+    """How one connection goes: refuse it, cut it after so many messages, start live at a slot, withhold slots.
+
+    `silent`: after its messages nothing comes, not even a ping; `lost_slots` are left out on this connection alone.
+    """
 
     refuse: tuple[grpc.StatusCode, str] | None = None
     cut_after: int | None = None
-    cut_with: grpc.StatusCode | None = None
+    cut_with: grpc.StatusCode | tuple[grpc.StatusCode, str] | None = None
     live_from: int | None = None
     silent: bool = False
+    lost_slots: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -142,6 +149,9 @@ class Server:
     replay_from: int | None = None
     seconds_per_slot: float = 0.0
     withheld: set[int] = field(default_factory=set)
+    repeats: int = 1
+    statuses: bool = False
+    answers_replay_info: bool = True
     extra: list[pb.SubscribeUpdate | bytes] = field(default_factory=list)
     requests: list[pb.SubscribeRequest] = field(default_factory=list)
     pongs: int = 0
@@ -169,11 +179,11 @@ class Server:
 
     async def _play(self, request: pb.SubscribeRequest, act: Act, context: Any) -> None:
         start = request.from_slot if request.HasField("from_slot") else act.live_from or 0
-        for sent, message in enumerate(self._messages(request, start)):
+        for sent, message in enumerate(self._messages(request, start, act.lost_slots)):
             if act.cut_after is not None and sent >= act.cut_after:
                 if act.cut_with is None:
                     return
-                await context.abort(act.cut_with, "planted")
+                await context.abort(*(act.cut_with if isinstance(act.cut_with, tuple) else (act.cut_with, "planted")))
             await context.write(message if isinstance(message, bytes) else message.SerializeToString())
             if self.seconds_per_slot:
                 await asyncio.sleep(self.seconds_per_slot)
@@ -184,15 +194,49 @@ class Server:
             await asyncio.sleep(0.1)
         await asyncio.Event().wait()
 
-    def _messages(self, request: pb.SubscribeRequest, start: int) -> list[pb.SubscribeUpdate | bytes]:
-        blocks = [b for b in self.chain.blocks if b.slot >= start and b.slot not in self.withheld]
+    def _messages(
+        self, request: pb.SubscribeRequest, start: int, lost: frozenset[int]
+    ) -> list[pb.SubscribeUpdate | bytes]:
+        left_out = self.withheld | lost
+        (wanted,) = (request.blocks or request.transactions).values()
+        blocks = [_only(b, wanted.account_include) for b in self.chain.blocks if b.slot >= start]
+        blocks = [block for block in blocks if block.slot not in left_out for _ in range(self.repeats)]
         if request.blocks:
-            return [*self.extra, *(pb.SubscribeUpdate(block=block) for block in blocks)]
-        assert request.transactions
+            told = [(_status(block), _whole(block)) if self.statuses else (_whole(block),) for block in blocks]
+            return [*self.extra, *(message for messages in told for message in messages)]
         return [*self.extra, *pieces(blocks, self.shuffle_seed)]
 
+    async def slot(self, request: Any, context: Any) -> bytes:
+        return pb.GetSlotResponse(slot=self.chain.slots[-1]).SerializeToString()
+
     async def replay_info(self, request: Any, context: Any) -> bytes:
+        if not self.answers_replay_info:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "unknown method")
         return pb.SubscribeReplayInfoResponse(first_available=self.replay_from).SerializeToString()
+
+
+def _only(block: pb.SubscribeUpdateBlock, accounts: Sequence[str]) -> pb.SubscribeUpdateBlock:
+    """The block as a filter lets it through: with the transactions that name one of the accounts."""
+    if tuple(accounts) == PROGRAMS:
+        return block
+    wanted = {bytes(Pubkey.from_string(account)) for account in accounts}
+    found = pb.SubscribeUpdateBlock()
+    found.CopyFrom(block)
+    del found.transactions[:]
+    found.transactions.extend(
+        info for info in block.transactions if wanted.intersection(info.transaction.message.account_keys)
+    )
+    return found
+
+
+def _status(block: pb.SubscribeUpdateBlock) -> pb.SubscribeUpdate:
+    return pb.SubscribeUpdate(slot=pb.SubscribeUpdateSlot(slot=block.slot, status=pb.SLOT_CONFIRMED))
+
+
+def _whole(block: pb.SubscribeUpdateBlock) -> pb.SubscribeUpdate:
+    update = pb.SubscribeUpdate(block=block)
+    update.created_at.seconds = block.block_time.timestamp
+    return update
 
 
 def pieces(blocks: list[pb.SubscribeUpdateBlock], shuffle_seed: int | None) -> list[pb.SubscribeUpdate]:
@@ -217,14 +261,15 @@ def _pieces_of(block: pb.SubscribeUpdateBlock) -> list[pb.SubscribeUpdate]:
 
 
 @asynccontextmanager
-async def serving(server: Server) -> AsyncIterator[Server]:
+async def serving(server: Server, address: str = "127.0.0.1:0") -> AsyncIterator[Server]:
     handlers = {
         "Subscribe": grpc.stream_stream_rpc_method_handler(server.subscribe),
+        "GetSlot": grpc.unary_unary_rpc_method_handler(server.slot),
         "SubscribeReplayInfo": grpc.unary_unary_rpc_method_handler(server.replay_info),
     }
     running = grpc.aio.server(options=(("grpc.max_send_message_length", -1),))
     running.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("geyser.Geyser", handlers),))
-    server.address = f"127.0.0.1:{running.add_insecure_port('127.0.0.1:0')}"
+    server.address = f"127.0.0.1:{running.add_insecure_port(address)}"
     await running.start()
     try:
         yield server

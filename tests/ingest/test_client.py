@@ -40,9 +40,12 @@ async def read(server: Server, limit: int = 100, stall_seconds: float = 5.0, tok
         (Code.PERMISSION_DENIED, "not in your plan", failures.Unauthenticated),
         (Code.INVALID_ARGUMENT, "failed to create filter: x", failures.BadFilter),
         (Code.INTERNAL, "lagged to send an update", failures.Lagged),
-        (Code.INTERNAL, "boom", failures.Unavailable),
+        (Code.INTERNAL, "lagged to receive geyser messages", failures.Lagged),
+        (Code.INTERNAL, "boom", failures.ServerFault),
         (Code.UNAVAILABLE, "going away", failures.Unavailable),
-        (Code.RESOURCE_EXHAUSTED, "too many subscriptions", failures.Unavailable),
+        (Code.RESOURCE_EXHAUSTED, "too many subscriptions", failures.Exhausted),
+        (Code.RESOURCE_EXHAUSTED, "Received message larger than max", failures.TooLarge),
+        (Code.OUT_OF_RANGE, "Error, decoded message length too large: found 9 bytes", failures.TooLarge),
     ],
 )
 async def test_every_refusal_is_told_apart_by_what_to_do(code: Code, text: str, kind: type) -> None:

@@ -20,6 +20,7 @@ from chain_double import DAY, T0, WALLETS, Act, Chain, Server, decode, plant_tra
 from copytrader_core.errors import StreamError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.geyser.client import Endpoint
+from ingest_worker.scope import Scope, ScopeRules
 from ingest_worker.subscription import Shape
 from ingest_worker.worker import Options, Summary, run
 
@@ -266,7 +267,7 @@ async def test_scope_tracked_keeps_tracked_wallets_only(pg_url: str) -> None:
     with psycopg.connect(pg_url, autocommit=True) as connection:
         connection.execute("INSERT INTO wallets (wallet, is_tracked) VALUES (%s, true), (%s, false)", WALLETS[:2])
     async with serving(Server(chain)) as server:
-        await ingest(server, pg_url, tracked_only=True)
+        await ingest(server, pg_url, scope=ScopeRules(Scope.TRACKED))
     assert landed(pg_url) == [row for row in chain.truth() if row[6] == WALLETS[0]]
 
 

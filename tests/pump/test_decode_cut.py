@@ -35,7 +35,7 @@ def with_event(tx: RawTransaction, outer: int, at: int, data: bytes, *, logs: st
     group = list(tx.inner[outer])
     old = "Program data: " + base64.b64encode(group[at].data[8:]).decode()
     new = "Program data: " + base64.b64encode(data).decode()
-    group[at] = replace(group[at], data=EVENT_CALL_PREFIX + data)
+    group[at] = group[at]._replace(data=EVENT_CALL_PREFIX + data)
     lines = {
         "kept": tx.logs,
         "altered": tuple(new if line == old else line for line in tx.logs or ()),
