@@ -11,7 +11,7 @@ import grpc
 import psycopg
 import pytest
 from chain_double import WALLETS, Act, Chain, Server, serving
-from running import Heard, check_nothing_is_silent, ingest, landed, open_gaps, query, until
+from worker_runs import Heard, check_nothing_is_silent, ingest, landed, open_gaps, query, until
 
 from copytrader_core.errors import StreamError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from chain_double import Chain, Server, serving
-from running import Heard, Proxy, check_nothing_is_silent, ingest, kill_postgres, landed, proxied, query, until
+from worker_runs import Heard, Proxy, check_nothing_is_silent, ingest, kill_postgres, landed, proxied, query, until
 
 from copytrader_core.errors import StoreError
 from copytrader_core.store.embedded import EmbeddedPostgres
