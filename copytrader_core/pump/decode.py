@@ -129,10 +129,24 @@ def _called(tx: RawTransaction, programs: Mapping[int, Program]) -> bool:
     """Whether anything, the top level included, shows that one of the programs ran, or hides it."""
     prefixes = tuple([program.invoked for program in programs.values()])
     return (
-        tx.logs_truncated
+        not tx.inner_recorded
+        or tx.logs_truncated
         or any(ix.program_index in programs for ix in tx.outer)
         or any(line.startswith(prefixes) for line in tx.logs or ())
     )
+
+
+def _is_first_create(frame: Frame) -> bool:
+    """Whether this is a `create` of the time before it named a creator, whose event has no time of its own.
+
+    Its arguments are three texts and nothing else. They date the event better than where the transaction was found.
+    """
+    if frame.ix is None or frame.name != "create":
+        return False
+    data, at = frame.ix.data, DISCRIMINATOR_BYTES
+    for _ in range(3):
+        at += 4 + int.from_bytes(data[at : at + 4], "little")
+    return at == len(data)
 
 
 class _Rows:
@@ -179,7 +193,8 @@ class _Rows:
         if name not in _ROWS:
             return
         check_event_against_logs(self._tx, data)
-        values = frame.program.layouts[data[:DISCRIMINATOR_BYTES]].read(data, self._tx.slot, self._tx.block_time)
+        written_at = 0 if _is_first_create(frame) else self._tx.block_time
+        values = frame.program.layouts[data[:DISCRIMINATOR_BYTES]].read(data, self._tx.slot, written_at)
         self._check_accounts(frame, values)
         if name == "CreateEvent":
             self._events.append(create_row(self._facts, emission, values))

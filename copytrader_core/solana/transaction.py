@@ -98,6 +98,8 @@ def check_complete(tx: RawTransaction) -> RawTransaction:
     for balance in (*tx.pre_tokens, *tx.post_tokens):
         if balance.account_index >= n_keys:
             raise _broken(tx, f"a token balance names account {balance.account_index} of {n_keys}")
+        if not balance.owner:
+            raise _broken(tx, f"the token balance of account {balance.account_index} names no owner")
         if not 0 <= balance.amount <= MAX_AMOUNT or not 0 <= balance.decimals <= MAX_DECIMALS:
             raise _broken(tx, f"a token balance of {balance.amount} with {balance.decimals} decimals cannot be")
     return tx
@@ -112,6 +114,8 @@ def _check_instructions(tx: RawTransaction, n_keys: int) -> None:
         if index >= n_outer:
             raise _broken(tx, f"inner instructions belong to instruction {index} of {n_outer}")
         depth = 1
+        if len({ix.stack_height is None for ix in group}) > 1:
+            raise _broken(tx, "some inner instructions tell their depth and others do not")
         for ix in group:
             if ix.program_index >= n_keys or (ix.accounts and max(ix.accounts) >= n_keys):
                 raise _broken(tx, f"an inner instruction names an account beyond the {n_keys} account keys")
