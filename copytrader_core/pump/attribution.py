@@ -89,6 +89,12 @@ class TransactionFacts:
         """The decimals of a mint, as a token balance of this transaction tells them."""
         return self._decimals.get(mint, default)
 
+    def mint_of(self, account: bytes) -> str | None:
+        """The mint of a token account that has a balance in this transaction."""
+        keys = self.tx.account_keys
+        balances = (*self.tx.pre_tokens, *self.tx.post_tokens)
+        return next((balance.mint for balance in balances if keys[balance.account_index] == account), None)
+
     def holdings(self, owner: str) -> dict[str, tuple[int, int]]:
         """mint -> (before, after) raw units over all accounts of one owner."""
         held: dict[str, tuple[int, int]] = {}

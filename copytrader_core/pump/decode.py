@@ -244,7 +244,11 @@ class _Rows:
         return self._held_mints(values)
 
     def _held_mints(self, values: Values) -> tuple[str, str]:
-        """The vaults are the pool's own token accounts; what they held before the trade tells which is which."""
+        """The event names the trader's two token accounts; where no balance knows them, what the pool holds tells."""
+        base_mint = self._facts.mint_of(values["user_base_token_account"])
+        quote_mint = self._facts.mint_of(values["user_quote_token_account"])
+        if base_mint and quote_mint and base_mint != quote_mint:
+            return base_mint, quote_mint
         held = self._facts.holdings(address_text(values["pool"]))
         base = [mint for mint, (before, _) in held.items() if before == values["pool_base_token_reserves"]]
         quote = [mint for mint, (before, _) in held.items() if before == values["pool_quote_token_reserves"]]
