@@ -66,8 +66,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
     def seal(self, day: dt.date) -> Seal | None:
         """The seal of `day`, or None."""
         with self.connection() as connection:
-            row = connection.execute(f"{_SEALS} WHERE day = %s", (day,)).fetchone()
-        return Seal(*row) if row else None
+            return _seal(connection, day)
 
     def seals_since(self, moment: dt.datetime | None) -> list[Seal]:
         """The seals set after `moment` (all of them for None), oldest first."""
@@ -91,20 +90,35 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 connection.execute("SELECT wallet, alias FROM wallets WHERE is_tracked ORDER BY wallet").fetchall()
             )
 
-    def read_events(self, day: dt.date) -> pa.Table:
-        """The day's raw_events in chain order, as columns of EVENTS.
+    def first_sealed_day(self) -> dt.date | None:
+        """The first sealed day that has events, or None."""
+        with self.connection() as connection:
+            row = connection.execute("SELECT min(day) FROM ingest_days WHERE n_events > 0").fetchone()
+        return row[0] if row else None
+
+    def read_events(self, day: dt.date) -> tuple[Seal | None, pa.Table]:
+        """The day's seal and its raw_events in chain order, as columns of EVENTS; both as of one moment.
 
         Raises DataError where a value does not fit its column, as an amount beyond u64 would not.
         """
         with tempfile.TemporaryFile() as spool:
             start, end = day_bounds_ns(day)
             query = _READ_DAY.format(columns=", ".join(map(_expression, EVENTS.names)), start=start, end=end)
-            with self.connection() as connection, connection.cursor() as cursor, cursor.copy(query) as copy:
-                for block in copy:
-                    spool.write(block)
+            with self.connection() as connection:
+                # The worker adds late events and recounts the day in one transaction.
+                connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+                seal = _seal(connection, day)
+                with connection.cursor() as cursor, cursor.copy(query) as copy:
+                    for block in copy:
+                        spool.write(block)
             size = spool.tell()
             spool.seek(0)
-            return _parse(spool, day) if size else EVENTS.arrow.empty_table()
+            return seal, _parse(spool, day) if size else EVENTS.arrow.empty_table()
+
+
+def _seal(connection: psycopg.Connection[Any], day: dt.date) -> Seal | None:
+    row = connection.execute(f"{_SEALS} WHERE day = %s", (day,)).fetchone()
+    return Seal(*row) if row else None
 
 
 def _expression(column: str) -> str:
