@@ -6,6 +6,7 @@ Not `dagster job backfill`: it ignores backfill policies and self-dependencies a
 from __future__ import annotations
 
 import datetime as dt
+import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,11 +64,16 @@ def materialize(definitions: dg.Definitions, first: dt.date, last: dt.date, inst
 
 
 def materialize_here(first: dt.date, last: dt.date) -> Outcome:
-    """The same with the production definitions and the instance that DAGSTER_HOME names."""
+    """The same with the production definitions and the instance of DAGSTER_HOME. Raises CopytraderError only."""
     from copytrader_assets.definitions import defs
 
-    with dg.DagsterInstance.get() as instance:
-        return materialize(defs, first, last, instance)
+    try:
+        with dg.DagsterInstance.get() as instance:
+            return materialize(defs, first, last, instance)
+    except CopytraderError:
+        raise
+    except Exception as error:
+        raise CopytraderError(_unforeseen(traceback.format_exc())) from error
 
 
 def _failures(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
@@ -81,4 +87,12 @@ def _reason(data: Any) -> str:
     cause = data.error.cause if data.error is not None and data.error.cause is not None else data.error
     if cause is None:
         return "failed"
-    return str(cause.message).strip() if cause.cls_name in _OUR_ERRORS else str(cause.to_string())
+    return str(cause.message).strip() if cause.cls_name in _OUR_ERRORS else _unforeseen(str(cause.to_string()))
+
+
+def _unforeseen(trace: str) -> str:
+    """A message that ends with what to do about a failure that nobody thought of."""
+    return (
+        f"{trace.rstrip()}\nunforeseen failure, see above: what failed was not published and the old snapshots stand; "
+        "run the same command again, and report this text if it fails again"
+    )

@@ -24,7 +24,11 @@ def day_bounds_ns(day: dt.date) -> tuple[int, int]:
 
 
 def days_of(context: dg.AssetExecutionContext) -> list[dt.date]:
-    """The days that this run computes, in order."""
+    """The days that this run computes, in order. Refuses a run without any, as one that executes a check by itself."""
+    if not (context.has_partition_key or context.has_partition_key_range):
+        raise dg.Failure(
+            "the run names no day: materialize the asset for one, its checks run with it", allow_retries=False
+        )
     return sorted(dt.date.fromisoformat(key) for key in context.partition_keys)
 
 

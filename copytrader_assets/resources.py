@@ -74,8 +74,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
     def seal(self, day: dt.date) -> Seal | None:
         """The seal of `day`, or None."""
         with self.connection() as connection:
-            row = connection.execute(f"{_SEALS} WHERE day = %s", (day,)).fetchone()
-        return Seal(*row) if row else None
+            return _seal(connection, day)
 
     def seals_since(self, moment: dt.datetime | None) -> list[Seal]:
         """The seals set after `moment` (all of them for None) that still hold, oldest first."""
@@ -114,18 +113,34 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 connection.execute("SELECT wallet, alias FROM wallets WHERE is_tracked ORDER BY wallet").fetchall()
             )
 
-    def read_events(self, day: dt.date, part_rows: int = _PART_ROWS) -> Iterator[pa.Table]:
-        """The day's raw_events in chain order, as columns of EVENTS, in parts of whole slots and one snapshot.
+    def first_sealed_day(self) -> dt.date | None:
+        """The first sealed day that has events, or None."""
+        with self.connection() as connection:
+            row = connection.execute("SELECT min(day) FROM ingest_days WHERE n_events > 0").fetchone()
+        return row[0] if row else None
 
-        Raises DataError where a value does not fit its column, as an amount beyond u64 would not.
+    @contextmanager
+    def read_day(self, day: dt.date, part_rows: int = _PART_ROWS) -> Iterator[tuple[Seal | None, Iterator[pa.Table]]]:
+        """The day's seal, and its raw_events in chain order as columns of EVENTS, in parts of whole slots.
+
+        All of it as of one moment: the worker adds late events and recounts the day in one transaction. Reading raises
+        DataError where a value does not fit its column, as an amount beyond u64 would not.
         """
-        bounds = day_bounds_ns(day)
         with self.connection() as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.execute("SET LOCAL work_mem = '192MB'")
-            slots = connection.execute(_SLOTS, bounds).fetchall()
-            for first, last in _slot_ranges(slots, part_rows):
-                yield _read_slots(connection, day, first, last)
+            yield _seal(connection, day), _parts(connection, day, part_rows)
+
+
+def _seal(connection: psycopg.Connection[Any], day: dt.date) -> Seal | None:
+    row = connection.execute(f"{_SEALS} WHERE day = %s", (day,)).fetchone()
+    return Seal(*row) if row else None
+
+
+def _parts(connection: psycopg.Connection[Any], day: dt.date, part_rows: int) -> Iterator[pa.Table]:
+    slots = connection.execute(_SLOTS, day_bounds_ns(day)).fetchall()
+    for first, last in _slot_ranges(slots, part_rows):
+        yield _read_slots(connection, day, first, last)
 
 
 def _slot_ranges(slots: list[tuple[int, int]], part_rows: int) -> Iterator[tuple[int, int]]:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import dagster as dg
     import pandas as pd
 
-# Exact amounts in the lake. Checks compute on a narrower type: a difference of 38-digit decimals has no Arrow type.
+# Exact sums in the lake: a sum of u64 amounts, in lamports too, fits no integer type.
+# Checks compute on a narrower type: a difference of 38-digit decimals has no Arrow type.
 AMOUNT: Final = pa.decimal128(38, 0)
 _CHECKED_AMOUNT: Final = pa.decimal128(28, 0)
 _DATE: Final = pa.date32()
@@ -226,7 +227,7 @@ _TRIP_COLUMNS = (
     Column("open_qty", pa.float64(), "coins bought, for reading", nullable=False),
     Column("open_qty_raw", AMOUNT, "coins bought, raw", nullable=False, ge=1),
     Column("open_cost_sol", pa.float64(), "cost in SOL, for reading; NULL if not quoted in SOL"),
-    Column("open_cost_lamports", pa.int64(), "cost in lamports; NULL if not quoted in SOL", ge=0),
+    Column("open_cost_lamports", AMOUNT, "cost in lamports; NULL if not quoted in SOL", ge=0),
     Column("open_cost_raw", AMOUNT, "sum over buys of quote + network fee + tip, raw quote", nullable=False, ge=0),
     Column("close_sig", pa.string(), "transaction of the closing sell; CLOSED only"),
     Column("close_ts_ns", pa.int64(), "block time of the closing sell; CLOSED only"),
@@ -234,11 +235,11 @@ _TRIP_COLUMNS = (
     Column("close_qty", pa.float64(), "coins sold so far, for reading", nullable=False),
     Column("close_qty_raw", AMOUNT, "coins sold so far, raw", nullable=False, ge=0),
     Column("close_proceeds_sol", pa.float64(), "proceeds in SOL, for reading; NULL if not quoted in SOL"),
-    Column("close_proceeds_lamports", pa.int64(), "proceeds in lamports; NULL if not quoted in SOL"),
+    Column("close_proceeds_lamports", AMOUNT, "proceeds in lamports; NULL if not quoted in SOL"),
     Column("close_proceeds_raw", AMOUNT, "sum over sells of quote - network fee - tip, raw quote", nullable=False),
     Column("hold_ms", pa.int64(), "close - open; CLOSED only", ge=0),
     Column("pnl_sol", pa.float64(), "pnl in SOL, for reading; NULL if not quoted in SOL"),
-    Column("pnl_lamports", pa.int64(), "pnl in lamports; NULL if not quoted in SOL"),
+    Column("pnl_lamports", AMOUNT, "pnl in lamports; NULL if not quoted in SOL"),
     Column("pnl_raw", AMOUNT, "proceeds - matched cost, raw quote", nullable=False),
     Column("pnl_x", pa.float64(), "proceeds / matched cost"),
     Column("was_win", pa.bool_(), "pnl > 0; a DEAD trip is a loss; NULL while open"),
@@ -248,7 +249,7 @@ _TRIP_COLUMNS = (
     Column(
         "basis",
         pa.string(),
-        "COMPLETE, or INCOMPLETE: more was sold than seen bought",
+        "COMPLETE, or INCOMPLETE: more was sold than seen bought, or coins were sold for another quote",
         nullable=False,
         isin=("COMPLETE", "INCOMPLETE"),
     ),
@@ -315,7 +316,6 @@ OPEN_POSITIONS = Table(
     (
         *_TRIP_RULES,
         Rule("an open trip is OPEN", lambda f: f["status"] == "OPEN"),
-        Rule("an open trip is COMPLETE so far", lambda f: f["basis"] == "COMPLETE"),
         Rule("an open trip has sold less than it bought", lambda f: f["close_qty_raw"] < f["open_qty_raw"]),
     ),
 )

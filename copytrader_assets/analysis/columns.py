@@ -15,8 +15,8 @@ def ints(table: pa.Table, name: str, null: int = 0) -> Ints:
 
 
 def floats(table: pa.Table, name: str) -> Floats:
-    """A column (integers and decimals too) as float64, NULL as NaN."""
-    return np.asarray(pc.cast(table[name], pa.float64()).to_numpy(), dtype=np.float64)
+    """A column (integers and decimals of any size too) as the nearest float64, NULL as NaN."""
+    return np.asarray(pc.cast(table[name], pa.float64(), safe=False).to_numpy(), dtype=np.float64)
 
 
 def flags(column: pa.ChunkedArray) -> Flags:

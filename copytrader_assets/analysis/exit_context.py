@@ -88,7 +88,8 @@ class _Path:
     @classmethod
     def of(cls, events: pa.Table, mints: pa.Array) -> _Path:
         """The path of `mints`; events without reserves have no price and are left out."""
-        priced = pc.and_(pc.is_in(events["mint"], mints), pc.greater(events["reserve_base_raw"], 0))
+        some = pc.not_equal(events["reserve_base_raw"], pa.scalar(0, pa.uint64()))
+        priced = pc.and_(pc.is_in(events["mint"], mints), some)
         rows = events.select(_PATH_COLUMNS).filter(pc.fill_null(priced, False))
         code = places(rows["mint"], mints)
         slot = ints(rows, "slot")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from copytrader_assets.analysis.columns import flags, floats, ints, places
 from copytrader_assets.analysis.exit_context import fell_before_exit, sold_in_parts
 from copytrader_assets.analysis.exit_style import ClosedTrips, exit_styles
-from copytrader_assets.analysis.grouped import Flags, Floats, Groups, Ints, count, distinct, exact_total, ratio, total
+from copytrader_assets.analysis.grouped import Flags, Floats, Groups, Ints, count, distinct, ratio, total
 from copytrader_assets.analysis.shrinkage import shrink
 from copytrader_assets.analysis.slippage import entry_slippage
 from copytrader_assets.analysis.survival import median_hold_ms
@@ -190,17 +190,20 @@ def _win_rates(sample: _Sample) -> dict[str, object]:
 
 
 def _money(sample: _Sample) -> dict[str, object]:
-    """Entry sizes and profits in SOL, over the trips that are quoted in SOL. Sums are exact in lamports."""
+    """Entry sizes and profits in SOL, over the trips that are quoted in SOL.
+
+    Sums are of whole lamports, which float64 adds exactly up to 2^53 of them (nine million SOL).
+    """
     in_sol = flags(pc.is_valid(sample.table["open_cost_lamports"]))
     table, codes = sample.table.filter(pa.array(in_sol)), sample.codes[in_sol]
-    cost, pnl = ints(table, "open_cost_lamports"), ints(table, "pnl_lamports")
+    cost, pnl = floats(table, "open_cost_lamports"), floats(table, "pnl_lamports")
     size = np.bincount(codes, minlength=sample.n)
     entries = Groups.of(codes, cost / LAMPORTS_PER_SOL, sample.n)
-    pnl_sol = np.where(size > 0, exact_total(codes, pnl, sample.n) / LAMPORTS_PER_SOL, np.nan)
+    pnl_sol = np.where(size > 0, total(codes, pnl, sample.n) / LAMPORTS_PER_SOL, np.nan)
     mean = ratio(pnl_sol, size)
     squares = total(codes, (pnl / LAMPORTS_PER_SOL - mean[codes]) ** 2, sample.n)
     return {
-        "avg_entry_sol": ratio(exact_total(codes, cost, sample.n) / LAMPORTS_PER_SOL, size),
+        "avg_entry_sol": ratio(total(codes, cost, sample.n) / LAMPORTS_PER_SOL, size),
         "p50_entry_sol": entries.quantile(0.5),
         "p90_entry_sol": entries.quantile(0.9),
         "pnl_sol": pnl_sol,

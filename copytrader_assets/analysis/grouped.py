@@ -83,13 +83,6 @@ def total(codes: Ints, values: Floats, n_groups: int) -> Floats:
     return weighed(codes[finite], values[finite], n_groups)
 
 
-def exact_total(codes: Ints, values: Ints, n_groups: int) -> Ints:
-    """Integer sum of each group's values, without passing through floats."""
-    result = np.zeros(n_groups, dtype=np.int64)
-    np.add.at(result, codes, values)
-    return result
-
-
 def ratio(numerator: Floats | Ints, denominator: Floats | Ints) -> Floats:
     """Elementwise quotient, NaN where the denominator is 0."""
     result = np.full(len(denominator), np.nan)

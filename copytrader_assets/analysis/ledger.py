@@ -1,7 +1,8 @@
 """The ledger: events in chain order -> round trips, matched first in, first out, in exact integers.
 
 A position is kept per (wallet, mint, quote_mint), across both venues. Only BUY and SELL move it: a SWAP has no price
-in money, and ADD and REMOVE change what is held without buying or selling.
+in money, and ADD and REMOVE change what is held without buying or selling. Coins bought for one money and sold for
+another leave their trip at a price that its money cannot express: it shrinks, and is INCOMPLETE from then on.
 Not here: Arrow (trip_rows.py), days, files, publishing.
 """
 
@@ -62,7 +63,7 @@ class Lot:
 
 
 class Leg(NamedTuple):
-    """One sell of a round trip with the cost that it matched."""
+    """One sell of a round trip with the cost that it matched; no proceeds if it was paid in another quote."""
 
     sig: str
     path: str
@@ -99,6 +100,8 @@ class Trip:
     close_slot: int | None = None
     unbacked_qty_raw: int = 0
     unbacked_proceeds_raw: int = 0
+    # What else its coins were sold for.
+    other_quotes: list[str] = field(default_factory=list)
     died_ts_ns: int | None = None
     lots: deque[Lot] = field(default_factory=deque)
     legs: list[Leg] = field(default_factory=list)
@@ -115,8 +118,13 @@ class Trip:
 
     @property
     def is_complete(self) -> bool:
-        """No more was sold than was seen bought."""
-        return self.unbacked_qty_raw == 0
+        """No more was sold than was seen bought, and all of it for the trip's own quote."""
+        return self.unbacked_qty_raw == 0 and not self.other_quotes
+
+    @property
+    def age(self) -> tuple[int, str, str, str]:
+        """Sorts trips from the oldest on, by nothing but themselves."""
+        return (self.open_slot, self.open_sig, self.open_path, self.wallet)
 
     def add(self, lot: Lot) -> None:
         """One more buy."""
@@ -170,8 +178,8 @@ class Carry:
     marks: dict[tuple[str, str], Mark] = field(default_factory=dict)
 
     def in_order(self) -> list[Trip]:
-        """The open trips in an order that depends on nothing but them."""
-        return sorted(self.trips.values(), key=lambda t: (t.open_slot, t.open_sig, t.open_path, t.wallet))
+        """The open trips, the oldest first."""
+        return sorted(self.trips.values(), key=lambda trip: trip.age)
 
     def drop_unheld(self) -> None:
         """Forgets the coins that nobody holds, so that a carry in memory equals one that was stored and read back."""
@@ -212,6 +220,10 @@ class _Ledger:
         self._dust_raw = dust_raw
         # A transaction lies within one slot and so within one day.
         self._charged: set[str] = set()
+        # The quotes of each coin's open trips; what has closed since may still be among them.
+        self._quotes: dict[str, set[str]] = {}
+        for _, mint, quote_mint in carry.trips:
+            self._quotes.setdefault(mint, set()).add(quote_mint)
 
     def see(self, move: Movement) -> None:
         """One event, in chain order."""
@@ -223,9 +235,9 @@ class _Ledger:
             self.carry.last_trade_ns[move.mint] = move.ts_ns
         if move.action == "SWAP":
             self.carry.last_trade_ns[move.quote_mint] = move.ts_ns
-        if move.base_raw and move.action == "BUY":
+        if move.base_raw is not None and move.action == "BUY":
             self._buy(move, self._fees(move))
-        elif move.base_raw and move.action == "SELL":
+        elif move.base_raw is not None and move.action == "SELL":
             self._sell(move, self._fees(move))
 
     def bury(self, day_end_ns: int, dead_after_ns: int, dead_quote: int) -> None:
@@ -259,7 +271,10 @@ class _Ledger:
         key = (move.wallet, move.mint, move.quote_mint)
         trip = self.carry.trips.get(key)
         if trip is None:
+            if not move.base_raw:
+                return
             trip = self.carry.trips[key] = _opened(move, key)
+            self._quotes.setdefault(move.mint, set()).add(move.quote_mint)
         cost = (move.quote_raw or 0) + _in_quote(trip, fee_lamports)
         trip.alias = trip.alias or move.alias
         trip.add(Lot(move.base_raw, cost, move.base_raw))
@@ -268,22 +283,40 @@ class _Ledger:
         assert move.mint is not None and move.quote_mint is not None and move.base_raw is not None
         key = (move.wallet, move.mint, move.quote_mint)
         trip = self.carry.trips.get(key)
-        if trip is None:
-            self.folded.unbacked_qty_raw += move.base_raw - self._take_written_off(key, move.base_raw)
-            return
-        proceeds = (move.quote_raw or 0) - _in_quote(trip, fee_lamports)
-        held = trip.held_raw
-        matched = min(move.base_raw, held)
+        matched = min(move.base_raw, trip.held_raw) if trip is not None else 0
         backed = matched + self._take_written_off(key, move.base_raw - matched)
-        if backed < move.base_raw:
-            trip.unbacked_qty_raw = move.base_raw - backed
-            trip.unbacked_proceeds_raw = proceeds - proceeds * backed // move.base_raw
-            self.folded.unbacked_qty_raw += trip.unbacked_qty_raw
-        received = proceeds - trip.unbacked_proceeds_raw
-        trip.sold_raw += backed
-        trip.proceeds_raw += received
-        trip.legs.append(Leg(move.sig, move.path, move.ts_ns, backed, received, trip.match(matched)))
-        if self._is_dust(held - matched, trip.bought_raw):
+        unbacked = move.base_raw - backed
+        if trip is not None:
+            proceeds = (move.quote_raw or 0) - _in_quote(trip, fee_lamports)
+            if unbacked:
+                trip.unbacked_qty_raw = unbacked
+                trip.unbacked_proceeds_raw = proceeds - proceeds * backed // move.base_raw
+            self._leave(trip, move, matched, backed, proceeds - trip.unbacked_proceeds_raw)
+        if unbacked:
+            self.folded.unbacked_qty_raw += self._leave_others(move, unbacked)
+
+    def _leave_others(self, move: Movement, wanted_raw: int) -> int:
+        """Takes coins out of the wallet's trips in other quotes, oldest first, and returns how many none of them held.
+
+        What was paid for them is in no trip's money: their cost is matched by nothing.
+        """
+        assert move.mint is not None and move.quote_mint is not None
+        keys = [(move.wallet, move.mint, quote) for quote in self._quotes.get(move.mint, ())]
+        for trip in sorted((self.carry.trips[key] for key in keys if key in self.carry.trips), key=lambda t: t.age):
+            taken = min(wanted_raw, trip.held_raw)
+            if taken:
+                if move.quote_mint not in trip.other_quotes:
+                    trip.other_quotes.append(move.quote_mint)
+                self._leave(trip, move, taken, taken, 0)
+                wanted_raw -= taken
+        return wanted_raw
+
+    def _leave(self, trip: Trip, move: Movement, matched_raw: int, sold_raw: int, received_raw: int) -> None:
+        """One more leg; the trip closes where it leaves no more than dust."""
+        trip.sold_raw += sold_raw
+        trip.proceeds_raw += received_raw
+        trip.legs.append(Leg(move.sig, move.path, move.ts_ns, sold_raw, received_raw, trip.match(matched_raw)))
+        if self._is_dust(trip.held_raw, trip.bought_raw):
             self._close(trip, move)
 
     def _is_dust(self, left_raw: int, bought_raw: int) -> bool:

@@ -138,12 +138,14 @@ def _meta(trip: Trip) -> dict[str, Any]:
     meta: dict[str, Any] = {"decimals": trip.decimals, "legs": [leg._asdict() for leg in trip.legs]}
     if trip.fee_lamports:
         meta["fee_lamports"] = trip.fee_lamports
+    if trip.other_quotes:
+        meta["other_quotes"] = trip.other_quotes
     return meta
 
 
 def _finished_meta(trip: Trip) -> dict[str, Any]:
     meta = _meta(trip)
-    if not trip.is_complete:
+    if trip.unbacked_qty_raw:
         meta["unbacked"] = {"qty_raw": trip.unbacked_qty_raw, "proceeds_raw": trip.unbacked_proceeds_raw}
     if trip.held_raw:
         meta["left_qty_raw"] = trip.held_raw
@@ -173,6 +175,7 @@ def _trip(row: dict[str, Any], meta: dict[str, Any]) -> Trip:
         sold_raw=int(row["close_qty_raw"]),
         proceeds_raw=int(row["close_proceeds_raw"]),
         fee_lamports=meta.get("fee_lamports", 0),
+        other_quotes=meta.get("other_quotes", []),
         lots=lots,
         legs=[Leg(**leg) for leg in meta["legs"]],
     )

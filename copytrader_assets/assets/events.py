@@ -11,7 +11,7 @@ from copytrader_assets.resources import LakeFolder, Seal, Warehouse
 from copytrader_assets.schemas import EVENTS
 from copytrader_core.errors import DataError
 
-_LATE = "completeness"
+_COMPLETENESS = "completeness"
 
 raw_events = dg.AssetSpec(
     "raw_events",
@@ -34,30 +34,35 @@ raw_events = dg.AssetSpec(
     check_specs=[
         rules_check(EVENTS),
         dg.AssetCheckSpec(
-            _LATE, asset=EVENTS.name, description="The day still has as many events as when it was sealed."
+            _COMPLETENESS, asset=EVENTS.name, description="The day has as many events as it was sealed with."
         ),
     ],
     output_required=False,
 )
 def events(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse) -> Iterator[Result]:
-    """Seals must stand before anything is read: half a day must never look like a day."""
+    """Seals must stand before anything is read: half a day must never look like a day, nor an emptied one."""
     days = days_of(context)
-    seals = {day: _seal(warehouse, day) for day in days}
+    for day in days:
+        _demand_seal(warehouse.seal(day), day)
     with Publication(context, lake_folder.lake) as publication:
         for day in days:
             try:
-                staged = publication.add_parts(EVENTS, day, warehouse.read_events(day), {})
+                with warehouse.read_day(day) as (found, parts):
+                    seal = _demand_seal(found, day)
+                    staged = publication.add_parts(EVENTS, day, parts, {})
             except DataError as error:
                 raise refuse(str(error)) from error
-            if staged.rows != seals[day].n_events:
-                publication.warning(
-                    EVENTS.name, _LATE, f"{day} was sealed with {seals[day].n_events} events, now has {staged.rows}"
+            if staged.rows != seal.n_events:
+                publication.problem(
+                    EVENTS.name,
+                    _COMPLETENESS,
+                    f"day {day} was sealed with {seal.n_events} events, raw_events holds {staged.rows}: "
+                    f"call `copytrader seal --from {day} --to {day}` if the change is right",
                 )
         yield from publication.finish()
 
 
-def _seal(warehouse: Warehouse, day: dt.date) -> Seal:
-    seal = warehouse.seal(day)
+def _demand_seal(seal: Seal | None, day: dt.date) -> Seal:
     if seal is None:
         raise refuse(
             f"day {day} is not sealed: its events may be incomplete. The worker seals a day once it is over "

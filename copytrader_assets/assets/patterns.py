@@ -1,17 +1,16 @@
-"""`follow_edges`, `leader_scores` and `wallet_patterns`: what is known of the tracked wallets at the end of each day.
-
-The lag of one day to the next makes the whole window present: a day's round trips exist only where the day before does.
-"""
+"""`follow_edges`, `leader_scores`, `wallet_patterns`: what is known of the tracked wallets at the end of each day."""
 
 import datetime as dt
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from copytrader_assets import checks
 from copytrader_assets.analysis import fingerprint, network
+from copytrader_assets.inputs import INPUTS, Inputs, first_day
 from copytrader_assets.lake import Lake
 from copytrader_assets.partitions import daily, days_of
 from copytrader_assets.publish import Publication, Result, refuse, rules_check
@@ -66,23 +65,19 @@ class _Sliding:
     """A window over a table of the lake that moves forward day by day and reads each day once."""
 
     def __init__(
-        self, lake: Lake, table: Table, columns: tuple[str, ...], keep: Callable[[pa.Table], pa.Table], days: int
+        self, lake: Lake, table: Table, columns: tuple[str, ...], keep: Callable[[pa.Table], pa.Table]
     ) -> None:
-        self._lake, self._table, self._columns, self._keep, self._days = lake, table, columns, keep, days
+        self._lake, self._table, self._columns, self._keep = lake, table, columns, keep
         self._kept: dict[dt.date, pa.Table] = {}
 
-    def ending(self, day: dt.date) -> list[pa.Table]:
-        """The kept rows of each published day of the window that ends with `day`, oldest first."""
-        window = [day - dt.timedelta(days=back) for back in reversed(range(self._days))]
-        present = [d for d in window if self._lake.has(self._table.name, d)]
-        self._kept = {d: self._kept[d] if d in self._kept else self._read(d) for d in present}
+    def over(self, days: Sequence[dt.date]) -> list[pa.Table]:
+        """The kept rows of each of `days`, which must be published."""
+        self._kept = {day: self._kept[day] if day in self._kept else self._read(day) for day in days}
         return list(self._kept.values())
 
-    def joined(self, day: dt.date) -> pa.Table:
-        """The same in one table; it has its columns even where nothing is published."""
-        arrow = self._table.arrow
-        nothing = pa.schema([arrow.field(name).with_nullable(True) for name in self._columns]).empty_table()
-        return pa.concat_tables([nothing, *(table.cast(nothing.schema) for table in self.ending(day))]).combine_chunks()
+    def joined(self, days: Sequence[dt.date]) -> pa.Table:
+        """The same in one table."""
+        return pa.concat_tables(self.over(days)).combine_chunks()
 
     def _read(self, day: dt.date) -> pa.Table:
         return self._keep(self._lake.read(self._table.name, day, self._columns))
@@ -111,16 +106,18 @@ def copy_network(context: dg.AssetExecutionContext, lake_folder: LakeFolder, war
     """Needs every wallet's buys: chance and followers are found among the others."""
     lake, rules = lake_folder.lake, settings().network
     leaders = warehouse.tracked_wallets()
-    buys = _Sliding(lake, EVENTS, (*_BUY_COLUMNS, "action"), _buys, rules.window_days)
+    first = first_day(lake, warehouse.first_sealed_day())
+    buys = _Sliding(lake, EVENTS, (*_BUY_COLUMNS, "action"), _buys)
     with Publication(context, lake) as publication:
         for day in days_of(context):
-            _demand(lake, EVENTS, day)
-            rows = buys.joined(day)
-            slot_ms = _slot_ms(buys.ending(day))
+            inputs = _demanded(lake, FOLLOW_EDGES, day, first)
+            facts = {INPUTS: inputs.content_hash(lake)}
+            rows = buys.joined(inputs.days)
+            slot_ms = _slot_ms(buys.over(inputs.days))
             edges, scores = network.follow_edges(rows, leaders=leaders, as_of=day, settings=rules, slot_ms=slot_ms)
             shown: dict[str, str | int | float] = {"slot_ms": slot_ms, **_scope_note(warehouse, day, rules.window_days)}
-            publication.add(FOLLOW_EDGES, day, edges, {}, shown=shown)
-            publication.add(LEADER_SCORES, day, scores, {})
+            publication.add(FOLLOW_EDGES, day, edges, facts, shown=shown)
+            publication.add(LEADER_SCORES, day, scores, facts)
         yield from publication.finish()
 
 
@@ -140,7 +137,10 @@ def wallet_patterns(
     context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse
 ) -> Iterator[Result]:
     """Reads the tracked wallets' trips, and the events of their coins for the price paths around their exits."""
-    lake, rules = lake_folder.lake, settings().patterns
+    lake, rules, days = lake_folder.lake, settings().patterns, days_of(context)
+    if broken := checks.first_break(lake, days[-1]):
+        raise refuse(f"{broken[1]}: run `copytrader materialize --from {broken[0]} --to {days[-1]}`")
+    first = first_day(lake, warehouse.first_sealed_day())
     wallets = warehouse.tracked_wallets()
     mine = pa.array(wallets, pa.string())
 
@@ -151,25 +151,24 @@ def wallet_patterns(
         coins = pc.unique(of_mine(rows)["mint"])
         return rows.filter(pc.and_(pc.is_in(rows["mint"], coins), pc.is_in(rows["action"], pa.array(["BUY", "SELL"]))))
 
-    trips = _Sliding(lake, TRADES, tuple(TRADES.names), of_mine, rules.window_days)
-    paths = _Sliding(lake, EVENTS, _PATH_COLUMNS, of_their_coins, rules.window_days)
+    trips = _Sliding(lake, TRADES, tuple(TRADES.names), of_mine)
+    paths = _Sliding(lake, EVENTS, _PATH_COLUMNS, of_their_coins)
     with Publication(context, lake) as publication:
-        for day in days_of(context):
-            for table in (TRADES, OPEN_POSITIONS, EVENTS, LEADER_SCORES):
-                _demand(lake, table, day)
-            events = paths.joined(day)
+        for day in days:
+            inputs = _demanded(lake, WALLET_PATTERNS, day, first)
             rows = fingerprint.wallet_patterns(
-                trips.joined(day),
+                trips.joined(inputs.days),
                 of_mine(lake.read(OPEN_POSITIONS.name, day)),
-                events,
+                paths.joined(inputs.days),
                 wallets=wallets,
                 as_of=day,
                 settings=rules,
                 scores=lake.read(LEADER_SCORES.name, day),
-                observed_days=len(trips.ending(day)),
-                slot_ms=_slot_ms(paths.ending(day)),
+                observed_days=len(inputs.days),
+                slot_ms=_slot_ms(paths.over(inputs.days)),
             )
-            publication.add(WALLET_PATTERNS, day, rows, {}, shown={"wallets": rows.num_rows})
+            facts = {INPUTS: inputs.content_hash(lake)}
+            publication.add(WALLET_PATTERNS, day, rows, facts, shown={"wallets": rows.num_rows})
         yield from publication.finish()
 
 
@@ -187,9 +186,11 @@ def _buys(rows: pa.Table) -> pa.Table:
     return rows.filter(pc.equal(rows["action"], "BUY"))
 
 
-def _demand(lake: Lake, table: Table, day: dt.date) -> None:
-    if not lake.has(table.name, day):
-        raise refuse(f"{table.name} {day} is missing in the lake: run `copytrader materialize --from {day} --to {day}`")
+def _demanded(lake: Lake, table: Table, day: dt.date, first: dt.date | None) -> Inputs:
+    inputs = Inputs.of(table, day, first)
+    if problem := inputs.missing(lake):
+        raise refuse(problem)
+    return inputs
 
 
 def _slot_ms(days: list[pa.Table]) -> float:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from copytrader_assets import checks
+from copytrader_assets.inputs import WINDOWED, first_day, stale
 from copytrader_assets.lake import Lake
 from copytrader_assets.partitions import daily, days_of
 from copytrader_assets.publish import refuse
@@ -35,13 +36,7 @@ def pattern_release(
     nothing.
     """
     lake, as_of = lake_folder.lake, days_of(context)[-1]
-    for name in (WALLET_PATTERNS.name, FOLLOW_EDGES.name, TRADES.name, OPEN_POSITIONS.name):
-        if not lake.has(name, as_of):
-            raise refuse(
-                f"{name} {as_of} is missing in the lake: run `copytrader materialize --from {as_of} --to {as_of}`"
-            )
-    if broken := checks.first_break(lake, as_of):
-        raise refuse(f"{broken[1]}: run `copytrader materialize --from {broken[0]} --to {as_of}`")
+    _demand_present_and_current(lake, warehouse, as_of)
     wallets = {*warehouse.tracked_wallets(), *filter(None, [settings().executor.own_wallet])}
     with warehouse.connection() as connection:
         current = releases.lock_releases(connection)
@@ -55,6 +50,21 @@ def pattern_release(
     metadata = {"released": True, "release_id": release_id, "days_of_trades_copied": served}
     context.add_asset_metadata(metadata, partition_key=as_of.isoformat())
     return dg.MaterializeResult()
+
+
+def _demand_present_and_current(lake: Lake, warehouse: Warehouse, as_of: dt.date) -> None:
+    """What is released was computed from what is published now, every day of it."""
+    for table in (*WINDOWED, TRADES, OPEN_POSITIONS):
+        if not lake.has(table.name, as_of):
+            raise refuse(
+                f"{table.name} {as_of} is missing in the lake: run `copytrader materialize --from {as_of} --to {as_of}`"
+            )
+    if broken := checks.first_break(lake, as_of):
+        raise refuse(f"{broken[1]}: run `copytrader materialize --from {broken[0]} --to {as_of}`")
+    first = first_day(lake, warehouse.first_sealed_day())
+    for table in WINDOWED:
+        if problem := stale(lake, table, as_of, first):
+            raise refuse(problem)
 
 
 def _release(connection: Connection, lake: Lake, as_of: dt.date) -> str:

@@ -2,8 +2,9 @@
 
 import datetime as dt
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import dagster as dg
 
@@ -16,6 +17,7 @@ from copytrader_assets.analysis.trip_rows import (
     trades_table,
     written_off_table,
 )
+from copytrader_assets.inputs import first_day
 from copytrader_assets.lake import Lake
 from copytrader_assets.partitions import before, daily, day_bounds_ns, days_of, previous_day
 from copytrader_assets.publish import Publication, Result, refuse, rules_check
@@ -23,13 +25,18 @@ from copytrader_assets.resources import LakeFolder, Warehouse
 from copytrader_assets.schemas import EVENTS, OPEN_POSITIONS, TRADES, Table
 from copytrader_core.settings import settings
 
-_YESTERDAY = dg.AssetDep(OPEN_POSITIONS.name, partition_mapping=previous_day)
+# Only open_positions says that it continues yesterday: an offset anywhere else would draw one more day into a backfill.
+# trades hangs on it because one fold makes both, so that a backfill computes them in one run.
+_DEPS: Final[Mapping[str, Sequence[str | dg.AssetDep]]] = {
+    OPEN_POSITIONS.name: [EVENTS.name, dg.AssetDep(OPEN_POSITIONS.name, partition_mapping=previous_day)],
+    TRADES.name: [EVENTS.name, OPEN_POSITIONS.name],
+}
 
 
 def _spec(table: Table) -> dg.AssetSpec:
     return dg.AssetSpec(
         table.name,
-        deps=[EVENTS.name, _YESTERDAY],
+        deps=_DEPS[table.name],
         description=table.about,
         group_name="trades",
         kinds={"parquet"},
@@ -93,7 +100,7 @@ def _carried(lake: Lake, warehouse: Warehouse, first: dt.date) -> tuple[Carry, s
         if _anything_before(lake, warehouse, first):
             raise refuse(
                 f"open_positions {previous} is missing, but there are events before {first}: "
-                f"run `copytrader materialize --from {_resume_day(lake, first)} --to {first}`"
+                f"run `copytrader materialize --from {_resume_day(lake, warehouse, first)} --to {first}`"
             )
         return Carry(), checks.GENESIS
     if broken := checks.first_break(lake, previous):
@@ -122,10 +129,12 @@ def _anything_before(lake: Lake, warehouse: Warehouse, first: dt.date) -> bool:
     return any(lake.snapshot(EVENTS.name, day).rows for day in earlier) or warehouse.has_events_before(first)
 
 
-def _resume_day(lake: Lake, first: dt.date) -> dt.date:
-    """The day after the last published one, or the day before `first` where nothing is."""
+def _resume_day(lake: Lake, warehouse: Warehouse, first: dt.date) -> dt.date:
+    """The day after the last published one; where nothing is, the first one with events."""
     earlier = [day for day in lake.days(OPEN_POSITIONS.name) if day < first]
-    return earlier[-1] + dt.timedelta(days=1) if earlier else before(first)
+    if earlier:
+        return earlier[-1] + dt.timedelta(days=1)
+    return min(first_day(lake, warehouse.first_sealed_day()) or first, before(first))
 
 
 def _held(carry: Carry) -> int:

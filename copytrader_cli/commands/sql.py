@@ -38,6 +38,8 @@ def sql(
     shape: Annotated[Format, typer.Option("--format", help="csv and json go clean to standard output")] = Format.table,
 ) -> None:
     """Query the lake with DuckDB."""
+    if not query.strip():
+        raise typer.BadParameter('expected a query, found nothing: try "SELECT * FROM trades LIMIT 5"')
     with open_lake(Lake(settings().lake_path)) as connection:
         try:
             relation = connection.sql(query)

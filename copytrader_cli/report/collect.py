@@ -205,7 +205,7 @@ ORDER BY coalesce(close_ts_ns, open_ts_ns), open_sig
 """
 _HELD = """
 SELECT wallet, open_ts_ns FROM open_positions
-WHERE day = $as_of AND wallet IN (SELECT wallet FROM wallet_patterns WHERE day = $as_of)
+WHERE day = $as_of AND basis = 'COMPLETE' AND wallet IN (SELECT wallet FROM wallet_patterns WHERE day = $as_of)
 """
 
 

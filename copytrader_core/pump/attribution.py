@@ -12,6 +12,7 @@ from typing import Final
 
 from solders.pubkey import Pubkey
 
+from copytrader_core.errors import DecodeError
 from copytrader_core.pump.addresses import JITO_TIP_ACCOUNTS
 from copytrader_core.records import LAMPORTS_PER_SOL, WSOL
 from copytrader_core.solana.base58 import address_text, signature_text
@@ -86,6 +87,12 @@ class TransactionFacts:
         """The decimals of a mint, as a token balance of this transaction tells them."""
         return self._decimals.get(mint, default)
 
+    def mint_of(self, account: bytes) -> str | None:
+        """The mint of a token account that has a balance in this transaction."""
+        keys = self.tx.account_keys
+        balances = (*self.tx.pre_tokens, *self.tx.post_tokens)
+        return next((balance.mint for balance in balances if keys[balance.account_index] == account), None)
+
     def holdings(self, owner: str) -> dict[str, tuple[int, int]]:
         """mint -> (before, after) raw units over all accounts of one owner."""
         held: dict[str, tuple[int, int]] = {}
@@ -107,9 +114,11 @@ class TransactionFacts:
         """
         tx = self.tx
         text = address_text(user)
-        if user in tx.account_keys[: tx.n_signers]:
+        if user in tx.account_keys[: tx.n_signers] or not is_off_curve(user):
             return text
+        if not any(balance.mint == coin for balance in tx.post_tokens):
+            raise DecodeError(f"the token balances of {coin} are missing: who traded cannot be told")
         sign = 1 if gains else -1
         payer_moved = sign * self.token_deltas.get((self.fee_payer, coin), 0) > 0
         user_kept = sign * self.token_deltas.get((text, coin), 0) > 0
-        return self.fee_payer if payer_moved and not user_kept and is_off_curve(user) else text
+        return self.fee_payer if payer_moved and not user_kept else text

@@ -145,10 +145,24 @@ def _called(tx: RawTransaction, programs: Mapping[int, Program]) -> bool:
     """Whether anything, the top level included, shows that one of the programs ran, or hides it."""
     prefixes = tuple([program.invoked for program in programs.values()])
     return (
-        tx.logs_truncated
+        not tx.inner_recorded
+        or tx.logs_truncated
         or any(ix.program_index in programs for ix in tx.outer)
         or any(line.startswith(prefixes) for line in tx.logs or ())
     )
+
+
+def _is_first_create(frame: Frame) -> bool:
+    """Whether this is a `create` of the time before it named a creator, whose event has no time of its own.
+
+    Its arguments are three texts and nothing else. They date the event better than where the transaction was found.
+    """
+    if frame.ix is None or frame.name != "create":
+        return False
+    data, at = frame.ix.data, DISCRIMINATOR_BYTES
+    for _ in range(3):
+        at += 4 + int.from_bytes(data[at : at + 4], "little")
+    return at == len(data)
 
 
 class _Rows:
@@ -198,7 +212,8 @@ class _Rows:
         if name not in _ROWS:
             return
         check_event_against_logs(self._tx, data)
-        values = frame.program.layouts[data[:DISCRIMINATOR_BYTES]].read(data, self._tx.slot, self._tx.block_time)
+        written_at = 0 if _is_first_create(frame) else self._tx.block_time
+        values = frame.program.layouts[data[:DISCRIMINATOR_BYTES]].read(data, self._tx.slot, written_at)
         self._check_accounts(frame, values)
         swap = None
         if name == "CreateEvent":
@@ -256,7 +271,11 @@ class _Rows:
         return self._held_mints(values)
 
     def _held_mints(self, values: Values) -> tuple[str, str]:
-        """The vaults are the pool's own token accounts; what they held before the trade tells which is which."""
+        """The event names the trader's two token accounts; where no balance knows them, what the pool holds tells."""
+        base_mint = self._facts.mint_of(values["user_base_token_account"])
+        quote_mint = self._facts.mint_of(values["user_quote_token_account"])
+        if base_mint and quote_mint and base_mint != quote_mint:
+            return base_mint, quote_mint
         held = self._facts.holdings(address_text(values["pool"]))
         base = [mint for mint, (before, _) in held.items() if before == values["pool_base_token_reserves"]]
         quote = [mint for mint, (before, _) in held.items() if before == values["pool_quote_token_reserves"]]

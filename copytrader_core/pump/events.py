@@ -99,9 +99,10 @@ class Layouts:
         self._dated = [(_unix(since), count) for count, since in sorted(counts.items(), reverse=True) if since]
         self._shares = tuple(name for name in codec.fields if name.endswith(("_basis_points", "_bps")))
 
-    def read(self, data: bytes, slot: int, block_time: int | None) -> dict[str, Any]:
+    def read(self, data: bytes, slot: int, written_at: int | None) -> dict[str, Any]:
         """The values of the event, its discriminator included in `data`.
 
+        `written_at` (unix seconds) dates an event that carries no time of its own; without it the slot does.
         Raises DecodeError where the bytes are no whole event of their time, or hold what no event can hold.
         """
         values = self._codec.decode(data)
@@ -110,7 +111,7 @@ class Layouts:
             raise DecodeError(
                 f"{self._codec.name} of {len(data)} bytes ends after a field that never was the last: it is cut"
             )
-        at = values.get("timestamp", block_time)
+        at = values.get("timestamp", written_at)
         if at is None:
             at = _DATED_SLOT_TIME if slot >= _DATED_SLOT else 0
         least = 0

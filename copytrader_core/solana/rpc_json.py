@@ -94,7 +94,7 @@ def _transaction(result: _Json) -> RawTransaction:
         outer=parts.outer,
         inner={_whole(group["index"]): _instructions(group["instructions"], index) for group in inner or ()},
         logs=None if logs is None else tuple([_text(line) for line in logs]),
-        failed=meta["err"] is not None,
+        failed=meta["err"] is not None or "Err" in (meta.get("status") or {}),
         fee=_whole(meta["fee"]),
         pre_balances=tuple([_whole(value) for value in meta["preBalances"]]),
         post_balances=tuple([_whole(value) for value in meta["postBalances"]]),

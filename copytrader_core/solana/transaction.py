@@ -98,9 +98,11 @@ def check_complete(tx: RawTransaction) -> RawTransaction:
         found = f"{len(tx.pre_balances)} balances before and {len(tx.post_balances)} after for {n_keys} account keys"
         raise _broken(tx, f"expected one balance per account key, found {found}")
     _check_instructions(tx, n_keys)
-    for index, _, _, _, amount, decimals in chain(tx.pre_tokens, tx.post_tokens):
+    for index, _, owner, _, amount, decimals in chain(tx.pre_tokens, tx.post_tokens):
         if index >= n_keys:
             raise _broken(tx, f"a token balance names account {index} of {n_keys}")
+        if not owner:
+            raise _broken(tx, f"the token balance of account {index} names no owner")
         if not 0 <= amount <= MAX_AMOUNT or not 0 <= decimals <= MAX_DECIMALS:
             raise _broken(tx, f"a token balance of {amount} with {decimals} decimals cannot be")
     return tx
@@ -114,6 +116,8 @@ def _check_instructions(tx: RawTransaction, n_keys: int) -> None:
         if index >= n_outer:
             raise _broken(tx, f"inner instructions belong to instruction {index} of {n_outer}")
         depth = 1
+        if len({height is None for _, _, _, height in group}) > 1:
+            raise _broken(tx, "some inner instructions tell their depth and others do not")
         for _, _, _, height in group:
             if height is not None:
                 if not 2 <= height <= depth + 1:

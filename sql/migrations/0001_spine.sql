@@ -1,5 +1,6 @@
 -- The first schema: wallets, landed events, coverage, round trips, fingerprints, edges, releases and the executor's journal.
 -- Amounts that a program computes in u64 are NUMERIC(20,0): a u64 does not fit a BIGINT and nothing may be lost.
+-- Sums of them are NUMERIC(38,0).
 
 CREATE TABLE wallets (
     wallet      TEXT PRIMARY KEY,
@@ -107,22 +108,22 @@ CREATE TABLE trades (
     open_ts_ns              BIGINT NOT NULL,
     open_slot               BIGINT NOT NULL,
     open_qty                DOUBLE PRECISION NOT NULL,
-    open_qty_raw            NUMERIC(20, 0) NOT NULL,
+    open_qty_raw            NUMERIC(38, 0) NOT NULL,
     open_cost_sol           DOUBLE PRECISION,
-    open_cost_lamports      NUMERIC(20, 0),
-    open_cost_raw           NUMERIC(20, 0) NOT NULL,
+    open_cost_lamports      NUMERIC(38, 0),
+    open_cost_raw           NUMERIC(38, 0) NOT NULL,
     close_sig               TEXT,
     close_ts_ns             BIGINT,
     close_slot              BIGINT,
     close_qty               DOUBLE PRECISION,
-    close_qty_raw           NUMERIC(20, 0),
+    close_qty_raw           NUMERIC(38, 0),
     close_proceeds_sol      DOUBLE PRECISION,
-    close_proceeds_lamports NUMERIC(21, 0),
-    close_proceeds_raw      NUMERIC(21, 0),
+    close_proceeds_lamports NUMERIC(38, 0),
+    close_proceeds_raw      NUMERIC(38, 0),
     hold_ms                 BIGINT,
     pnl_sol                 DOUBLE PRECISION,
-    pnl_lamports            NUMERIC(21, 0),
-    pnl_raw                 NUMERIC(21, 0),
+    pnl_lamports            NUMERIC(38, 0),
+    pnl_raw                 NUMERIC(38, 0),
     pnl_x                   DOUBLE PRECISION,
     was_win                 BOOLEAN,
     n_buys                  INTEGER NOT NULL,

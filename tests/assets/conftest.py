@@ -48,7 +48,11 @@ def plain(table: pa.Table) -> list[dict[str, Any]]:
         unbacked = meta.get("unbacked", {"qty_raw": 0, "proceeds_raw": 0})
         legs = [(leg["sig"], leg["path"], leg["qty_raw"], leg["proceeds_raw"], leg["cost_raw"]) for leg in meta["legs"]]
         kept = {name: row[name] for name in COMPARED}
-        rows.append(kept | {"legs": legs, "unbacked": (unbacked["qty_raw"], unbacked["proceeds_raw"])})
+        others = {
+            "unbacked": (unbacked["qty_raw"], unbacked["proceeds_raw"]),
+            "other_quotes": meta.get("other_quotes", []),
+        }
+        rows.append(kept | {"legs": legs} | others)
     return sorted(rows, key=lambda r: [r[name] for name in ("wallet", "mint", "open_sig", "open_path")])
 
 
@@ -105,6 +109,9 @@ class Platform:
     def files(self) -> dict[str, bytes]:
         root = self.lake.root
         return {str(f.relative_to(root)): f.read_bytes() for f in sorted(root.rglob("*")) if f.is_file()}
+
+    def forget(self, asset: str, date: dt.date) -> None:
+        shutil.rmtree(self.lake.file(asset, date).parent)
 
     def forget_lake(self) -> None:
         shutil.rmtree(self.lake.root)

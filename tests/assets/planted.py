@@ -134,7 +134,11 @@ class Market:
                 self.random.randint(1, 10**9),
             )
         elif kind < 0.5 or (held == 0 and kind < 0.95):
-            amounts = ("BUY", self.random.choice([self.random.randint(1, 10**12), 7]), self.random.randint(0, 10**10))
+            amounts = (
+                "BUY",
+                self.random.choice([self.random.randint(1, 10**12), 7, 0]),
+                self.random.randint(0, 10**10),
+            )
         else:
             amounts = ("SELL", self._sold(held), self.random.randint(0, 10**10))
         if amounts[0] == "BUY":
@@ -145,6 +149,8 @@ class Market:
 
     def _sold(self, held: int) -> int:
         part = self.random.random()
+        if part < 0.03:
+            return 0
         if part < 0.4:
             return max(1, held)
         if part < 0.5:

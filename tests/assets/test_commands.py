@@ -93,6 +93,12 @@ def test_a_wrong_query_tells_duckdbs_reason_and_exits_1(home: Path, run) -> None
     assert (status, out) == (1, "") and 'Referenced column "nothing" not found' in err
 
 
+@pytest.mark.parametrize("query", ["", " \n"])
+def test_an_empty_query_is_wrong_usage(home: Path, run, query: str) -> None:
+    status, out, err = run("sql", query)
+    assert (status, out) == (2, "") and "expected a query" in err
+
+
 def test_a_wrong_format_is_wrong_usage(home: Path, run) -> None:
     assert run("sql", "SELECT 1", "--format", "xml")[0] == 2
 
@@ -114,7 +120,16 @@ def test_materialize_of_an_unsealed_day_says_so_in_one_message(platform: Platfor
     assert done.stderr.startswith(f"copytrader: events: day {day(0)} is not sealed") and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("first", "last", "status"), [("2026-03-02", "2026-03-01", 1), ("yesterday", "2026-03-01", 2)])
+@pytest.mark.parametrize(
+    ("first", "last", "status"),
+    [
+        ("2026-03-02", "2026-03-01", 2),
+        ("yesterday", "2026-03-01", 2),
+        ("2026-3-1", "2026-03-01", 2),
+        ("20260301", "2026-03-01", 2),
+        ("2023-12-31", "2026-03-01", 1),
+    ],
+)
 def test_materialize_refuses_days_that_are_none(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, run, first: str, last: str, status: int
 ) -> None:
@@ -122,6 +137,15 @@ def test_materialize_refuses_days_that_are_none(
         monkeypatch.setenv(name, os.environ.get(name, ""))
         monkeypatch.delenv(name)
     assert run("materialize", "--from", first, "--to", last)[0] == status
+
+
+def test_an_unforeseen_failure_ends_with_what_to_do(platform: Platform) -> None:
+    platform.plant(Market(1, 1, 60).rows, day(0))
+    platform.execute("ALTER TABLE raw_events DROP COLUMN price_est")
+    done = shell(platform, "copytrader", "materialize", "--from", str(day(0)), "--to", str(day(0)))
+    assert done.returncode == 1 and "price_est" in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("unforeseen failure, see above") and "run the same command again" in last
 
 
 def test_dagsters_own_command_works_with_nothing_set(platform: Platform) -> None:

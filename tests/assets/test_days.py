@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
+import psycopg
 import pytest
 
-from copytrader_assets import checks
+from copytrader_assets import checks, resources
+from copytrader_core.store.days import recount_sealed
 from tests.assets.conftest import Platform, plain
 from tests.assets.oracle import expected
-from tests.assets.planted import SLOTS_PER_DAY, Market, day, event, track
+from tests.assets.planted import SLOTS_PER_DAY, Market, day, event, load, track
 
 ROUND_TRIPS = "events,trades,open_positions"
 
@@ -74,9 +78,10 @@ def test_an_unsealed_day_is_refused_and_says_what_to_do(platform: Platform) -> N
 
 def test_a_missing_previous_day_is_refused_and_named(platform: Platform) -> None:
     platform.plant(small_market(1), *map(day, range(3)))
-    message = platform.failure(day(2))
+    platform.succeed(day(2), select="events")
+    message = platform.failure(day(2), select="trades,open_positions")
     assert f"open_positions {day(1)} is missing" in message
-    assert f"copytrader materialize --from {day(1)} --to {day(2)}" in message
+    assert f"copytrader materialize --from {day(0)} --to {day(2)}" in message
 
 
 def test_the_refusal_resumes_after_the_last_published_day(platform: Platform) -> None:
@@ -135,11 +140,96 @@ def test_history_that_arrives_before_the_first_day_is_noticed(platform: Platform
     assert "starts from nothing, but earlier events are there now" in platform.failure(day(2))
 
 
-def test_late_events_are_included_and_shown_as_a_warning(platform: Platform) -> None:
+@pytest.mark.parametrize("gone", ["true", "sig = (SELECT min(sig) FROM raw_events)"])
+def test_a_day_that_lost_events_since_its_seal_keeps_its_snapshot(platform: Platform, gone: str) -> None:
     platform.plant(small_market(7, 1), day(0))
-    platform.execute("UPDATE ingest_days SET n_events = n_events - 1")
-    result = platform.succeed(day(0), select="events")
+    platform.succeed(day(0))
+    before = platform.files()
+    platform.execute(f"DELETE FROM raw_events WHERE {gone}")
+    message = platform.failure(day(0))
+    assert f"day {day(0)} was sealed with 141 events" in message and "raw_events holds" in message
+    assert f"copytrader seal --from {day(0)} --to {day(0)}" in message
+    assert platform.files() == before
+
+
+def test_late_events_are_refused_until_the_day_is_sealed_again(platform: Platform) -> None:
+    platform.plant(small_market(7, 1), day(0))
+    load(platform.url, [event(9, "BUY", 10, 10, sig="late")])
+    result = platform.run(day(0), select="events")
     assert {e.check_name: e.passed for e in result.get_asset_check_evaluations()}["completeness"] is False
+    assert not result.success and not platform.lake.has("events", day(0))
+    with psycopg.connect(platform.url) as connection:
+        recount_sealed(connection, {day(0)})
+    platform.succeed(day(0), select="events")
+    assert "late" in {row["sig"] for row in platform.rows("events", day(0))}
+
+
+def test_events_and_seal_are_read_as_of_one_moment(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    platform.plant([event(1, "BUY", 10, 10)], day(0))
+    real = resources._seal
+
+    def then_the_worker_commits(connection: psycopg.Connection, date: dt.date) -> resources.Seal | None:
+        found = real(connection, date)
+        platform.plant([event(2, "BUY", 10, 10)], day(0))
+        return found
+
+    monkeypatch.setattr(resources, "_seal", then_the_worker_commits)
+    with resources.Warehouse().read_day(day(0)) as (seal, parts):
+        rows = sum(part.num_rows for part in parts)
+    assert seal is not None and (seal.n_events, rows) == (1, 1)
+
+
+def test_a_window_with_a_missing_day_is_refused_and_named(platform: Platform) -> None:
+    platform.plant(small_market(7, 4), *map(day, range(4)))
+    platform.succeed(day(0), day(2))
+    platform.forget("events", day(1))
+    platform.succeed(day(3), select="events")
+    for asset in ("follow_edges", "leader_scores"):
+        message = platform.failure(day(3), select=asset)
+        assert f"events {day(1)} is missing" in message
+        assert f"copytrader materialize --from {day(1)} --to {day(3)}" in message
+        assert not platform.lake.has(asset, day(3))
+
+
+def test_a_window_begins_with_the_first_sealed_day_that_has_events(platform: Platform) -> None:
+    platform.plant(small_market(7, 2), day(0), day(1))
+    platform.succeed(day(1), select="events")
+    assert f"events {day(0)} is missing" in platform.failure(day(1), select="follow_edges")
+
+
+def test_patterns_need_every_round_trip_of_their_window(platform: Platform) -> None:
+    platform.plant(small_market(7, 3), *map(day, range(3)))
+    platform.succeed(day(0), day(2))
+    platform.forget("trades", day(0))
+    assert f"trades {day(0)} is missing" in platform.failure(day(2), select="wallet_patterns")
+
+
+def test_patterns_are_not_computed_from_round_trips_of_other_events(platform: Platform) -> None:
+    platform.plant(small_market(7, 2), day(0), day(1))
+    platform.succeed(day(0), day(1))
+    platform.plant([event(9, "BUY", 10, 10, sig="late")], day(0))
+    platform.succeed(day(0), select="events")
+    assert "other events than the published ones" in platform.failure(day(1), select="wallet_patterns")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_amounts_of_64_bits_give_a_day(platform: Platform, seed: int) -> None:
+    market = Market(seed, 1, events_per_day=120)
+    sizes = [0, 1, 10**16, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1]
+    for row in market.rows:
+        for name in ("base_raw", "quote_raw", "swap_fee_raw", "reserve_base_raw", "reserve_quote_raw"):
+            if row["action"] != "CREATE":
+                row[name] = market.random.choice([market.random.getrandbits(64), *sizes])
+        row["tx_fee_lamports"] = row["tip_lamports"] = market.random.choice([0, 5_000, 2**62])
+    platform.plant(market.rows, day(0))
+    track(platform.url, **{name.replace("-", "_"): name for name in market.wallets})
+    platform.succeed(day(0))
+    closed, held = expected(market.rows, [day(0)])[day(0)]
+    assert plain(platform.lake.read("trades", day(0))) == closed
+    assert plain(platform.lake.read("open_positions", day(0))) == held
+    served = platform.sql("SELECT sum(open_cost_raw), sum(open_qty_raw), sum(pnl_raw) FROM trades")
+    trips = [*closed, *held]
+    assert served == [tuple(sum(t[name] for t in trips) for name in ("open_cost_raw", "open_qty_raw", "pnl_raw"))]
 
 
 def test_rows_that_break_a_rule_stop_the_publish_and_are_named(platform: Platform) -> None:

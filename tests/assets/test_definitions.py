@@ -125,3 +125,14 @@ def test_columns_are_described_in_the_ui(asset: str) -> None:
     graph = build_defs().resolve_asset_graph()
     schema = graph.get(dg.AssetKey(asset)).metadata["dagster/column_schema"]
     assert all(column.description for column in schema.columns)
+
+
+def test_a_run_without_a_day_says_so(platform: Platform) -> None:
+    job = build_defs().resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(
+            instance=instance, asset_selection=[dg.AssetKey("events")], raise_on_error=False
+        )
+    data = result.get_step_failure_events()[0].step_failure_data
+    assert data.user_failure_data is not None
+    assert "the run names no day" in str(data.user_failure_data.description)

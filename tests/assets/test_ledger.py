@@ -20,6 +20,7 @@ from copytrader_assets.analysis.trip_rows import (
 )
 from copytrader_assets.partitions import day_bounds_ns
 from copytrader_assets.schemas import EVENTS, OPEN_POSITIONS, TRADES
+from copytrader_core.records import WSOL
 from copytrader_core.settings import LedgerSettings
 from tests.assets.conftest import plain
 from tests.assets.oracle import expected
@@ -79,6 +80,8 @@ def test_equals_the_independent_ledger_on_random_markets(seed: int) -> None:
 def histories(draw: st.DrawFn) -> list[Row]:
     """One or two wallets, one coin, small numbers: where rounding and dust decide."""
     rows = []
+    # Of every event or of none: what was seen of a coin that nobody held is forgotten.
+    reserve = draw(st.sampled_from([None, 10**9]))
     for place in range(draw(st.integers(1, 25))):
         slot = draw(st.integers(0, 9)) * (SLOTS_PER_DAY // 2) + place
         who = draw(st.sampled_from(["wallet-a", "wallet-b"]))
@@ -86,13 +89,14 @@ def histories(draw: st.DrawFn) -> list[Row]:
             event(
                 slot,
                 draw(st.sampled_from(["BUY", "BUY", "SELL", "SELL", "SWAP"])),
-                draw(st.sampled_from([1, 2, 3, 7, 999, 1000, 1001, 10**6])),
+                draw(st.sampled_from([0, 1, 2, 3, 7, 999, 1000, 1001, 10**6])),
                 draw(st.integers(0, 20_000)),
                 wallet=who,
+                quote_mint=draw(st.sampled_from([WSOL, WSOL, USDC])),
                 fee_payer=draw(st.sampled_from(["wallet-a", "wallet-b"])),
                 tx_index=draw(st.sampled_from([None, 5])),
                 outer_ix=place,
-                reserve_base_raw=draw(st.sampled_from([None, 10**9])),
+                reserve_base_raw=reserve,
                 reserve_quote_raw=10**7,
             )
         )
@@ -218,8 +222,46 @@ def test_a_coin_paid_in_dollars_has_no_sol_columns_and_notes_its_fees() -> None:
 
 
 def test_quotes_are_kept_apart() -> None:
-    rows = [event(1, "BUY", 10, 1_000), event(2, "SELL", 10, 1_500, quote_mint=USDC)]
-    assert [row["quote_mint"] != USDC for row in Books(rows).held] == [True]
+    rows = [event(1, "BUY", 10, 1_000), event(2, "BUY", 10, 1_500, quote_mint=USDC)]
+    assert [row["quote_mint"] for row in Books(rows).held] == [WSOL, USDC]
+
+
+def test_coins_sold_for_another_quote_leave_their_trip_incomplete_and_without_proceeds() -> None:
+    rows = [event(1, "BUY", 100, 1_000, fee_payer="x"), event(2, "SELL", 40, 7_000, quote_mint=USDC)]
+    books = Books([*rows, event(SLOTS_PER_DAY, "SELL", 60, 900, fee_payer="x")], 2)
+    (half,) = books.open[0].to_pylist()
+    assert (half["status"], half["basis"], half["close_qty_raw"], half["pnl_raw"]) == ("OPEN", "INCOMPLETE", 40, -400)
+    (trip,) = books.finished
+    assert (trip["status"], trip["basis"], trip["n_sells"], trip["pnl_raw"]) == ("CLOSED", "INCOMPLETE", 2, -100)
+    assert json.loads(trip["meta_json"])["other_quotes"] == [USDC]
+
+
+def test_a_bag_sold_for_another_quote_closes_and_never_dies() -> None:
+    rows = [worthless(1), event(2, "SELL", 1_000, 9, quote_mint=USDC, reserve_base_raw=10**9, reserve_quote_raw=1)]
+    books = Books(rows, 4)
+    (trip,) = books.finished
+    assert (trip["status"], trip["basis"], trip["close_sig"]) == ("CLOSED", "INCOMPLETE", "sig2")
+    assert (books.held, TRADES.violations(books.trades[0])) == ([], ())
+
+
+def test_only_what_the_own_quote_cannot_back_is_taken_from_another_oldest_first() -> None:
+    others = [event(n, "BUY", 100, 1_000, quote_mint=quote) for n, quote in ((1, USDC), (2, "dollar-2"))]
+    rows = [*others, event(3, "BUY", 50, 1_000), event(4, "SELL", 170, 3_000)]
+    books = Books(rows)
+    assert [(row["quote_mint"], row["close_qty_raw"], row["basis"]) for row in books.finished] == [
+        (WSOL, 50, "INCOMPLETE"),
+        (USDC, 100, "INCOMPLETE"),
+    ]
+    assert [(row["quote_mint"], row["close_qty_raw"], row["basis"]) for row in books.held] == [
+        ("dollar-2", 20, "INCOMPLETE")
+    ]
+
+
+def test_events_of_no_coins_count_inside_an_open_trip_and_open_none() -> None:
+    assert Books([event(1, "BUY", 0, 1_000), event(2, "SELL", 0, 10)]).held == []
+    rows = [event(1, "BUY", 100, 1_000), event(2, "BUY", 0, 300), event(3, "SELL", 0, 70), event(4, "SELL", 100, 5_000)]
+    (trip,) = Books([row | {"fee_payer": "x"} for row in rows]).finished
+    assert (trip["n_buys"], trip["n_sells"], trip["open_cost_raw"], trip["close_proceeds_raw"]) == (2, 2, 1_300, 5_070)
 
 
 @pytest.mark.parametrize("action", ["CREATE", "ADD", "REMOVE", "SWAP"])

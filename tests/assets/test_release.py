@@ -133,6 +133,29 @@ def test_a_broken_chain_is_not_released(tracked: Platform) -> None:
     assert "continues an older" in tracked.failure(day(1), select="pattern_release")
 
 
+def test_edges_of_changed_events_are_not_released(tracked: Platform) -> None:
+    tracked.plant(market(8, 2), day(0), day(1))
+    tracked.succeed(day(0), day(1))
+    released = tracked.sql("SELECT * FROM release_current")
+    tracked.plant([event(9, "BUY", 10**13, 10**9, sig="late")], day(0))
+    tracked.succeed(day(0), day(1), select="events,trades,open_positions")
+    message = tracked.failure(day(1), select="pattern_release")
+    assert f"follow_edges {day(1)} was computed from other days" in message
+    assert f"copytrader materialize --from {day(1)} --to {day(1)}" in message
+    tracked.succeed(day(1), select="follow_edges,leader_scores")
+    assert f"wallet_patterns {day(1)} was computed from other" in tracked.failure(day(1), select="pattern_release")
+    assert tracked.sql("SELECT * FROM release_current") == released
+    tracked.succeed(day(1))
+
+
+def test_a_window_that_lost_a_day_is_not_released(tracked: Platform) -> None:
+    tracked.plant(market(8, 3), *map(day, range(3)))
+    tracked.succeed(day(0), day(2))
+    tracked.forget("trades", day(0))
+    message = tracked.failure(day(2), select="pattern_release")
+    assert f"trades {day(0)} is missing" in message and f"--from {day(0)} --to {day(2)}" in message
+
+
 def test_a_fresh_lake_replaces_what_an_older_one_served(tracked: Platform) -> None:
     rows = market(9, 2)
     tracked.plant(rows, day(0), day(1))

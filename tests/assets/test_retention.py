@@ -35,8 +35,8 @@ def db(platform: Platform) -> Iterator[psycopg.Connection[Any]]:
 
 
 def snapshot(platform: Platform, date: dt.date, part_rows: int = 65_536) -> str:
-    parts = Warehouse().read_events(date, part_rows)
-    staged = platform.lake.stage_parts("events", date, LOOSE, parts, {})
+    with Warehouse().read_day(date, part_rows) as (_, parts):
+        staged = platform.lake.stage_parts("events", date, LOOSE, parts, {})
     platform.lake.publish([staged])
     return staged.content_hash
 
@@ -204,7 +204,8 @@ def test_a_day_whose_seal_has_ended_is_refused_with_the_reason(platform: Platfor
 def test_reading_in_parts_gives_the_same_file(platform: Platform, db: psycopg.Connection[Any]) -> None:
     prepare(platform, db)
     assert len({snapshot(platform, day(0), part_rows) for part_rows in (1, 7, 1000)}) == 1
-    parts = list(Warehouse().read_events(day(0), 7))
+    with Warehouse().read_day(day(0), 7) as (_, found):
+        parts = list(found)
     assert len(parts) > 5
     assert pa.concat_tables(parts).equals(platform.lake.read("events", day(0)))
 

@@ -17,8 +17,8 @@ import aiohttp
 import grpc
 import pytest
 from chain_double import Act, Chain, Server, plant_transaction, serving
-from worker_runs import ingest, proxied, query, until
 from watching import fetch, heard, listening_manager, samples
+from worker_runs import ingest, proxied, query, until
 
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.service import Service

@@ -324,6 +324,20 @@ async def test_does_not_seal_a_day_with_a_gap_until_it_is_filled(pg_url: str) ->
     assert {0, 1} <= sealed(pg_url).keys()
 
 
+async def test_the_first_late_events_after_a_restart_are_counted_into_their_sealed_day(pg_url: str) -> None:
+    chain = days_chain()
+    async with serving(Server(chain)) as server:
+        await ingest(server, pg_url, complete_start=True)
+        slot = max(row[0] for row in chain.truth() if row[7] // 10**9 < T0 + 2 * DAY)
+        with psycopg.connect(pg_url) as connection:
+            gone = connection.execute("DELETE FROM raw_events WHERE slot = %s", (slot,)).rowcount
+            connection.execute("UPDATE ingest_days SET n_events = n_events - %s WHERE %s <= last_slot", (gone, slot))
+        assert sealed(pg_url)[1] == events_by_day(chain)[1] - gone < events_by_day(chain)[1]
+        server.chain = Chain([block for block in chain.blocks if block.slot == slot])
+        await ingest(server, pg_url, from_slot=slot)
+    assert sealed(pg_url)[1] == events_by_day(chain)[1]
+
+
 async def test_a_wrong_token_is_an_error_at_once(pg_url: str) -> None:
     async with serving(Server(Chain.plant(3), token="right")) as server:
         with pytest.raises(StreamError, match="token"):

@@ -184,7 +184,9 @@ def through_a_router(user, *, coins_to, kept=0, sells=False, signers=()):
     trade = pump_call("buy", [COIN, user], [trade_event(user=user, is_buy=not sells)])
     moved = [tokens(key("ata"), COIN, coins_to, 1_000)] if coins_to else []
     moved += [tokens(key("purse ata"), COIN, user, kept)]
-    sides = {"before": moved} if sells else {"after": moved}
+    # The curve's own coins are in both; amounts do not matter here.
+    curve = tokens(key("curve ata"), COIN, key("curve"), 10**12)
+    sides = {"before": [*moved, curve], "after": [curve]} if sells else {"before": [curve], "after": [*moved, curve]}
     return landed(Call(key("router"), [user], calls=[trade]), payer=key("payer"), signers=signers, **sides)
 
 
@@ -194,6 +196,12 @@ def test_the_trader_behind_a_routers_purse_is_the_fee_payer(sells):
     row = only(tx)
     assert row.wallet == row.fee_payer == text(key("payer"))
     assert (row.outer_ix, row.inner_ix) == (0, 0)
+
+
+def test_a_purse_whose_token_balances_are_missing_names_nobody():
+    tx = replace(through_a_router(purse("purse"), coins_to=key("payer")), post_tokens=())
+    found = decode(tx)
+    assert not found.events and "who traded" in found.problems[0].reason
 
 
 def test_a_purse_that_keeps_the_coins_is_the_trader_itself():
