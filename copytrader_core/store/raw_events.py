@@ -67,6 +67,11 @@ _CAREFUL_MERGE: Final = sql.SQL(
     " = (i.sig, i.outer_ix, i.inner_ix, i.event_seq) LIMIT 1) IS NULL"
     " ON CONFLICT DO NOTHING"
 ).format(_NAMES)
+# A name that was imported a moment ago is on the next row: `alias` is the wallet's name at the time of writing.
+_NAME_WALLETS: Final = (
+    "UPDATE incoming_events i SET alias = w.alias FROM wallets w"
+    " WHERE w.wallet = i.wallet AND w.alias IS DISTINCT FROM i.alias AND w.alias IS NOT NULL"
+)
 # Writers of the same slot take turns here, in the order of slots, so that none misses the other's rows.
 _CLAIM: Final = """
 WITH seen AS (
@@ -120,6 +125,7 @@ def insert(connection: psycopg.Connection, rows: Sequence[Row]) -> int:
     """Inserts the rows whose key is new and returns how many; known keys are left as they are.
 
     One COPY into a temporary table and one INSERT ... SELECT. Joins the transaction that is open on `connection`.
+    A wallet that the wallets table names by now gets that name, whatever its row says.
     A key is new only if no partition has it: a replay may carry another clock, even another day's.
     """
     if not rows:
@@ -145,6 +151,7 @@ def _stage(cursor: psycopg.Cursor[Any], rows: Sequence[Row]) -> None:
 
 
 def _merge(cursor: psycopg.Cursor[Any]) -> int:
+    cursor.execute(_NAME_WALLETS)
     several_days = cursor.execute(_CLAIM).fetchone() == (True,)
     inserted = cursor.execute(_CAREFUL_MERGE if several_days else _MERGE).rowcount
     cursor.execute("TRUNCATE incoming_events")

@@ -220,6 +220,9 @@ async def test_two_executors_of_one_mode_do_not_run_on_one_database(pg_url: str)
         connection.execute("SELECT pg_advisory_lock(hashtext('copytrader executor live'))")
         assert presence(connection, "live").running
     await hand.end()
+    # The locks go with their connections, which Postgres notices in its own time.
+    ours = "locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    await until(pg_url, f"SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM pg_locks WHERE {ours})")
     with psycopg.connect(pg_url) as connection:
         assert not presence(connection, "paper").running
 

@@ -78,3 +78,10 @@ def test_any_u64_survives(pg_url: str, amounts: list[tuple[int, int, int | None]
             "SELECT base_raw, reserve_base_raw, swap_fee_raw FROM raw_events ORDER BY substr(sig, 4)::int"
         )
         assert found.fetchall() == amounts
+
+
+def test_a_name_imported_a_moment_ago_is_on_the_next_row(pg_url: str) -> None:
+    with psycopg.connect(pg_url) as connection:
+        connection.execute("INSERT INTO wallets (wallet, alias) VALUES (%s, 'Ada')", (WALLETS[0],))
+        assert raw_events.insert(connection, [row()]) == 1
+        assert stored(connection, "alias") == [("Ada",)]
