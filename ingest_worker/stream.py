@@ -59,10 +59,14 @@ _MAX_REPAIR_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class StreamRules:
-    """`stall_seconds`: see YellowstoneClient. `return_after_seconds`: see Roster."""
+    """`stall_seconds`: see YellowstoneClient. `return_after_seconds`: see Roster.
+
+    `longest_wait_seconds` bounds the wait before a reconnect: a worker that ends when idle must not wait into its end.
+    """
 
     stall_seconds: float = 30.0
     return_after_seconds: float = 600.0
+    longest_wait_seconds: float = _MAX_DELAY_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +298,7 @@ class Stream:
     async def _back_off(self, failure: StreamFailure) -> None:
         """Waits before the next connect: longer each time until data has come, never twice the same."""
         first = _EXHAUSTED_DELAY_SECONDS if isinstance(failure, Exhausted) else _FIRST_DELAY_SECONDS
-        delay = min(first * 2**self._failures, _MAX_DELAY_SECONDS) * random.uniform(0.5, 1.0)
+        delay = min(first * 2**self._failures, self._rules.longest_wait_seconds) * random.uniform(0.5, 1.0)
         self._failures = min(self._failures + 1, 16)
         self._roster.failed(time.monotonic(), at_once=isinstance(failure, Stalled | TooLarge | Exhausted))
         _log.warning(

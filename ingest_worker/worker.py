@@ -11,7 +11,7 @@ import logging
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from copytrader_core.errors import StreamError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
@@ -185,6 +185,8 @@ class _Worker:
         """Everything between the providers and the batch, anew: one lane for each group of accounts."""
         options = self._options
         rules = StreamRules(options.stall_seconds, options.return_after_seconds)
+        if options.until_idle is not None:
+            rules = replace(rules, longest_wait_seconds=min(rules.longest_wait_seconds, options.until_idle / 2))
         self._backlog: Backlog[Item] = Backlog(_BACKLOG_BYTES, len(lanes))
         self._shapes = [options.shape] * len(lanes)
         self._slots = SlotAssembler(self._known, hold_seconds=options.hold_seconds, lanes=len(lanes))

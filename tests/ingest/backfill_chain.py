@@ -84,7 +84,7 @@ def database(server: str, template: str | None = None) -> Iterator[str]:
 async def ingest_tape(url: str, **played: Any) -> None:
     """Ingests the tape with the worker, as it is played."""
     async with serve(TAPE, **played) as server:
-        await asyncio.wait_for(run(Options(Endpoint(server.address), url, until_idle=0.5)), 60)
+        await asyncio.wait_for(run(Options(Endpoint(server.address), url, until_idle=1.2)), 60)
 
 
 def busiest_wallets(url: str, n: int = 1) -> list[str]:

@@ -129,7 +129,7 @@ async def test_filling_a_gap_beside_live_ingest_loses_and_doubles_nothing(pg_ser
         await ingest_tape(url, from_slot=SLOT_LIST[2000], until_slot=SLOT_LIST[2100], replay_slots=0)
         assert open_gaps(url)
         async with serve(TAPE, from_slot=SLOT_LIST[2101]) as stream, node() as rpc:
-            worker = asyncio.create_task(run(Options(Endpoint(stream.address), url, until_idle=1.0)))
+            worker = asyncio.create_task(run(Options(Endpoint(stream.address), url, until_idle=2.0)))
             await backfill(rpc, url, period=FAR_AWAY)
             await asyncio.wait_for(worker, 60)
         assert open_gaps(url) == []

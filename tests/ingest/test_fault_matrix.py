@@ -49,7 +49,7 @@ async def test_a_cut_stream_resumes_without_loss(pg_url: str, name: str, shape: 
     chain, heard = Chain.plant(25), Heard()
     cut = Act(cut_after=11, cut_with=CUTS[name])
     async with serving(Server(chain, acts=[cut, cut, Act()])) as server:
-        await ingest(server, pg_url, shape=shape, until_idle=0.7, observer=heard)
+        await ingest(server, pg_url, shape=shape, until_idle=1.2, observer=heard)
     assert heard.reasons == [REASONS.get(name, name)] * 2
     assert check_nothing_is_silent(pg_url, chain) == set()
 
@@ -109,7 +109,7 @@ async def test_a_restarted_node_that_is_behind_the_checkpoint_leaves_no_gap(pg_u
             Act(refuse=(Code.INTERNAL, "failed to get replay response")),
             Act(live_from=chain.slots[16]),
         ]
-        summary = await ingest(server, pg_url, until_idle=0.7)
+        summary = await ingest(server, pg_url, until_idle=1.2)
     assert check_nothing_is_silent(pg_url, chain) == set()
     assert summary.gaps == 0
 
@@ -118,7 +118,7 @@ async def test_a_block_that_the_stream_lost_is_asked_for_again_and_its_gap_fille
     chain = Chain.plant(40)
     lost = Act(lost_slots=frozenset(chain.slots[10:13]))
     async with serving(Server(chain, acts=[lost, Act()], replay_from=chain.slots[0], seconds_per_slot=0.02)) as server:
-        await ingest(server, pg_url, until_idle=0.7)
+        await ingest(server, pg_url, until_idle=1.2)
     assert query(pg_url, "SELECT from_slot FROM ingest_gaps WHERE filled_at IS NOT NULL") == [(chain.slots[9] + 1,)]
     assert check_nothing_is_silent(pg_url, chain) == set()
 
@@ -186,7 +186,7 @@ async def test_metas_before_their_transactions_and_a_cut_between_them_lose_nothi
     chain = Chain.plant(40)
     acts = [Act(cut_after=n, cut_with=Code.UNAVAILABLE) for n in (9, 17, 14, 23)]
     async with serving(Server(chain, acts=[*acts, Act()], shuffle_seed=3)) as server:
-        await ingest(server, pg_url, shape=Shape.TRANSACTIONS, until_idle=0.9)
+        await ingest(server, pg_url, shape=Shape.TRANSACTIONS, until_idle=1.2)
     assert check_nothing_is_silent(pg_url, chain) == set()
 
 
@@ -196,7 +196,7 @@ async def test_another_endpoint_takes_over_and_the_first_is_used_again_when_it_c
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(serving(Server(chain, acts=dying, replay_from=chain.slots[0])))
         second = await stack.enter_async_context(serving(Server(chain, seconds_per_slot=0.02)))
-        await ingest(first, pg_url, second, until_idle=1.5, return_after_seconds=0.4, observer=heard)
+        await ingest(first, pg_url, second, until_idle=3.0, return_after_seconds=0.4, observer=heard)
     order = [endpoint for endpoint, _ in heard.subscriptions]
     assert second.address in order and order[-1] == first.address
     assert check_nothing_is_silent(pg_url, chain) == set()
@@ -287,7 +287,7 @@ async def test_a_slot_that_one_chunk_lost_is_not_closed(pg_url: str) -> None:
     lost = Act(lost_slots=frozenset(chain.slots[20:21]))
     async with serving(Server(chain, acts=[Act(), lost])) as server:
         server.acts = [Act(), lost, Act()]
-        await ingest(server, pg_url, filter=Filter.WALLETS, chunk=3, hold_seconds=0.1, until_idle=1.0)
+        await ingest(server, pg_url, filter=Filter.WALLETS, chunk=3, hold_seconds=0.1, until_idle=2.0)
     assert open_gaps(pg_url) == [(chain.slots[19] + 1, chain.slots[20])]
 
 

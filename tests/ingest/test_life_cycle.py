@@ -115,7 +115,7 @@ async def test_a_standby_takes_over_when_the_first_one_hangs(pg_url: str, monkey
         await until(lambda: n_closed(pg_url) > 0)
         proxy.freeze()
         frozen_at = time.monotonic()
-        await ingest(server, pg_url, until_idle=0.5)
+        await ingest(server, pg_url, until_idle=1.2)
         assert time.monotonic() - frozen_at < 15
         hanging.cancel()
         await proxy.close()
@@ -126,7 +126,7 @@ async def test_a_standby_takes_over_when_the_first_one_hangs(pg_url: str, monkey
 async def test_a_session_that_broke_does_not_keep_its_own_worker_waiting(pg_url: str) -> None:
     chain, heard = Chain.plant(120), Heard()
     async with serving(Server(chain, seconds_per_slot=0.01)) as server, proxied(pg_url) as proxy:
-        running = asyncio.create_task(ingest(server, proxy.url, until_idle=1.0, observer=heard))
+        running = asyncio.create_task(ingest(server, proxy.url, until_idle=2.0, observer=heard))
         await until(lambda: n_closed(pg_url) > 0)
         await _strand(proxy)
         await running
@@ -149,7 +149,7 @@ async def test_postgres_killed_and_restarted_under_load(tmp_path: Path) -> None:
     chain, heard = Chain.plant(500), Heard()
     try:
         async with serving(Server(chain, seconds_per_slot=0.02)) as server, proxied(url) as proxy:
-            running = asyncio.create_task(ingest(server, proxy.url, until_idle=1.5, observer=heard))
+            running = asyncio.create_task(ingest(server, proxy.url, until_idle=2.0, observer=heard))
             for _ in range(2):
                 await until(partial(has_grown, url, n_closed(url)))
                 await asyncio.to_thread(kill_postgres, url)

@@ -57,7 +57,7 @@ async def test_the_metrics_of_a_run_are_the_truth(pg_url: str) -> None:
     telemetry = Telemetry()
     server = StampedServer(chain, acts=[cut, Act()], withheld={chain.slots[50]}, extra=[b"\xff\xff not one"])
     async with serving(server):
-        summary = await ingest(server, pg_url, observer=telemetry, until_idle=1.5)
+        summary = await ingest(server, pg_url, observer=telemetry, until_idle=2.0)
     shown = samples(telemetry.exposition())
     ((events,),) = query(pg_url, "SELECT count(*) FROM raw_events")
     ((gaps,),) = query(pg_url, "SELECT count(*) FROM ingest_gaps WHERE filled_at IS NULL")
@@ -82,7 +82,7 @@ async def test_the_metrics_of_a_run_are_the_truth(pg_url: str) -> None:
 async def test_another_run_begins_with_the_checkpoint_and_the_gaps_of_the_last(pg_url: str) -> None:
     chain = Chain.plant(30)
     async with serving(Server(chain, withheld={chain.slots[12]})) as server:
-        await ingest(server, pg_url, until_idle=1.5)
+        await ingest(server, pg_url, until_idle=2.0)
         telemetry = Telemetry()
         server.acts = [Act(silent=True, cut_after=0)]
         running = asyncio.create_task(ingest(server, pg_url, observer=telemetry, until_idle=None))
@@ -99,7 +99,7 @@ async def test_all_three_clocks_of_a_slot_are_kept(pg_url: str, shape: Shape) ->
     before = time.time_ns()
     server = StampedServer(Chain.plant(10), ahead_seconds=1000.0)
     async with serving(server):
-        await ingest(server, pg_url, shape=shape, until_idle=1.5)
+        await ingest(server, pg_url, shape=shape, until_idle=2.0)
     assert query(
         pg_url,
         "SELECT count(*), count(block_time), min(created_at_ns - recv_ts_ns) > 900e9,"
