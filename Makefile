@@ -6,13 +6,14 @@ STAMP := .venv/.installed
 # Without compiled bytecode every Dagster command is about three times slower.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test check bench ui clean protos lock
+.PHONY: setup demo test drill check bench ui clean protos lock
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   run the whole platform on a recorded market of the local chain"
 	@echo "make test   run the tests          make check   format, lint, types, import rules"
-	@echo "make ui     open Dagster           make bench   measure    make setup   only install"
+	@echo "make ui     open Dagster           make drill   the fault drills of the ingest worker"
+	@echo "make bench  measure                make setup   only install"
 
 setup: $(STAMP)
 
@@ -29,6 +30,9 @@ demo: setup
 
 test: setup
 	@$(BIN)/python -m pytest
+
+drill: setup
+	@$(BIN)/python -m pytest -m drill
 
 check: setup
 	@$(BIN)/ruff format --check .

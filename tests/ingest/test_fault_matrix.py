@@ -18,6 +18,8 @@ from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from ingest_worker import stream
 from ingest_worker.subscription import Filter, Shape
 
+pytestmark = pytest.mark.drill
+
 Code = grpc.StatusCode
 
 CUTS = {
@@ -316,7 +318,7 @@ async def test_a_random_run_of_faults_ends_in_the_truth_or_in_gaps(pg_url: str, 
         chain, acts=[*acts, Act()], replay_from=chain.slots[0], shuffle_seed=seed, repeats=rng.choice((1, 2))
     )
     async with serving(server):
-        await ingest(server, pg_url, shape=rng.choice(list(Shape)), stall_seconds=0.5, until_idle=1.6)
+        await ingest(server, pg_url, shape=rng.choice(list(Shape)), stall_seconds=0.5, until_idle=6.0)
     check_nothing_is_silent(pg_url, chain)
 
 

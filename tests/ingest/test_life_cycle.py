@@ -23,6 +23,8 @@ from copytrader_core.store.embedded import EmbeddedPostgres
 from copytrader_core.store.migrations import migrate
 from ingest_worker import worker, writer
 
+pytestmark = pytest.mark.drill
+
 HERE = Path(__file__).parent
 
 
