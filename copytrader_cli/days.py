@@ -17,12 +17,13 @@ LastDay = Annotated[str, typer.Option("--to", metavar="DAY", help="last day, YYY
 def day_range(first: str, last: str) -> list[date]:
     """Every day of the range. Raises typer.BadParameter (wrong usage) for what is no day or runs backwards."""
     try:
-        return days.days_between(_day(first, "--from"), _day(last, "--to"))
+        return days.days_between(one_day(first, "--from"), one_day(last, "--to"))
     except StoreError as error:
         raise typer.BadParameter(str(error), param_hint="--from / --to") from error
 
 
-def _day(text: str, option: str) -> date:
+def one_day(text: str, option: str) -> date:
+    """The day that `option` names. Raises typer.BadParameter for anything but YYYY-MM-DD."""
     try:
         parsed = date.fromisoformat(text)
     except ValueError:

@@ -104,6 +104,7 @@ class _Service:
         """Feeds the engine until the end comes, then ends the run in order."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
+            # Only the main thread may listen for signals; whoever runs us elsewhere stops us by cancelling.
             with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
                 loop.add_signal_handler(number, self._stop)
         tasks = [asyncio.create_task(self._guarded(work)) for work in (self._listen(), self._follow(), self._ticks())]

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from solders.pubkey import Pubkey
 
+from copytrader_cli.days import one_day
 from copytrader_core.errors import ConfigError, DataError
 from copytrader_core.settings import settings
 from copytrader_core.solana.rpc import is_loopback
@@ -85,21 +86,11 @@ def _wallets(given: list[str], everything: bool) -> tuple[str, ...] | None:
 
 def _period(since: str, until: str | None) -> Period:
     """The days from `since` to `until`, both included."""
-    first = _day(since, "--since")
-    last = None if until is None else _day(until, "--until")
+    first = one_day(since, "--since")
+    last = None if until is None else one_day(until, "--until")
     if last is not None and last < first:
         raise typer.BadParameter(f"{last} lies before --since {first}", param_hint="--until")
     return Period(_start(first), None if last is None else _start(last + timedelta(days=1)))
-
-
-def _day(text: str, option: str) -> date:
-    try:
-        parsed = date.fromisoformat(text)
-    except ValueError:
-        parsed = None
-    if parsed is None or parsed.isoformat() != text:
-        raise typer.BadParameter(f"expected a day as YYYY-MM-DD, found {text!r}", param_hint=option)
-    return parsed
 
 
 def _start(day: date) -> int:
