@@ -13,8 +13,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from copytrader_assets.analysis.coin_facts import PairMarks
-from copytrader_assets.analysis.ledger_kernel import DEAD, Leftovers, Trips
-from copytrader_assets.analysis.wide import ONE, ZERO, Words, add_wide, sell_quote, share
+from copytrader_assets.analysis.ledger_kernel import COST, DEAD, HELD, MATCHED, QUOTE, STATUS, Rows
+from copytrader_assets.analysis.wide import ONE, ZERO, Words, sell_quote, share
 from copytrader_core.settings import LedgerSettings
 
 _NS_PER_HOUR = 3_600_000_000_000
@@ -36,34 +36,20 @@ class DeadRule(NamedTuple):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def bury(
-    trips: Trips, still_open: NDArray[np.int64], marks: PairMarks, last_trade: NDArray[np.int64], rule: DeadRule
-) -> None:
-    """Trips of quiet coins that nothing is bid for become DEAD. `marks` are those of `still_open`, in its order.
+def bury(trips: Rows, sums: Words, quiet: Rows, marks: PairMarks, rule: DeadRule) -> None:
+    """Of the trips `quiet`, whose coins nobody trades, those become DEAD that nothing is bid for.
 
-    Unknown reserves are not an empty pool. Without SOL there is no threshold: nothing at all must be bid.
+    `marks` stand in the order of `quiet`. Unknown reserves are not an empty pool. Without SOL there is no threshold:
+    nothing at all must be bid.
     """
-    for place in range(len(still_open)):
-        trip = still_open[place]
-        if last_trade[trips.mint[trip]] > rule.oldest_ns or not marks.known[place]:
+    for place in range(len(quiet)):
+        trip = quiet[place]
+        if not marks.known[place]:
             continue
-        bid = sell_quote(marks.base[place], marks.reserve[place], trips.held[trip, 1], trips.held[trip, 0])
-        if bid < (rule.least_lamports if trips.quote[trip] == rule.sol else ONE):
-            trips.status[trip] = DEAD
-            trips.matched[trip, 0], trips.matched[trip, 1] = trips.cost[trip, 0], trips.cost[trip, 1]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def kept_leftovers(
-    left: Leftovers, count: int, last_trade: NDArray[np.int64], oldest_ns: int, forgotten: Words
-) -> NDArray[np.bool_]:
-    """Which of the first `count` leftovers are kept; the others are added to `forgotten`."""
-    kept = np.empty(count, np.bool_)
-    for number in range(count):
-        kept[number] = last_trade[left.mint[number]] > oldest_ns
-        if not kept[number]:
-            add_wide(forgotten, 0, left.qty[number, 1], left.qty[number, 0])
-    return kept
+        bid = sell_quote(marks.base[place], marks.reserve[place], sums[trip, HELD + 1], sums[trip, HELD])
+        if bid < (rule.least_lamports if trips[trip, QUOTE] == rule.sol else ONE):
+            trips[trip, STATUS] = DEAD
+            sums[trip, MATCHED], sums[trip, MATCHED + 1] = sums[trip, COST], sums[trip, COST + 1]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

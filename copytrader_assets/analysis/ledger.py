@@ -29,30 +29,36 @@ from numba import njit
 from numpy.typing import NDArray
 
 from copytrader_assets.analysis.coin_facts import CoinFacts, PairMarks, last_trades, look_up
-from copytrader_assets.analysis.day_end import DeadRule, bury, kept_leftovers
+from copytrader_assets.analysis.day_end import DeadRule, bury
 from copytrader_assets.analysis.ledger_kernel import (
+    CLOSE_PLACE,
+    CLOSE_ROW,
+    CLOSED,
+    DEAD,
+    HELD,
+    LEG_SUM_COLUMNS,
+    LOT_COLUMNS,
+    MINT,
     N_COUNTS,
     N_LEFTOVERS,
-    N_LEGS,
-    N_LOTS,
     N_TRIPS,
-    DEAD,
     OPEN,
+    OPEN_ROW,
+    QUOTE,
+    STATUS,
+    SUM_COLUMNS,
+    TRIP_COLUMNS,
+    WALLET,
     Book,
     Codes,
-    Leftovers,
-    Legs,
-    Lots,
     Moves,
     Places,
-    Purses,
     Rows,
     Rules,
-    Trips,
     fold,
 )
 from copytrader_assets.analysis.moves import bucket_of, in_chain_order, shared_codes, text_buffers
-from copytrader_assets.analysis.trip_order import age_order, end_order
+from copytrader_assets.analysis.trip_order import sorted_by_age
 from copytrader_assets.analysis.trip_tables import (
     Carry,
     Flat,
@@ -61,9 +67,7 @@ from copytrader_assets.analysis.trip_tables import (
     finished_table,
     held_table,
     laid_flat,
-    load_legs,
-    load_lots,
-    load_trips,
+    load,
     written_off_table,
 )
 from copytrader_assets.analysis.wide import total, wide_words
@@ -129,11 +133,11 @@ class _Desk:
         legs, lots = laid_flat(carry.held["legs"]), laid_flat(carry.held["lots"])
         codes, names = _codes(moves, carry, legs)
         pool = _pool(moves, carry.held, legs)
-        coded = _moves(moves, codes)
-        order, room = _grouped(codes, names, coded.is_sell)
-        book = _book(carry, codes, legs, lots, coded, room + int(legs.offsets[-1]), len(names.quote))
         offsets, content = text_buffers(pool.sig)
         places = Places(pool.slot, offsets, content, pool.outer_ix, pool.inner_ix, pool.event_seq)
+        coded = _moves(moves, codes, places)
+        order, room = _grouped(codes, names, coded.is_sell)
+        book = _book(carry, codes, legs, lots, coded, room + int(legs.offsets[-1]), len(names.quote))
         return cls(book, coded, places, pool, names, order, carry.held.num_rows + int(legs.offsets[-1]))
 
 
@@ -145,7 +149,7 @@ class _Codes:
     mint: list[Codes]
     quote: list[Codes]
     alias: list[Codes]
-    legs_paid_in: Codes
+    paid_in: Codes
 
 
 def _codes(moves: pa.Table, carry: Carry, legs: Flat) -> tuple[_Codes, Names]:
@@ -175,36 +179,25 @@ def _placed(moves: pa.Table, held: pa.Table, legs: Flat, name: str) -> NDArray[n
     return np.concatenate([held[f"open_{name}"].to_numpy(), legs.children[name].to_numpy(), moves[name].to_numpy()])
 
 
-def _moves(moves: pa.Table, codes: _Codes) -> Moves:
+def _moves(moves: pa.Table, codes: _Codes, places: Places) -> Moves:
     fee = np.array(moves["fee_lamports"].to_numpy())
-    slot, (offsets, content) = moves["slot"].to_numpy(), text_buffers(moves["sig"])
-    _charge_once(codes.wallet[2], np.asarray(slot), offsets, content, fee, len(moves))
-    return Moves(
-        codes.wallet[2],
-        codes.mint[2],
-        codes.quote[2],
-        codes.alias[1],
-        np.asarray(moves["is_sell"].to_numpy()),
-        np.asarray(moves["base_raw"].to_numpy()),
-        np.asarray(moves["quote_raw"].to_numpy()),
-        fee,
-        np.asarray(moves["decimals"].to_numpy()),
-    )
+    _charge_once(codes.wallet[2], places, len(places.slot) - len(fee), fee, int(codes.wallet[2].max(initial=-1)) + 1)
+    amounts = np.stack([moves["base_raw"].to_numpy(), moves["quote_raw"].to_numpy(), fee], axis=1)
+    coded = np.stack([codes.wallet[2], codes.mint[2], codes.quote[2], codes.alias[1]], axis=1)
+    return Moves(coded, amounts, moves["is_sell"].to_numpy(), moves["decimals"].to_numpy())
 
 
 @njit(cache=True, nogil=True)
-def _charge_once(
-    wallet: Codes, slot: Rows, offsets: Rows, content: NDArray[np.uint8], fee: NDArray[np.uint64], wallets: int
-) -> None:
+def _charge_once(wallet: Codes, places: Places, first: int, fee: NDArray[np.uint64], wallets: int) -> None:
     """Keeps a transaction's fee on the paying wallet's first move in it. A transaction lies within one slot."""
-    newest, before = np.full(wallets + 1, -1, np.int64), np.empty(len(wallet), np.int64)
+    newest, before = np.full(wallets, -1, np.int64), np.empty(len(wallet), np.int64)
     for row in range(len(wallet)):
         if not fee[row]:
             continue
         earlier = newest[wallet[row]]
         before[row], newest[wallet[row]] = earlier, row
-        while earlier >= 0 and slot[earlier] == slot[row]:
-            if _same_text(offsets, content, earlier, row):
+        while earlier >= 0 and places.slot[first + earlier] == places.slot[first + row]:
+            if _same_text(places.sig_offsets, places.sig_bytes, first + earlier, first + row):
                 fee[row] = 0
                 break
             earlier = before[earlier]
@@ -264,52 +257,36 @@ def _room_for_legs(
 
 
 def _book(carry: Carry, codes: _Codes, legs: Flat, lots: Flat, moves: Moves, room_for_legs: int, n_quotes: int) -> Book:
-    carried, bought = carry.held.num_rows, int(np.count_nonzero(~moves.is_sell))
+    bought = int(np.count_nonzero(~moves.is_sell))
+    trips, lots_room = carry.held.num_rows + bought, int(lots.offsets[-1]) + bought
+    gone = carry.written_off
     book = Book(
-        _new_trips(carried + bought),
-        _new_lots(int(lots.offsets[-1]) + bought),
-        _new_legs(room_for_legs),
-        Leftovers(codes.wallet[1], codes.mint[1], codes.quote[1], wide_words(carry.written_off["qty_raw"])),
-        _new_leftovers(carried + bought + carry.written_off.num_rows),
-        Purses(
-            np.zeros(n_quotes + 1, np.int32), np.zeros(n_quotes + 1, np.int64), np.zeros((n_quotes + 1, 2), np.uint64)
-        ),
+        _integers(trips, TRIP_COLUMNS),
+        _amounts(trips, SUM_COLUMNS),
+        _amounts(lots_room, LOT_COLUMNS),
+        np.zeros(lots_room, np.int64),
+        _integers(room_for_legs, 3),
+        _amounts(room_for_legs, LEG_SUM_COLUMNS),
+        np.stack([codes.wallet[1], codes.mint[1], codes.quote[1]], axis=1),
+        wide_words(gone["qty_raw"]),
+        np.zeros((trips + gone.num_rows, 3), np.int32),
+        _amounts(trips + gone.num_rows, 2),
+        _integers(n_quotes + 1, 2),
+        _amounts(n_quotes + 1, 2),
         np.zeros(N_COUNTS, np.int64),
-        np.zeros((1, 2), np.uint64),
+        _amounts(1, 2),
     )
-    load_trips(book.trips, carry.held, [codes.wallet[0], codes.alias[0], codes.mint[0], codes.quote[0]], legs, lots)
-    load_lots(book.lots, lots)
-    load_legs(book.legs, legs, carried, codes.legs_paid_in)
-    book.counts[[N_TRIPS, N_LOTS, N_LEGS]] = carried, lots.offsets[-1], legs.offsets[-1]
+    load(book, carry.held, [codes.wallet[0], codes.mint[0], codes.quote[0], codes.alias[0]], legs, lots, codes.paid_in)
     return book
 
 
-def _new_trips(size: int) -> Trips:
-    links = [np.full(size, -1, np.int64) for _ in range(6)]
-    sums = [np.zeros((size, 2), np.uint64) for _ in range(8)]
-    counts = [np.zeros(size, np.int32) for _ in range(7)]
-    marks = [np.zeros(size, np.int8) for _ in range(2)]
-    return Trips(
-        *counts[:4], links[0], marks[0], *counts[4:6], *sums[:7], marks[1], links[1], counts[6],
-        np.zeros(size, np.uint64), sums[7], *links[2:],
-    )  # fmt: skip
+def _integers(rows: int, columns: int) -> Rows:
+    """Zeros: memory that is never written to is never taken."""
+    return np.zeros((rows, columns), np.int64)
 
 
-def _new_lots(size: int) -> Lots:
-    return Lots(np.empty(size, np.uint64), np.empty((size, 2), np.uint64), np.empty(size, np.uint64), _rows(size))
-
-
-def _new_legs(size: int) -> Legs:
-    sums = [np.empty((size, 2), np.uint64) for _ in range(2)]
-    return Legs(_rows(size), np.empty(size, np.uint64), *sums, np.empty(size, np.int32), _rows(size))
-
-
-def _new_leftovers(size: int) -> Leftovers:
-    return Leftovers(*(np.empty(size, np.int32) for _ in range(3)), np.empty((size, 2), np.uint64))
-
-
-def _rows(size: int) -> Rows:
-    return np.empty(size, np.int64)
+def _amounts(rows: int, columns: int) -> NDArray[np.uint64]:
+    return np.zeros((rows, columns), np.uint64)
 
 
 def _rules(names: Names, rules: LedgerSettings) -> Rules:
@@ -325,43 +302,52 @@ def _code(names: pa.Array, text: str) -> int:
 
 
 def _closed_day(desk: _Desk, facts: CoinFacts, day_end_ns: int, rules: LedgerSettings) -> Folded:
-    book, names, pool = desk.book, desk.names, desk.pool
+    book, names = desk.book, desk.names
     last_trade = last_trades(facts, names.mint)
     rule = DeadRule.of(day_end_ns, rules, _code(names.quote, WSOL))
-    forgotten = np.zeros((1, 2), np.uint64)
-    _bury(book, facts, names, last_trade, rule)
-    dead = _trips_that(book, DEAD)
-    kept = kept_leftovers(book.leftovers, int(book.counts[N_LEFTOVERS]), last_trade, rule.oldest_ns, forgotten)
-    finished = finished_table(book, np.flatnonzero(book.trips.status[: book.counts[N_TRIPS]] != OPEN), names, pool)
+    quiet_coins = last_trade <= rule.oldest_ns
     open_ids = _trips_that(book, OPEN)
-    held = held_table(book, open_ids, names, pool, _coin(book, open_ids, facts, names, last_trade))
-    written_off = written_off_table(book.leftovers, np.flatnonzero(kept), names, last_trade)
-    return Folded(
-        finished.take(pa.array(end_order(finished))),
-        Carry(held.take(pa.array(age_order(held))), written_off),
-        total(book.unseen),
-        total(forgotten) + total(book.trips.held[dead]),
-    )
+    quiet = open_ids[quiet_coins[book.trips[open_ids, MINT]]]
+    bury(book.trips, book.sums, quiet, _marks(book, quiet, facts, names), rule)
+    dead = _by_age(desk, _trips_that(book, DEAD))
+    finished = finished_table(book, np.concatenate([_by_end(book), dead]), names, desk.pool)
+    leftovers = book.leftovers[: book.counts[N_LEFTOVERS]]
+    gone = quiet_coins[leftovers[:, MINT]]
+    forgotten = total(book.leftover_qty[: len(gone)][gone]) + total(book.sums[dead, HELD : HELD + 2])
+    written_off = written_off_table(leftovers[~gone], book.leftover_qty[: len(gone)][~gone], names, last_trade)
+    return Folded(finished, Carry(_held(desk, facts, last_trade), written_off), total(book.unseen), forgotten)
+
+
+def _held(desk: _Desk, facts: CoinFacts, last_trade: Rows) -> pa.Table:
+    ids = _by_age(desk, _trips_that(desk.book, OPEN))
+    return held_table(desk.book, ids, desk.names, desk.pool, _coin(desk.book, ids, facts, desk.names, last_trade))
 
 
 def _trips_that(book: Book, status: int) -> Rows:
-    return np.flatnonzero(book.trips.status[: book.counts[N_TRIPS]] == status)
+    return np.flatnonzero(book.trips[: book.counts[N_TRIPS], STATUS] == status)
 
 
-def _bury(book: Book, facts: CoinFacts, names: Names, last_trade: Rows, rule: DeadRule) -> None:
-    ids = _trips_that(book, OPEN)
-    quiet = ids[last_trade[book.trips.mint[ids]] <= rule.oldest_ns]
-    bury(book.trips, quiet, _marks(book, quiet, facts, names), last_trade, rule)
+def _by_end(book: Book) -> Rows:
+    """The closed trips in the chain order of their closing sale."""
+    ids = _trips_that(book, CLOSED)
+    return ids[np.lexsort((book.trips[ids, CLOSE_PLACE], book.trips[ids, CLOSE_ROW]))]
+
+
+def _by_age(desk: _Desk, ids: Rows) -> Rows:
+    rows, pool = desk.book.trips[ids, OPEN_ROW], desk.pool
+    path = (pool.outer_ix[rows], pool.inner_ix[rows], pool.event_seq[rows])
+    wallets = desk.names.wallet.take(pa.array(desk.book.trips[ids, WALLET]))
+    return ids[sorted_by_age(pool.slot[rows], pool.sig.take(pa.array(rows)), path, wallets)]
 
 
 def _marks(book: Book, ids: Rows, facts: CoinFacts, names: Names) -> PairMarks:
-    return look_up(facts, book.trips.mint[ids], names.mint, book.trips.quote[ids], names.quote)
+    return look_up(facts, book.trips[ids, MINT], names.mint, book.trips[ids, QUOTE], names.quote)
 
 
 def _coin(book: Book, ids: Rows, facts: CoinFacts, names: Names, last_trade: Rows) -> dict[str, pa.Array]:
     marks = _marks(book, ids, facts, names)
     return {
-        "last_trade_ts_ns": pa.array(last_trade[book.trips.mint[ids]]),
+        "last_trade_ts_ns": pa.array(last_trade[book.trips[ids, MINT]]),
         "reserve_base_raw": pa.array(marks.base, mask=~marks.known),
         "reserve_quote_raw": pa.array(marks.reserve, mask=~marks.known),
         "fee_ppm": pa.array(marks.fee_ppm, mask=marks.fee_ppm < 0),

@@ -1,7 +1,8 @@
 """The fold as a compiled kernel: moves of one (wallet, coin) after the other, first in, first out, in exact integers.
 
-Everything is an integer code or a row number; amounts have 64 bits, sums 128 (wide.py). Lots, legs and the events of a
-group are linked by row numbers. Not here: texts, Arrow, files (trip_tables.py), and the end of the day (day_end.py).
+Everything is an integer code or a row number; amounts have 64 bits, sums 128 (wide.py). Trips, lots and legs are rows of
+few arrays, so that one of them lies together in memory; lots and legs of a trip are linked by row numbers.
+Not here: texts and Arrow (trip_tables.py), and the end of the day (day_end.py).
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from copytrader_assets.analysis.wide import (
     add_wide,
     at_most,
     difference,
-    divided,
     product,
     share,
     signed_share,
@@ -30,25 +30,37 @@ from copytrader_assets.analysis.wide import (
 OPEN, CLOSED, DEAD = range(3)
 N_TRIPS, N_LOTS, N_LEGS, N_LEFTOVERS, N_PURSES, PLACE, N_COUNTS = range(7)
 """What `Book.counts` holds: how many of each there are, and how many trips the present event has closed."""
-
+WALLET, MINT, QUOTE, ALIAS = range(4)
+"""Columns of codes, of moves and, the first ones, of trips and leftovers. -1 is NULL."""
+OPEN_ROW, DECIMALS, N_BUYS, TRIP_LEGS, STATUS, CLOSE_ROW, CLOSE_PLACE, FIRST_LOT, LAST_LOT, FIRST_LEG, LAST_LEG = range(
+    4, 15
+)
+TRIP_COLUMNS = 15
+"""Columns of `Book.trips`; rows and links are -1 for none."""
+BOUGHT, COST, HELD, SOLD, PROCEEDS, MATCHED, FEES, UNBACKED, UNBACKED_PROCEEDS = range(0, 18, 2)
+SUM_COLUMNS = 18
+"""Columns of `Book.sums`: the low words of what a trip sums."""
+LOT_QTY, LOT_LEFT, LOT_COST = range(3)
+LOT_COLUMNS = 4
+"""Columns of `Book.lots`: buys of `qty` coins for `cost` (two words), of which `left` are not yet matched."""
+LEG_ROW, LEG_PAID_IN, LEG_NEXT = range(3)
+"""Columns of `Book.legs`: sells of a trip. `paid_in` is another quote's code, -1 for the trip's own."""
+LEG_QTY, LEG_PROCEEDS, LEG_COST = 0, 1, 3
+LEG_SUM_COLUMNS = 5
+PURSE_QUOTE, PURSE_TRIP = range(2)
+BASE, PAID, FEE = range(3)
 _TEN_DIGITS = 1_000_000_000
 
 Codes = NDArray[np.int32]
 Rows = NDArray[np.int64]
-Amounts = NDArray[np.uint64]
 
 
 class Moves(NamedTuple):
-    """BUYs and SELLs in chain order. `row` of the n-th in the pool of chain places is `first_row + n`."""
+    """BUYs and SELLs in chain order: codes and amounts by column. The n-th stands in row `first_row + n` of places."""
 
-    wallet: Codes
-    mint: Codes
-    quote: Codes
-    alias: Codes
+    codes: Codes
+    amounts: Words
     is_sell: NDArray[np.bool_]
-    base: Amounts
-    paid: Amounts
-    fee: Amounts
     decimals: NDArray[np.int8]
 
 
@@ -63,81 +75,25 @@ class Places(NamedTuple):
     event_seq: Codes
 
 
-class Trips(NamedTuple):
-    """Round trips. Codes are -1 for NULL, rows and links -1 for none."""
-
-    wallet: Codes
-    mint: Codes
-    quote: Codes
-    alias: Codes
-    open_row: Rows
-    decimals: NDArray[np.int8]
-    n_buys: Codes
-    n_legs: Codes
-    bought: Words
-    cost: Words
-    held: Words
-    sold: Words
-    proceeds: Words
-    matched: Words
-    fees: Words
-    status: NDArray[np.int8]
-    close_row: Rows
-    close_place: Codes
-    unbacked: Amounts
-    unbacked_proceeds: Words
-    first_lot: Rows
-    last_lot: Rows
-    first_leg: Rows
-    last_leg: Rows
-
-
-class Lots(NamedTuple):
-    """Buys of `qty` coins for `cost`, of which `left` are not yet matched."""
-
-    qty: Amounts
-    cost: Words
-    left: Amounts
-    next: Rows
-
-
-class Legs(NamedTuple):
-    """Sells of a trip with the cost that they matched; `paid_in` is another quote's code, -1 for the trip's own."""
-
-    row: Rows
-    qty: Amounts
-    proceeds: Words
-    cost: Words
-    paid_in: Codes
-    next: Rows
-
-
-class Leftovers(NamedTuple):
-    """Coins that finished trips left behind as dust: they have no cost."""
-
-    wallet: Codes
-    mint: Codes
-    quote: Codes
-    qty: Words
-
-
-class Purses(NamedTuple):
-    """The state of one (wallet, coin) by quote while its events are read: the open trip, and what was written off."""
-
-    quote: Codes
-    trip: Rows
-    left_over: Words
-
-
 class Book(NamedTuple):
-    """All state of a bucket. Trips, lots and legs that were carried stand first in their arrays."""
+    """All state of a bucket. Trips, lots and legs that were carried stand first in their arrays.
 
-    trips: Trips
-    lots: Lots
-    legs: Legs
-    carried: Leftovers
-    leftovers: Leftovers
-    purses: Purses
+    `leftovers` are coins that finished trips left behind as dust, without cost; `carried_...` those of earlier days. A
+    purse is the state of the present (wallet, coin) in one quote: its open trip, and what was written off.
+    """
+
+    trips: Rows
+    sums: Words
+    lots: Words
+    lot_next: Rows
+    legs: Rows
+    leg_sums: Words
+    carried: Codes
+    carried_qty: Words
+    leftovers: Codes
+    leftover_qty: Words
+    purses: Rows
+    purse_qty: Words
     counts: Rows
     unseen: Words
 
@@ -158,91 +114,101 @@ def fold(book: Book, moves: Moves, places: Places, order: Rows, first_row: int, 
 
     Those of one (wallet, coin) must stand together, carried ones first, then moves in chain order.
     """
-    trips, carried = book.trips, book.carried
-    n_trips, n_carried = book.counts[N_TRIPS], len(carried.wallet)
-    wallet, mint = np.int32(-1), np.int32(-1)
+    n_trips, n_carried = book.counts[N_TRIPS], book.counts[N_TRIPS] + len(book.carried)
+    wallet, mint = np.int64(-1), np.int64(-1)
     for number in order:
-        if number < n_trips:
-            owner, coin = trips.wallet[number], trips.mint[number]
-        elif number < n_trips + n_carried:
-            owner, coin = carried.wallet[number - n_trips], carried.mint[number - n_trips]
-        else:
-            move = number - n_trips - n_carried
-            owner, coin = moves.wallet[move], moves.mint[move]
+        owner, coin = _owner(book, moves, number, n_trips, n_carried)
         if owner != wallet or coin != mint:
             _put_away(book, wallet, mint)
             wallet, mint = owner, coin
-        if number < n_trips:
-            book.purses.trip[_purse(book, trips.quote[number])] = number
-        elif number < n_trips + n_carried:
+        if number >= n_carried:
+            move = number - n_carried
+            if moves.is_sell[move]:
+                _sell(book, moves, places, move, first_row + move, rules)
+            else:
+                _buy(book, moves, move, first_row + move, rules)
+        elif number >= n_trips:
             _carry_leftover(book, number - n_trips)
-        elif moves.is_sell[move]:
-            _sell(book, moves, places, move, first_row + move, rules)
         else:
-            _buy(book, moves, move, first_row + move, rules)
+            book.purses[_purse(book, book.trips[number, QUOTE]), PURSE_TRIP] = number
     _put_away(book, wallet, mint)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _owner(book: Book, moves: Moves, number: int, n_trips: int, n_carried: int) -> tuple[int, int]:
+    if number >= n_carried:
+        return np.int64(moves.codes[number - n_carried, WALLET]), np.int64(moves.codes[number - n_carried, MINT])
+    if number >= n_trips:
+        return np.int64(book.carried[number - n_trips, WALLET]), np.int64(book.carried[number - n_trips, MINT])
+    return book.trips[number, WALLET], book.trips[number, MINT]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _carry_leftover(book: Book, number: int) -> None:
-    purse = _purse(book, book.carried.quote[number])
-    add_wide(book.purses.left_over, purse, book.carried.qty[number, 1], book.carried.qty[number, 0])
+    purse = _purse(book, np.int64(book.carried[number, QUOTE]))
+    add_wide(book.purse_qty, purse, 0, book.carried_qty[number, 1], book.carried_qty[number, 0])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _purse(book: Book, quote: int) -> int:
     """The purse of the present (wallet, coin) for `quote`, an empty one if there was none."""
-    purses, used = book.purses, book.counts[N_PURSES]
+    used = book.counts[N_PURSES]
     for purse in range(used):
-        if purses.quote[purse] == quote:
-            return int(purse)
-    purses.quote[used], purses.trip[used] = quote, -1
-    purses.left_over[used, 0] = purses.left_over[used, 1] = ZERO
+        if book.purses[purse, PURSE_QUOTE] == quote:
+            return purse
+    book.purses[used, PURSE_QUOTE], book.purses[used, PURSE_TRIP] = quote, -1
+    book.purse_qty[used, 0] = book.purse_qty[used, 1] = ZERO
     book.counts[N_PURSES] = used + 1
-    return int(used)
+    return used
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _put_away(book: Book, wallet: int, mint: int) -> None:
     """The last event of a (wallet, coin) was read: what it left over is kept."""
-    purses, left = book.purses, book.leftovers
     for purse in range(book.counts[N_PURSES]):
-        if purses.left_over[purse, 0] | purses.left_over[purse, 1]:
-            number = book.counts[N_LEFTOVERS]
-            left.wallet[number], left.mint[number], left.quote[number] = wallet, mint, purses.quote[purse]
-            left.qty[number, 0], left.qty[number, 1] = purses.left_over[purse, 0], purses.left_over[purse, 1]
-            book.counts[N_LEFTOVERS] = number + 1
+        high, low = book.purse_qty[purse, 1], book.purse_qty[purse, 0]
+        if high | low:
+            left = book.counts[N_LEFTOVERS]
+            book.leftovers[left, WALLET], book.leftovers[left, MINT] = wallet, mint
+            book.leftovers[left, QUOTE] = book.purses[purse, PURSE_QUOTE]
+            book.leftover_qty[left, 0], book.leftover_qty[left, 1] = low, high
+            book.counts[N_LEFTOVERS] = left + 1
     book.counts[N_PURSES] = 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _buy(book: Book, moves: Moves, move: int, row: int, rules: Rules) -> None:
-    purse = _purse(book, moves.quote[move])
-    trip = book.purses.trip[purse]
+    purse = _purse(book, np.int64(moves.codes[move, QUOTE]))
+    trip = book.purses[purse, PURSE_TRIP]
     if trip < 0:
-        if moves.base[move] == ZERO:
+        if moves.amounts[move, BASE] == ZERO:
             return
-        trip = book.purses.trip[purse] = _opened(book.trips, book.counts, moves, move, row)
-    elif book.trips.alias[trip] < 0 or book.trips.alias[trip] == rules.empty_alias:
-        book.trips.alias[trip] = moves.alias[move]
-    _add_lot(book, trip, moves.base[move], moves.paid[move], _in_quote(book.trips, trip, moves.fee[move], rules))
+        trip = book.purses[purse, PURSE_TRIP] = _opened(book, moves, move, row)
+    elif book.trips[trip, ALIAS] < 0 or book.trips[trip, ALIAS] == rules.empty_alias:
+        book.trips[trip, ALIAS] = moves.codes[move, ALIAS]
+    fee = _in_quote(book, trip, moves.amounts[move, FEE], rules)
+    _add_lot(book, trip, moves.amounts[move, BASE], moves.amounts[move, PAID], fee)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _opened(trips: Trips, counts: Rows, moves: Moves, move: int, row: int) -> int:
-    trip = counts[N_TRIPS]
-    counts[N_TRIPS] = trip + 1
-    trips.wallet[trip], trips.mint[trip], trips.quote[trip] = moves.wallet[move], moves.mint[move], moves.quote[move]
-    trips.alias[trip], trips.decimals[trip], trips.open_row[trip] = moves.alias[move], moves.decimals[move], row
-    return int(trip)
+def _opened(book: Book, moves: Moves, move: int, row: int) -> int:
+    trip = book.counts[N_TRIPS]
+    book.counts[N_TRIPS] = trip + 1
+    for column in range(4):
+        book.trips[trip, column] = moves.codes[move, column]
+    book.trips[trip, DECIMALS], book.trips[trip, OPEN_ROW] = moves.decimals[move], row
+    book.trips[trip, CLOSE_ROW] = -1
+    for column in range(FIRST_LOT, TRIP_COLUMNS):
+        book.trips[trip, column] = -1
+    return trip
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _in_quote(trips: Trips, trip: int, fee: np.uint64, rules: Rules) -> np.uint64:
+def _in_quote(book: Book, trip: int, fee: np.uint64, rules: Rules) -> np.uint64:
     """The fee in the trip's own money: all of it for SOL, else 0 and it is only noted."""
-    if trips.quote[trip] == rules.sol:
+    if book.trips[trip, QUOTE] == rules.sol:
         return fee
-    add(trips.fees, trip, fee)
+    add(book.sums, trip, FEES, fee)
     return ZERO
 
 
@@ -250,60 +216,61 @@ def _in_quote(trips: Trips, trip: int, fee: np.uint64, rules: Rules) -> np.uint6
 def _add_lot(book: Book, trip: int, qty: np.uint64, paid: np.uint64, fee: np.uint64) -> None:
     trips, lots, lot = book.trips, book.lots, book.counts[N_LOTS]
     book.counts[N_LOTS] = lot + 1
-    lots.qty[lot], lots.left[lot], lots.next[lot] = qty, qty, -1
-    lots.cost[lot, 0], lots.cost[lot, 1] = paid, ZERO
-    add(lots.cost, lot, fee)
-    add(trips.bought, trip, qty)
-    add(trips.held, trip, qty)
-    add_wide(trips.cost, trip, lots.cost[lot, 1], lots.cost[lot, 0])
-    trips.n_buys[trip] += 1
-    if trips.first_lot[trip] < 0:
-        trips.first_lot[trip] = lot
+    lots[lot, LOT_QTY] = lots[lot, LOT_LEFT] = qty
+    lots[lot, LOT_COST], lots[lot, LOT_COST + 1] = paid, ZERO
+    add(lots, lot, LOT_COST, fee)
+    add(book.sums, trip, BOUGHT, qty)
+    add(book.sums, trip, HELD, qty)
+    add_wide(book.sums, trip, COST, lots[lot, LOT_COST + 1], lots[lot, LOT_COST])
+    trips[trip, N_BUYS] += 1
+    book.lot_next[lot] = -1
+    if trips[trip, FIRST_LOT] < 0:
+        trips[trip, FIRST_LOT] = lot
     else:
-        lots.next[trips.last_lot[trip]] = lot
-    trips.last_lot[trip] = lot
+        book.lot_next[trips[trip, LAST_LOT]] = lot
+    trips[trip, LAST_LOT] = lot
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _sell(book: Book, moves: Moves, places: Places, move: int, row: int, rules: Rules) -> None:
     book.counts[PLACE] = 0
-    trips, base = book.trips, moves.base[move]
-    purse = _purse(book, moves.quote[move])
-    trip = book.purses.trip[purse]
-    matched = _up_to(trips.held, trip, base) if trip >= 0 else ZERO
-    backed = matched + _take_left_over(book.purses, purse, base - matched)
+    base, quote = moves.amounts[move, BASE], np.int64(moves.codes[move, QUOTE])
+    purse = _purse(book, quote)
+    trip = book.purses[purse, PURSE_TRIP]
+    matched = _up_to(book.sums, trip, HELD, base) if trip >= 0 else ZERO
+    backed = matched + _take_left_over(book, purse, base - matched)
     if trip >= 0:
-        fee = _in_quote(trips, trip, moves.fee[move], rules)
-        high, low = difference(ZERO, moves.paid[move], ZERO, fee)
+        fee = _in_quote(book, trip, moves.amounts[move, FEE], rules)
+        high, low = difference(ZERO, moves.amounts[move, PAID], ZERO, fee)
         if backed < base:
-            trips.unbacked[trip] = base - backed
-            high, low = _backed_part(trips, trip, high, low, backed, base)
+            high, low = _backed_part(book.sums, trip, high, low, backed, base)
         _leave(book, purse, row, matched, backed, high, low, -1, rules)
     if backed < base:
-        add(book.unseen, 0, _leave_others(book, places, moves.quote[move], row, base - backed, rules))
+        add(book.unseen, 0, 0, _leave_others(book, places, quote, row, base - backed, rules))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _backed_part(
-    trips: Trips, trip: int, high: np.uint64, low: np.uint64, backed: np.uint64, base: np.uint64
+    sums: Words, trip: int, high: np.uint64, low: np.uint64, backed: np.uint64, base: np.uint64
 ) -> tuple[np.uint64, np.uint64]:
     """The proceeds of the coins that were seen bought, rounded down; the rest is noted."""
     b_high, b_low = signed_share(high, low, backed, base)
     r_high, r_low = difference(high, low, b_high, b_low)
-    trips.unbacked_proceeds[trip, 0], trips.unbacked_proceeds[trip, 1] = r_low, r_high
+    sums[trip, UNBACKED] = base - backed
+    sums[trip, UNBACKED_PROCEEDS], sums[trip, UNBACKED_PROCEEDS + 1] = r_low, r_high
     return b_high, b_low
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _up_to(words: Words, i: int, wanted: np.uint64) -> np.uint64:
-    return wanted if words[i, 1] or words[i, 0] >= wanted else words[i, 0]
+def _up_to(words: Words, i: int, at: int, wanted: np.uint64) -> np.uint64:
+    return wanted if words[i, at + 1] or words[i, at] >= wanted else words[i, at]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _take_left_over(purses: Purses, purse: int, wanted: np.uint64) -> np.uint64:
+def _take_left_over(book: Book, purse: int, wanted: np.uint64) -> np.uint64:
     """Uses up to `wanted` written-off coins and returns how many there were."""
-    taken = _up_to(purses.left_over, purse, wanted)
-    subtract(purses.left_over, purse, taken)
+    taken = _up_to(book.purse_qty, purse, 0, wanted)
+    subtract(book.purse_qty, purse, 0, taken)
     return taken
 
 
@@ -317,7 +284,7 @@ def _leave_others(book: Book, places: Places, quote: int, row: int, wanted: np.u
         purse = _oldest_holder(book, places)
         if purse < 0:
             break
-        taken = _up_to(book.trips.held, book.purses.trip[purse], wanted)
+        taken = _up_to(book.sums, book.purses[purse, PURSE_TRIP], HELD, wanted)
         _leave(book, purse, row, taken, taken, ZERO, ZERO, quote, rules)
         wanted -= taken
     return wanted
@@ -325,14 +292,14 @@ def _leave_others(book: Book, places: Places, quote: int, row: int, wanted: np.u
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _oldest_holder(book: Book, places: Places) -> int:
-    trips, purses = book.trips, book.purses
-    oldest = -1
+    oldest, oldest_row = -1, np.int64(-1)
     for purse in range(book.counts[N_PURSES]):
-        trip = purses.trip[purse]
-        if trip < 0 or not trips.held[trip, 0] | trips.held[trip, 1]:
+        trip = book.purses[purse, PURSE_TRIP]
+        if trip < 0 or not book.sums[trip, HELD] | book.sums[trip, HELD + 1]:
             continue
-        if oldest < 0 or opened_before(places, trips.open_row[trip], trips.open_row[purses.trip[oldest]]):
-            oldest = purse
+        row = book.trips[trip, OPEN_ROW]
+        if oldest < 0 or opened_before(places, row, oldest_row):
+            oldest, oldest_row = purse, row
     return oldest
 
 
@@ -349,28 +316,31 @@ def _leave(
     rules: Rules,
 ) -> None:
     """One more leg, of proceeds high:low; the trip closes where it leaves no more than dust."""
-    trips, legs, leg, trip = book.trips, book.legs, book.counts[N_LEGS], book.purses.trip[purse]
+    leg, trip = book.counts[N_LEGS], book.purses[purse, PURSE_TRIP]
     book.counts[N_LEGS] = leg + 1
-    add(trips.sold, trip, sold)
-    add_wide(trips.proceeds, trip, high, low)
-    legs.row[leg], legs.qty[leg], legs.paid_in[leg], legs.next[leg] = row, sold, paid_in, -1
-    legs.proceeds[leg, 0], legs.proceeds[leg, 1] = low, high
-    _link_leg(trips, legs, trip, leg)
+    add(book.sums, trip, SOLD, sold)
+    add_wide(book.sums, trip, PROCEEDS, high, low)
+    book.legs[leg, LEG_ROW], book.legs[leg, LEG_PAID_IN] = row, paid_in
+    book.leg_sums[leg, LEG_QTY] = sold
+    book.leg_sums[leg, LEG_PROCEEDS], book.leg_sums[leg, LEG_PROCEEDS + 1] = low, high
+    _link_leg(book, trip, leg)
     _match(book, trip, leg, matched)
-    if _is_dust(trips, trip, rules):
+    if _is_dust(book.sums, trip, rules):
         _close(book, purse, trip, leg, row)
     else:
-        add_wide(trips.matched, trip, legs.cost[leg, 1], legs.cost[leg, 0])
+        add_wide(book.sums, trip, MATCHED, book.leg_sums[leg, LEG_COST + 1], book.leg_sums[leg, LEG_COST])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _link_leg(trips: Trips, legs: Legs, trip: int, leg: int) -> None:
-    if trips.first_leg[trip] < 0:
-        trips.first_leg[trip] = leg
+def _link_leg(book: Book, trip: int, leg: int) -> None:
+    trips = book.trips
+    book.legs[leg, LEG_NEXT] = -1
+    if trips[trip, FIRST_LEG] < 0:
+        trips[trip, FIRST_LEG] = leg
     else:
-        legs.next[trips.last_leg[trip]] = leg
-    trips.last_leg[trip] = leg
-    trips.n_legs[trip] += 1
+        book.legs[trips[trip, LAST_LEG], LEG_NEXT] = leg
+    trips[trip, LAST_LEG] = leg
+    trips[trip, TRIP_LEGS] += 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -380,25 +350,25 @@ def _match(book: Book, trip: int, leg: int, qty: np.uint64) -> None:
     Only the first and the last lot can be taken in part. What is left of the first fraction is rest / whole, and both
     fractions together make one more where rest / whole + last_rest / last_whole >= 1.
     """
-    trips, lots, cost = book.trips, book.lots, book.legs.cost
-    cost[leg, 0] = cost[leg, 1] = ZERO
+    lots, cost = book.lots, book.leg_sums
+    cost[leg, LEG_COST] = cost[leg, LEG_COST + 1] = ZERO
     rest, whole = ZERO, ONE
-    subtract(trips.held, trip, qty)
+    subtract(book.sums, trip, HELD, qty)
     while qty:
-        lot = trips.first_lot[trip]
-        taken = min(qty, lots.left[lot])
-        if taken == lots.qty[lot]:
-            add_wide(cost, leg, lots.cost[lot, 1], lots.cost[lot, 0])
+        lot = book.trips[trip, FIRST_LOT]
+        taken = min(qty, lots[lot, LOT_LEFT])
+        if taken == lots[lot, LOT_QTY]:
+            add_wide(cost, leg, LEG_COST, lots[lot, LOT_COST + 1], lots[lot, LOT_COST])
         else:
-            high, low, left = share(lots.cost[lot, 1], lots.cost[lot, 0], taken, lots.qty[lot])
-            add_wide(cost, leg, high, low)
-            if _make_one(rest, whole, left, lots.qty[lot]):
-                add(cost, leg, ONE)
-            rest, whole = left, lots.qty[lot]
-        lots.left[lot] -= taken
+            high, low, left = share(lots[lot, LOT_COST + 1], lots[lot, LOT_COST], taken, lots[lot, LOT_QTY])
+            add_wide(cost, leg, LEG_COST, high, low)
+            if _make_one(rest, whole, left, lots[lot, LOT_QTY]):
+                add(cost, leg, LEG_COST, ONE)
+            rest, whole = left, lots[lot, LOT_QTY]
+        lots[lot, LOT_LEFT] -= taken
         qty -= taken
-        if lots.left[lot] == ZERO:
-            trips.first_lot[trip] = lots.next[lot]
+        if lots[lot, LOT_LEFT] == ZERO:
+            book.trips[trip, FIRST_LOT] = book.lot_next[lot]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -412,26 +382,27 @@ def _make_one(rest: np.uint64, whole: np.uint64, other_rest: np.uint64, other_wh
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _is_dust(trips: Trips, trip: int, rules: Rules) -> bool:
-    high, low = trips.held[trip, 1], trips.held[trip, 0]
+def _is_dust(sums: Words, trip: int, rules: Rules) -> bool:
+    high, low = sums[trip, HELD + 1], sums[trip, HELD]
     if at_most(high, low, ZERO, rules.dust_raw):
         return True
-    most_high, most_low, _ = share(trips.bought[trip, 1], trips.bought[trip, 0], rules.dust_parts, rules.dust_whole)
+    most_high, most_low, _ = share(sums[trip, BOUGHT + 1], sums[trip, BOUGHT], rules.dust_parts, rules.dust_whole)
     return at_most(high, low, most_high, most_low)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _close(book: Book, purse: int, trip: int, leg: int, row: int) -> None:
     """The last leg takes what is left of the cost; what is left of the coins is written off."""
-    trips, cost = book.trips, book.legs.cost
-    cost[leg, 1], cost[leg, 0] = difference(
-        trips.cost[trip, 1], trips.cost[trip, 0], trips.matched[trip, 1], trips.matched[trip, 0]
+    sums, cost = book.sums, book.leg_sums
+    cost[leg, LEG_COST + 1], cost[leg, LEG_COST] = difference(
+        sums[trip, COST + 1], sums[trip, COST], sums[trip, MATCHED + 1], sums[trip, MATCHED]
     )
-    trips.matched[trip, 0], trips.matched[trip, 1] = trips.cost[trip, 0], trips.cost[trip, 1]
-    trips.status[trip], trips.close_row[trip], trips.close_place[trip] = CLOSED, row, book.counts[PLACE]
+    sums[trip, MATCHED], sums[trip, MATCHED + 1] = sums[trip, COST], sums[trip, COST + 1]
+    book.trips[trip, STATUS], book.trips[trip, CLOSE_ROW] = CLOSED, row
+    book.trips[trip, CLOSE_PLACE] = book.counts[PLACE]
     book.counts[PLACE] += 1
-    add_wide(book.purses.left_over, purse, trips.held[trip, 1], trips.held[trip, 0])
-    book.purses.trip[purse] = -1
+    add_wide(book.purse_qty, purse, 0, sums[trip, HELD + 1], sums[trip, HELD])
+    book.purses[purse, PURSE_TRIP] = -1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -24,8 +24,24 @@ _PATH = ("outer_ix", "inner_ix", "event_seq")
 
 def age_order(trips: pa.Table) -> Order:
     """The rows of HELD (or FINISHED) from the oldest trip on."""
-    keys = [_numbers(trips, "open_slot"), sig_prefix(trips["open_sig"])]
-    return _sorted(keys, lambda rows: _age(trips.take(rows)))
+    path = tuple(_numbers(trips, f"open_{name}") for name in _PATH)
+    return sorted_by_age(_numbers(trips, "open_slot"), trips["open_sig"], path, trips["wallet"])
+
+
+def sorted_by_age(
+    slot: NDArray[np.int64],
+    sig: pa.Array | pa.ChunkedArray,
+    path: Sequence[NDArray[np.int32]],
+    wallet: pa.Array | pa.ChunkedArray,
+) -> Order:
+    """Rows from the oldest on, given by their first buys: slot, signature, text of the path, wallet."""
+
+    def rest(rows: NDArray[np.int64]) -> pa.Table:
+        texts = pc.binary_join_element_wise(*(pa.array(part[rows]).cast(pa.string()) for part in path), ".")
+        chosen = pa.array(rows)
+        return pa.table({"sig": sig.take(chosen), "path": texts, "wallet": wallet.take(chosen).cast(pa.string())})
+
+    return _sorted([slot, sig_prefix(sig)], rest)
 
 
 def end_order(finished: pa.Table) -> Order:
@@ -34,7 +50,7 @@ def end_order(finished: pa.Table) -> Order:
     slot = np.asarray(pc.fill_null(finished["close_slot"], _AFTER_ALL_SLOTS).to_numpy())
     index = np.asarray(pc.fill_null(finished["end_tx_index"], 0).to_numpy()).astype(np.int64)
     first = np.where(dead, _numbers(finished, "open_slot"), index)
-    return _sorted([slot, first], lambda rows: _end(finished.take(rows)))
+    return _sorted([slot, first], lambda rows: _end(finished.take(pa.array(rows))))
 
 
 def key_order(written_off: pa.Table) -> Order:
@@ -54,7 +70,7 @@ def _numbers(table: pa.Table, name: str) -> NDArray[np.int64]:
     return np.asarray(table[name].to_numpy())
 
 
-def _sorted(keys: Sequence[NDArray[np.generic]], rest: Callable[[pa.Array], pa.Table]) -> Order:
+def _sorted(keys: Sequence[NDArray[np.generic]], rest: Callable[[NDArray[np.int64]], pa.Table]) -> Order:
     """Sorted by `keys`, the first one first; rows that are equal in all of them by the columns of `rest`."""
     order = np.lexsort(tuple(reversed(keys)))
     if len(order) < 2:
@@ -65,7 +81,7 @@ def _sorted(keys: Sequence[NDArray[np.generic]], rest: Callable[[pa.Array], pa.T
     if len(places):
         groups = np.cumsum(~np.concatenate([[False], same]))[places]
         rows = order[places]
-        detail = rest(pa.array(rows)).append_column("group", pa.array(groups))
+        detail = rest(rows).append_column("group", pa.array(groups))
         names = ["group", *(name for name in detail.column_names if name != "group")]
         inner = pc.sort_indices(detail.select(names), [(name, "ascending") for name in names])
         order[places] = rows[inner.to_numpy()]

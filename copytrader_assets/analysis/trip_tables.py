@@ -6,7 +6,7 @@ repeat are dictionaries. Not here: matching (ledger_kernel.py) and the stored fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +17,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from copytrader_assets.analysis.coin_facts import LAST_TRADES, MARKS, CoinFacts
-from copytrader_assets.analysis.ledger_kernel import Book, Leftovers, Legs, Lots, Rows, Trips
+from copytrader_assets.analysis import ledger_kernel as k
+from copytrader_assets.analysis.ledger_kernel import Book, Codes, Rows
 from copytrader_assets.analysis.moves import TEXT, text_buffers
 from copytrader_assets.analysis.wide import Words, wide_array, wide_words
 from copytrader_assets.schemas import AMOUNT
@@ -178,70 +179,78 @@ class Pool(NamedTuple):
 
 def finished_table(book: Book, ids: Rows, names: Names, pool: Pool) -> pa.Table:
     """FINISHED rows of the trips `ids`."""
-    trips = book.trips
-    closed = trips.close_row[ids]
+    closed = book.trips[ids, k.CLOSE_ROW]
     dead = closed < 0
     columns = _identity(book, ids, names, pool) | {
         "is_dead": pa.array(dead),
         "close_slot": pa.array(pool.slot[closed], mask=dead),
         "end_tx_index": pa.array(pool.tx_index[closed], mask=dead),
-        "end_place": pa.array(trips.close_place[ids], mask=dead),
-        "unbacked_qty_raw": pa.array(trips.unbacked[ids]),
-        "unbacked_proceeds_raw": wide_array(trips.unbacked_proceeds[ids], AMOUNT),
+        "end_place": pa.array(book.trips[ids, k.CLOSE_PLACE].astype(np.int32), mask=dead),
+        "unbacked_qty_raw": pa.array(book.sums[ids, k.UNBACKED]),
+        "unbacked_proceeds_raw": _sum_column(book, ids, k.UNBACKED_PROCEEDS),
     }
     return pa.Table.from_pydict(columns, schema=FINISHED)
 
 
 def held_table(book: Book, ids: Rows, names: Names, pool: Pool, coin: Mapping[str, pa.Array]) -> pa.Table:
     """HELD rows of the trips `ids`; `coin` gives the columns of the coin's last state."""
-    lots = book.lots
-    offsets, chosen = _chained(book.trips.first_lot[ids], lots.next)
-    children = [pa.array(lots.qty[chosen]), wide_array(lots.cost[chosen], AMOUNT), pa.array(lots.left[chosen])]
+    offsets, chosen = _chained(book.trips[ids, k.FIRST_LOT], book.lot_next)
+    lots = book.lots[chosen]
+    children = [pa.array(lots[:, k.LOT_QTY]), wide_array(lots[:, k.LOT_COST :], AMOUNT), pa.array(lots[:, k.LOT_LEFT])]
     return pa.Table.from_pydict(
         _identity(book, ids, names, pool) | {"lots": _lists(offsets, children, LOT)} | dict(coin), schema=HELD
     )
 
 
-def written_off_table(left: Leftovers, ids: Rows, names: Names, last_trade: NDArray[np.int64]) -> pa.Table:
-    """WRITTEN_OFF rows of the leftovers `ids`."""
+def written_off_table(codes: Codes, qty: Words, names: Names, last_trade: NDArray[np.int64]) -> pa.Table:
+    """WRITTEN_OFF rows of leftovers."""
     columns = {
-        "wallet": texts(left.wallet[ids], names.wallet),
-        "mint": texts(left.mint[ids], names.mint),
-        "quote_mint": texts(left.quote[ids], names.quote),
-        "qty_raw": wide_array(left.qty[ids], AMOUNT),
-        "last_trade_ts_ns": pa.array(last_trade[left.mint[ids]]),
+        "wallet": texts(codes[:, k.WALLET], names.wallet),
+        "mint": texts(codes[:, k.MINT], names.mint),
+        "quote_mint": texts(codes[:, k.QUOTE], names.quote),
+        "qty_raw": wide_array(qty, AMOUNT),
+        "last_trade_ts_ns": pa.array(last_trade[codes[:, k.MINT]]),
     }
     return pa.Table.from_pydict(columns, schema=WRITTEN_OFF)
 
 
 def _identity(book: Book, ids: Rows, names: Names, pool: Pool) -> dict[str, pa.Array]:
-    trips = book.trips
-    rows = trips.open_row[ids]
+    trips = book.trips[ids]
+    rows = trips[:, k.OPEN_ROW]
     return {
-        "wallet": texts(trips.wallet[ids], names.wallet),
-        "alias": texts(trips.alias[ids], names.alias),
-        "mint": texts(trips.mint[ids], names.mint),
-        "quote_mint": texts(trips.quote[ids], names.quote),
+        "wallet": texts(trips[:, k.WALLET], names.wallet),
+        "alias": texts(trips[:, k.ALIAS], names.alias),
+        "mint": texts(trips[:, k.MINT], names.mint),
+        "quote_mint": texts(trips[:, k.QUOTE], names.quote),
         "open_sig": pool.sig.take(pa.array(rows)),
         "open_outer_ix": pa.array(pool.outer_ix[rows]),
         "open_inner_ix": pa.array(pool.inner_ix[rows]),
         "open_event_seq": pa.array(pool.event_seq[rows]),
         "open_ts_ns": pa.array(pool.ts_ns[rows]),
         "open_slot": pa.array(pool.slot[rows]),
-        "decimals": pa.array(trips.decimals[ids]),
-        "n_buys": pa.array(trips.n_buys[ids]),
-        "bought_raw": wide_array(trips.bought[ids], AMOUNT),
-        "cost_raw": wide_array(trips.cost[ids], AMOUNT),
-        "held_raw": wide_array(trips.held[ids], AMOUNT),
-        "sold_raw": wide_array(trips.sold[ids], AMOUNT),
-        "proceeds_raw": wide_array(trips.proceeds[ids], AMOUNT),
-        "matched_raw": wide_array(trips.matched[ids], AMOUNT),
-        "fee_lamports": wide_array(trips.fees[ids], AMOUNT),
-        "legs": _leg_lists(book.legs, trips.first_leg[ids], names, pool),
+        "decimals": pa.array(trips[:, k.DECIMALS].astype(np.int8)),
+        "n_buys": pa.array(trips[:, k.N_BUYS].astype(np.int32)),
+        "legs": _leg_lists(book, trips[:, k.FIRST_LEG], names, pool),
+        **{name: _sum_column(book, ids, at) for name, at in _SUMS.items()},
     }
 
 
-def texts(codes: NDArray[np.int32], names: pa.Array) -> pa.DictionaryArray:
+_SUMS: Mapping[str, int] = {
+    "bought_raw": k.BOUGHT,
+    "cost_raw": k.COST,
+    "held_raw": k.HELD,
+    "sold_raw": k.SOLD,
+    "proceeds_raw": k.PROCEEDS,
+    "matched_raw": k.MATCHED,
+    "fee_lamports": k.FEES,
+}
+
+
+def _sum_column(book: Book, ids: Rows, at: int) -> pa.Array:
+    return wide_array(book.sums[ids, at : at + 2], AMOUNT)
+
+
+def texts(codes: NDArray[np.int32] | Rows, names: pa.Array) -> pa.DictionaryArray:
     """Codes as a dictionary column that knows no other text than its own; -1 is NULL."""
     used = np.zeros(len(names) + 1, bool)
     used[codes] = True
@@ -251,18 +260,18 @@ def texts(codes: NDArray[np.int32], names: pa.Array) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(renumbered, mask=codes < 0), dictionary)
 
 
-def _leg_lists(legs: Legs, first: Rows, names: Names, pool: Pool) -> pa.ListArray:
-    offsets, chosen = _chained(first, legs.next)
-    rows, paid_in = legs.row[chosen], legs.paid_in[chosen]
+def _leg_lists(book: Book, first: Rows, names: Names, pool: Pool) -> pa.ListArray:
+    offsets, chosen = _chained(first, book.legs[:, k.LEG_NEXT])
+    rows, paid_in, sums = book.legs[chosen, k.LEG_ROW], book.legs[chosen, k.LEG_PAID_IN], book.leg_sums[chosen]
     children = [
         pool.sig.take(pa.array(rows)),
         pa.array(pool.outer_ix[rows]),
         pa.array(pool.inner_ix[rows]),
         pa.array(pool.event_seq[rows]),
         pa.array(pool.ts_ns[rows]),
-        pa.array(legs.qty[chosen]),
-        wide_array(legs.proceeds[chosen], AMOUNT),
-        wide_array(legs.cost[chosen], AMOUNT),
+        pa.array(sums[:, k.LEG_QTY]),
+        wide_array(sums[:, k.LEG_PROCEEDS : k.LEG_PROCEEDS + 2], AMOUNT),
+        wide_array(sums[:, k.LEG_COST : k.LEG_COST + 2], AMOUNT),
         names.quote.take(pa.array(paid_in, mask=paid_in < 0)),
     ]
     return _lists(offsets, children, LEG)
@@ -307,23 +316,22 @@ def laid_flat(column: pa.ChunkedArray) -> Flat:
     return Flat(offsets - offsets[0], children)
 
 
-def load_trips(trips: Trips, held: pa.Table, codes: list[NDArray[np.int32]], legs: Flat, lots: Flat) -> None:
-    """Puts carried trips into the first rows of the kernel's arrays, chained to their legs and lots."""
+def load(book: Book, held: pa.Table, codes: Sequence[Codes], legs: Flat, lots: Flat, paid_in: Codes) -> None:
+    """Puts carried trips, their lots and legs into the first rows of the kernel's arrays.
+
+    `codes`: wallet, mint, quote, alias. The places of the trips come first in the pool, then those of the legs.
+    """
     n = held.num_rows
-    trips.wallet[:n], trips.alias[:n], trips.mint[:n], trips.quote[:n] = codes
-    trips.open_row[:n] = np.arange(n)
-    trips.decimals[:n], trips.n_buys[:n] = held["decimals"].to_numpy(), held["n_buys"].to_numpy()
-    trips.n_legs[:n] = np.diff(legs.offsets)
-    for words, name in _sums(trips):
-        words[:n] = wide_words(held[name])
-    trips.first_leg[:n], trips.last_leg[:n] = _ends(legs.offsets)
-    trips.first_lot[:n], trips.last_lot[:n] = _ends(lots.offsets)
-
-
-def _sums(trips: Trips) -> list[tuple[Words, str]]:
-    names = ("bought_raw", "cost_raw", "held_raw", "sold_raw", "proceeds_raw", "matched_raw", "fee_lamports")
-    arrays = (trips.bought, trips.cost, trips.held, trips.sold, trips.proceeds, trips.matched, trips.fees)
-    return list(zip(arrays, names, strict=True))
+    trips = book.trips[:n]
+    trips[:] = np.stack(
+        [*codes, np.arange(n), *(held[c].to_numpy() for c in ("decimals", "n_buys")), np.diff(legs.offsets),
+         np.full(n, k.OPEN), np.full(n, -1), np.zeros(n), *_ends(lots.offsets), *_ends(legs.offsets)], axis=1
+    )  # fmt: skip
+    for name, at in _SUMS.items():
+        book.sums[:n, at : at + 2] = wide_words(held[name])
+    _load_lots(book, lots)
+    _load_legs(book, legs, n, paid_in)
+    book.counts[[k.N_TRIPS, k.N_LOTS, k.N_LEGS]] = n, lots.offsets[-1], legs.offsets[-1]
 
 
 def _ends(offsets: NDArray[np.int64]) -> tuple[Rows, Rows]:
@@ -331,21 +339,19 @@ def _ends(offsets: NDArray[np.int64]) -> tuple[Rows, Rows]:
     return np.where(some, offsets[:-1], -1), np.where(some, offsets[1:] - 1, -1)
 
 
-def load_lots(lots: Lots, flat: Flat) -> None:
-    """Puts carried lots into the first rows."""
-    n = int(flat.offsets[-1])
-    lots.qty[:n], lots.left[:n] = flat.children["qty_raw"].to_numpy(), flat.children["left_raw"].to_numpy()
-    lots.cost[:n] = wide_words(flat.children["cost_raw"])
-    lots.next[:n] = _links(flat.offsets)
+def _load_lots(book: Book, flat: Flat) -> None:
+    lots = book.lots[: flat.offsets[-1]]
+    lots[:, k.LOT_QTY], lots[:, k.LOT_LEFT] = (flat.children[name].to_numpy() for name in ("qty_raw", "left_raw"))
+    lots[:, k.LOT_COST :] = wide_words(flat.children["cost_raw"])
+    book.lot_next[: len(lots)] = _links(flat.offsets)
 
 
-def load_legs(legs: Legs, flat: Flat, first_row: int, paid_in: NDArray[np.int32]) -> None:
-    """Puts carried legs into the first rows; their places begin with row `first_row` of the pool."""
+def _load_legs(book: Book, flat: Flat, first_row: int, paid_in: Codes) -> None:
     n = int(flat.offsets[-1])
-    legs.row[:n] = np.arange(first_row, first_row + n)
-    legs.qty[:n], legs.paid_in[:n] = flat.children["qty_raw"].to_numpy(), paid_in
-    legs.proceeds[:n], legs.cost[:n] = (wide_words(flat.children[name]) for name in ("proceeds_raw", "cost_raw"))
-    legs.next[:n] = _links(flat.offsets)
+    book.legs[:n] = np.stack([np.arange(first_row, first_row + n), paid_in, _links(flat.offsets)], axis=1)
+    book.leg_sums[:n, k.LEG_QTY] = flat.children["qty_raw"].to_numpy()
+    for name, at in (("proceeds_raw", k.LEG_PROCEEDS), ("cost_raw", k.LEG_COST)):
+        book.leg_sums[:n, at : at + 2] = wide_words(flat.children[name])
 
 
 def _links(offsets: NDArray[np.int64]) -> Rows:

@@ -123,26 +123,26 @@ def share(high: np.uint64, low: np.uint64, part: np.uint64, whole: np.uint64) ->
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def add(words: Words, i: int, low: np.uint64) -> None:
-    """words[i] += low."""
-    words[i, 0] += low
-    if words[i, 0] < low:
-        words[i, 1] += ONE
+def add(words: Words, i: int, at: int, low: np.uint64) -> None:
+    """The number in columns `at` and `at + 1` of row i += low."""
+    words[i, at] += low
+    if words[i, at] < low:
+        words[i, at + 1] += ONE
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def subtract(words: Words, i: int, low: np.uint64) -> None:
-    """words[i] -= low; it may become negative."""
-    if words[i, 0] < low:
-        words[i, 1] -= ONE
-    words[i, 0] -= low
+def subtract(words: Words, i: int, at: int, low: np.uint64) -> None:
+    """The same with -=; the number may become negative."""
+    if words[i, at] < low:
+        words[i, at + 1] -= ONE
+    words[i, at] -= low
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def add_wide(words: Words, i: int, high: np.uint64, low: np.uint64) -> None:
-    """words[i] += high:low, which may be negative."""
-    add(words, i, low)
-    words[i, 1] += high
+def add_wide(words: Words, i: int, at: int, high: np.uint64, low: np.uint64) -> None:
+    """The same with += high:low, which may be negative."""
+    add(words, i, at, low)
+    words[i, at + 1] += high
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
