@@ -1,6 +1,7 @@
 """Checks that look across days and tables: the chain of carried states, and the seals that it stands on.
 
-Rules of single tables stand in schemas.py, sums over a day in analysis/trip_checks.py. Each function returns messages; publishing decides what they mean.
+Rules of single tables stand in schemas.py, sums over a day in analysis/trip_checks.py. Each
+function returns messages; publishing decides what they mean.
 """
 
 from __future__ import annotations

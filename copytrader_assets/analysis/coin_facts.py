@@ -6,14 +6,14 @@ One pass over all events, in chain order, in as many parts as the caller likes. 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 from numpy.typing import NDArray
 
+from copytrader_assets.analysis.compiled import kernel
 from copytrader_assets.analysis.moves import TEXT, shared_codes
 from copytrader_assets.analysis.wide import ONE, ZERO, Words, share
 
@@ -141,20 +141,20 @@ def _known_pairs(marks: pa.Table, mint: NDArray[np.int32], quote: NDArray[np.int
     return pairs
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _chain(pairs: _Pairs, mint: NDArray[np.int32], quote: NDArray[np.int32]) -> None:
     for pair in range(len(mint)):
         _add_pair(pairs, pair, mint[pair], quote[pair])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_pair(pairs: _Pairs, pair: int, mint: int, quote: int) -> None:
     pairs.mint[pair], pairs.quote[pair] = mint, quote
     pairs.next[pair] = pairs.head[mint]
     pairs.head[mint] = pair
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find(pairs: _Pairs, mint: int, quote: int) -> int:
     pair = pairs.head[mint]
     while pair >= 0 and pairs.quote[pair] != quote:
@@ -162,7 +162,7 @@ def _find(pairs: _Pairs, mint: int, quote: int) -> int:
     return int(pair)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _see(seen: _Seen, last: NDArray[np.int64], pairs: _Pairs, used: int) -> int:
     """Moves `last` and `pairs` over the events; returns how many pairs there are now."""
     for row in range(len(seen.action)):
@@ -181,7 +181,7 @@ def _see(seen: _Seen, last: NDArray[np.int64], pairs: _Pairs, used: int) -> int:
     return used
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mark(seen: _Seen, row: int, pairs: _Pairs, pair: int) -> None:
     if seen.has_reserves[row]:
         pairs.base[pair], pairs.reserve[pair] = seen.base[row], seen.reserve[row]
@@ -244,10 +244,11 @@ def look_up(
     there = keys[order[places]] == wanted if len(rows) else np.zeros(len(wanted), bool)
     marked = pc.is_valid(facts.marks["reserve_base_raw"]).to_numpy()
     known = there & marked[found] if len(rows) else there
-    return PairMarks(known, *(_picked(facts.marks, name, found, there) for name in MARKS.names[2:]))
+    base, reserve, fee = (_picked(facts.marks, name, found, there) for name in MARKS.names[2:])
+    return PairMarks(known, base, reserve, fee)
 
 
-def _picked(marks: pa.Table, name: str, rows: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.generic]:
+def _picked(marks: pa.Table, name: str, rows: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[Any]:
     values = pc.fill_null(marks[name], -1 if name == "fee_ppm" else 0).to_numpy()
     missing = np.asarray(-1 if name == "fee_ppm" else 0, values.dtype)
     return np.where(known, values[rows], missing) if len(values) else np.full(len(rows), missing)

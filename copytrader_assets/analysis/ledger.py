@@ -21,14 +21,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 from numpy.typing import NDArray
 
 from copytrader_assets.analysis.coin_facts import CoinFacts, PairMarks, last_trades, look_up
+from copytrader_assets.analysis.compiled import compiled, kernel
 from copytrader_assets.analysis.day_end import DeadRule, bury
 from copytrader_assets.analysis.ledger_kernel import (
     CLOSE_PLACE,
@@ -170,12 +171,14 @@ def _pool(moves: pa.Table, held: pa.Table, legs: Flat) -> Pool:
         np.concatenate([held["open_slot"].to_numpy(), no_slot, moves["slot"].to_numpy()]),
         np.concatenate([np.full(carried, -1, np.int32), moves["tx_index"].to_numpy()]),
         pa.concat_arrays(sigs),
-        *(_placed(moves, held, legs, name) for name in ("outer_ix", "inner_ix", "event_seq")),
+        _placed(moves, held, legs, "outer_ix"),
+        _placed(moves, held, legs, "inner_ix"),
+        _placed(moves, held, legs, "event_seq"),
         _placed(moves, held, legs, "ts_ns"),
     )
 
 
-def _placed(moves: pa.Table, held: pa.Table, legs: Flat, name: str) -> NDArray[np.int64]:
+def _placed(moves: pa.Table, held: pa.Table, legs: Flat, name: str) -> NDArray[Any]:
     return np.concatenate([held[f"open_{name}"].to_numpy(), legs.children[name].to_numpy(), moves[name].to_numpy()])
 
 
@@ -187,7 +190,7 @@ def _moves(moves: pa.Table, codes: _Codes, places: Places) -> Moves:
     return Moves(coded, amounts, moves["is_sell"].to_numpy(), moves["decimals"].to_numpy())
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _charge_once(wallet: Codes, places: Places, first: int, fee: NDArray[np.uint64], wallets: int) -> None:
     """Keeps a transaction's fee on the paying wallet's first move in it. A transaction lies within one slot."""
     newest, before = np.full(wallets, -1, np.int64), np.empty(len(wallet), np.int64)
@@ -203,12 +206,12 @@ def _charge_once(wallet: Codes, places: Places, first: int, fee: NDArray[np.uint
             earlier = before[earlier]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _same_text(offsets: Rows, content: NDArray[np.uint8], a: int, b: int) -> bool:
     length = offsets[a + 1] - offsets[a]
     if offsets[b + 1] - offsets[b] != length:
         return False
-    for place in range(length - 1, -1, -1):
+    for place in range(length - 1, -1, -1):  # noqa: SIM110 - generators do not compile
         if content[offsets[a] + place] != content[offsets[b] + place]:
             return False
     return True
@@ -222,7 +225,7 @@ def _grouped(codes: _Codes, names: Names, is_sell: NDArray[np.bool_]) -> tuple[R
     return order, int(_room_for_legs(order, wallet, mint, quote, is_sell, len(names.quote)))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _counted(codes: Codes, rows: Rows, n_codes: int) -> Rows:
     """`rows` sorted by their code, stably: one pass of a radix sort."""
     place = np.zeros(n_codes + 1, np.int64)
@@ -236,7 +239,7 @@ def _counted(codes: Codes, rows: Rows, n_codes: int) -> Rows:
     return result
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _room_for_legs(
     order: Rows, wallet: Codes, mint: Codes, quote: Codes, is_sell: NDArray[np.bool_], n_quotes: int
 ) -> int:

@@ -1,7 +1,7 @@
 """The fold as a compiled kernel: moves of one (wallet, coin) after the other, first in, first out, in exact integers.
 
-Everything is an integer code or a row number; amounts have 64 bits, sums 128 (wide.py). Trips, lots and legs are rows of
-few arrays, so that one of them lies together in memory; lots and legs of a trip are linked by row numbers.
+Everything is an integer code or a row number; amounts have 64 bits, sums 128 (wide.py). Trips, lots and legs are rows
+of few arrays, so that one of them lies together in memory; lots and legs of a trip are linked by row numbers.
 Not here: texts and Arrow (trip_tables.py), and the end of the day (day_end.py).
 """
 
@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from copytrader_assets.analysis.compiled import kernel
 from copytrader_assets.analysis.wide import (
     ONE,
     ZERO,
@@ -108,14 +108,15 @@ class Rules(NamedTuple):
     empty_alias: int
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def fold(book: Book, moves: Moves, places: Places, order: Rows, first_row: int, rules: Rules) -> None:
     """Moves `book` over everything in `order`: numbers of carried trips, carried leftovers and moves, in this order.
 
     Those of one (wallet, coin) must stand together, carried ones first, then moves in chain order.
     """
-    n_trips, n_carried = book.counts[N_TRIPS], book.counts[N_TRIPS] + len(book.carried)
-    wallet, mint = np.int64(-1), np.int64(-1)
+    n_trips = int(book.counts[N_TRIPS])
+    n_carried = n_trips + len(book.carried)
+    wallet, mint = -1, -1
     for number in order:
         owner, coin = _owner(book, moves, number, n_trips, n_carried)
         if owner != wallet or coin != mint:
@@ -134,25 +135,25 @@ def fold(book: Book, moves: Moves, places: Places, order: Rows, first_row: int, 
     _put_away(book, wallet, mint)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _owner(book: Book, moves: Moves, number: int, n_trips: int, n_carried: int) -> tuple[int, int]:
     if number >= n_carried:
-        return np.int64(moves.codes[number - n_carried, WALLET]), np.int64(moves.codes[number - n_carried, MINT])
+        return int(moves.codes[number - n_carried, WALLET]), int(moves.codes[number - n_carried, MINT])
     if number >= n_trips:
-        return np.int64(book.carried[number - n_trips, WALLET]), np.int64(book.carried[number - n_trips, MINT])
-    return book.trips[number, WALLET], book.trips[number, MINT]
+        return int(book.carried[number - n_trips, WALLET]), int(book.carried[number - n_trips, MINT])
+    return int(book.trips[number, WALLET]), int(book.trips[number, MINT])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _carry_leftover(book: Book, number: int) -> None:
-    purse = _purse(book, np.int64(book.carried[number, QUOTE]))
+    purse = _purse(book, int(book.carried[number, QUOTE]))
     add_wide(book.purse_qty, purse, 0, book.carried_qty[number, 1], book.carried_qty[number, 0])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _purse(book: Book, quote: int) -> int:
     """The purse of the present (wallet, coin) for `quote`, an empty one if there was none."""
-    used = book.counts[N_PURSES]
+    used = int(book.counts[N_PURSES])
     for purse in range(used):
         if book.purses[purse, PURSE_QUOTE] == quote:
             return purse
@@ -162,7 +163,7 @@ def _purse(book: Book, quote: int) -> int:
     return used
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _put_away(book: Book, wallet: int, mint: int) -> None:
     """The last event of a (wallet, coin) was read: what it left over is kept."""
     for purse in range(book.counts[N_PURSES]):
@@ -176,9 +177,9 @@ def _put_away(book: Book, wallet: int, mint: int) -> None:
     book.counts[N_PURSES] = 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _buy(book: Book, moves: Moves, move: int, row: int, rules: Rules) -> None:
-    purse = _purse(book, np.int64(moves.codes[move, QUOTE]))
+    purse = _purse(book, int(moves.codes[move, QUOTE]))
     trip = book.purses[purse, PURSE_TRIP]
     if trip < 0:
         if moves.amounts[move, BASE] == ZERO:
@@ -190,9 +191,9 @@ def _buy(book: Book, moves: Moves, move: int, row: int, rules: Rules) -> None:
     _add_lot(book, trip, moves.amounts[move, BASE], moves.amounts[move, PAID], fee)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _opened(book: Book, moves: Moves, move: int, row: int) -> int:
-    trip = book.counts[N_TRIPS]
+    trip = int(book.counts[N_TRIPS])
     book.counts[N_TRIPS] = trip + 1
     for column in range(4):
         book.trips[trip, column] = moves.codes[move, column]
@@ -203,7 +204,7 @@ def _opened(book: Book, moves: Moves, move: int, row: int) -> int:
     return trip
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _in_quote(book: Book, trip: int, fee: np.uint64, rules: Rules) -> np.uint64:
     """The fee in the trip's own money: all of it for SOL, else 0 and it is only noted."""
     if book.trips[trip, QUOTE] == rules.sol:
@@ -212,7 +213,7 @@ def _in_quote(book: Book, trip: int, fee: np.uint64, rules: Rules) -> np.uint64:
     return ZERO
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _add_lot(book: Book, trip: int, qty: np.uint64, paid: np.uint64, fee: np.uint64) -> None:
     trips, lots, lot = book.trips, book.lots, book.counts[N_LOTS]
     book.counts[N_LOTS] = lot + 1
@@ -231,10 +232,10 @@ def _add_lot(book: Book, trip: int, qty: np.uint64, paid: np.uint64, fee: np.uin
     trips[trip, LAST_LOT] = lot
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _sell(book: Book, moves: Moves, places: Places, move: int, row: int, rules: Rules) -> None:
     book.counts[PLACE] = 0
-    base, quote = moves.amounts[move, BASE], np.int64(moves.codes[move, QUOTE])
+    base, quote = moves.amounts[move, BASE], int(moves.codes[move, QUOTE])
     purse = _purse(book, quote)
     trip = book.purses[purse, PURSE_TRIP]
     matched = _up_to(book.sums, trip, HELD, base) if trip >= 0 else ZERO
@@ -249,7 +250,7 @@ def _sell(book: Book, moves: Moves, places: Places, move: int, row: int, rules: 
         add(book.unseen, 0, 0, _leave_others(book, places, quote, row, base - backed, rules))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _backed_part(
     sums: Words, trip: int, high: np.uint64, low: np.uint64, backed: np.uint64, base: np.uint64
 ) -> tuple[np.uint64, np.uint64]:
@@ -261,12 +262,12 @@ def _backed_part(
     return b_high, b_low
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _up_to(words: Words, i: int, at: int, wanted: np.uint64) -> np.uint64:
     return wanted if words[i, at + 1] or words[i, at] >= wanted else words[i, at]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _take_left_over(book: Book, purse: int, wanted: np.uint64) -> np.uint64:
     """Uses up to `wanted` written-off coins and returns how many there were."""
     taken = _up_to(book.purse_qty, purse, 0, wanted)
@@ -274,7 +275,7 @@ def _take_left_over(book: Book, purse: int, wanted: np.uint64) -> np.uint64:
     return taken
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _leave_others(book: Book, places: Places, quote: int, row: int, wanted: np.uint64, rules: Rules) -> np.uint64:
     """Takes coins out of the wallet's trips in other quotes, oldest first, and returns how many none of them held.
 
@@ -290,20 +291,20 @@ def _leave_others(book: Book, places: Places, quote: int, row: int, wanted: np.u
     return wanted
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _oldest_holder(book: Book, places: Places) -> int:
-    oldest, oldest_row = -1, np.int64(-1)
+    oldest, oldest_row = -1, -1
     for purse in range(book.counts[N_PURSES]):
         trip = book.purses[purse, PURSE_TRIP]
         if trip < 0 or not book.sums[trip, HELD] | book.sums[trip, HELD + 1]:
             continue
-        row = book.trips[trip, OPEN_ROW]
+        row = int(book.trips[trip, OPEN_ROW])
         if oldest < 0 or opened_before(places, row, oldest_row):
             oldest, oldest_row = purse, row
     return oldest
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _leave(
     book: Book,
     purse: int,
@@ -331,7 +332,7 @@ def _leave(
         add_wide(book.sums, trip, MATCHED, book.leg_sums[leg, LEG_COST + 1], book.leg_sums[leg, LEG_COST])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _link_leg(book: Book, trip: int, leg: int) -> None:
     trips = book.trips
     book.legs[leg, LEG_NEXT] = -1
@@ -343,7 +344,7 @@ def _link_leg(book: Book, trip: int, leg: int) -> None:
     trips[trip, TRIP_LEGS] += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _match(book: Book, trip: int, leg: int, qty: np.uint64) -> None:
     """Takes `qty` coins out of the oldest lots; their cost is rounded down once for the whole leg.
 
@@ -371,7 +372,7 @@ def _match(book: Book, trip: int, leg: int, qty: np.uint64) -> None:
             book.trips[trip, FIRST_LOT] = book.lot_next[lot]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _make_one(rest: np.uint64, whole: np.uint64, other_rest: np.uint64, other_whole: np.uint64) -> bool:
     """rest / whole + other_rest / other_whole >= 1, both fractions below 1."""
     if rest == ZERO or other_rest == ZERO:
@@ -381,7 +382,7 @@ def _make_one(rest: np.uint64, whole: np.uint64, other_rest: np.uint64, other_wh
     return at_most(a_high, a_low, b_high, b_low)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _is_dust(sums: Words, trip: int, rules: Rules) -> bool:
     high, low = sums[trip, HELD + 1], sums[trip, HELD]
     if at_most(high, low, ZERO, rules.dust_raw):
@@ -390,7 +391,7 @@ def _is_dust(sums: Words, trip: int, rules: Rules) -> bool:
     return at_most(high, low, most_high, most_low)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _close(book: Book, purse: int, trip: int, leg: int, row: int) -> None:
     """The last leg takes what is left of the cost; what is left of the coins is written off."""
     sums, cost = book.sums, book.leg_sums
@@ -405,7 +406,7 @@ def _close(book: Book, purse: int, trip: int, leg: int, row: int) -> None:
     book.purses[purse, PURSE_TRIP] = -1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def opened_before(places: Places, a: int, b: int) -> bool:
     """Whether place `a` is older than `b`, by slot, signature and the text of the path: of nothing but themselves."""
     if places.slot[a] != places.slot[b]:
@@ -420,7 +421,7 @@ def opened_before(places: Places, a: int, b: int) -> bool:
     return order < 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _compare_sigs(places: Places, a: int, b: int) -> int:
     a_start, a_end = places.sig_offsets[a], places.sig_offsets[a + 1]
     b_start, b_end = places.sig_offsets[b], places.sig_offsets[b + 1]
@@ -431,7 +432,7 @@ def _compare_sigs(places: Places, a: int, b: int) -> int:
     return int((a_end - a_start) - (b_end - b_start))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _compare_numbers(a: int, b: int) -> int:
     """Compares the two as text: "10." comes before "2.", for a digit comes after the full stop."""
     if a == b or a <= 0 or b <= 0:

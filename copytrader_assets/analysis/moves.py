@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 from numpy.typing import NDArray
+
+from copytrader_assets.analysis.compiled import compiled
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
 EVENT_COLUMNS = (
@@ -166,12 +167,12 @@ def bucket_of(wallets: pa.ChunkedArray | pa.Array, buckets: int) -> NDArray[np.i
         parts = [bucket_of(chunk, buckets) for chunk in wallets.chunks]
         return np.concatenate(parts) if parts else np.zeros(0, np.int32)
     if pa.types.is_dictionary(wallets.type):
-        return bucket_of(wallets.dictionary, buckets)[wallets.indices.to_numpy()]
+        return np.asarray(bucket_of(wallets.dictionary, buckets)[wallets.indices.to_numpy()])
     offsets, content = text_buffers(wallets)
     return np.asarray((_crc32(offsets, content, _CRC) % np.uint32(buckets)).astype(np.int32))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _crc32(offsets: NDArray[np.int64], content: NDArray[np.uint8], table: NDArray[np.uint32]) -> NDArray[np.uint32]:
     result = np.empty(len(offsets) - 1, np.uint32)
     for row in range(len(result)):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 from numpy.typing import NDArray
 
+from copytrader_assets.analysis.compiled import compiled
 from copytrader_assets.analysis.ledger import Folded
 from copytrader_assets.analysis.moves import shared_codes, text_buffers
 from copytrader_assets.analysis.trip_tables import Carry
@@ -111,7 +111,7 @@ def _hashes(trips: pa.Table) -> NDArray[np.uint64]:
     return result
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _text_hashes(offsets: NDArray[np.int64], content: NDArray[np.uint8]) -> NDArray[np.uint64]:
     result = np.zeros(len(offsets) - 1, np.uint64)
     for row in range(len(result)):

@@ -8,6 +8,7 @@ wallet. Not here: what the rows say.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,7 +32,7 @@ def age_order(trips: pa.Table) -> Order:
 def sorted_by_age(
     slot: NDArray[np.int64],
     sig: pa.Array | pa.ChunkedArray,
-    path: Sequence[NDArray[np.int32]],
+    path: Sequence[NDArray[Any]],
     wallet: pa.Array | pa.ChunkedArray,
 ) -> Order:
     """Rows from the oldest on, given by their first buys: slot, signature, text of the path, wallet."""
@@ -66,7 +67,7 @@ def _ranks(column: pa.ChunkedArray) -> NDArray[np.int32]:
     return rank[codes]
 
 
-def _numbers(table: pa.Table, name: str) -> NDArray[np.int64]:
+def _numbers(table: pa.Table, name: str) -> NDArray[Any]:
     return np.asarray(table[name].to_numpy())
 
 

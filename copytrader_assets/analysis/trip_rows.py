@@ -145,7 +145,11 @@ def _leg_columns(offsets: NDArray[np.int64], legs: Mapping[str, pa.Array], quote
     return LegColumns(
         offsets,
         text_column(*text_buffers(legs["sig"])),
-        *(legs[name].to_numpy() for name in (*_PATH, "ts_ns", "qty_raw")),
+        legs["outer_ix"].to_numpy(),
+        legs["inner_ix"].to_numpy(),
+        legs["event_seq"].to_numpy(),
+        legs["ts_ns"].to_numpy(),
+        legs["qty_raw"].to_numpy(),
         wide_words(legs["proceeds_raw"]),
         wide_words(legs["cost_raw"]),
         paid_in,

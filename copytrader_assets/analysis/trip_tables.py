@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 from numpy.typing import NDArray
 
-from copytrader_assets.analysis.coin_facts import LAST_TRADES, MARKS, CoinFacts
 from copytrader_assets.analysis import ledger_kernel as k
+from copytrader_assets.analysis.coin_facts import LAST_TRADES, MARKS, CoinFacts
+from copytrader_assets.analysis.compiled import compiled
 from copytrader_assets.analysis.ledger_kernel import Book, Codes, Rows
 from copytrader_assets.analysis.moves import TEXT, text_buffers
 from copytrader_assets.analysis.wide import Words, wide_array, wide_words
@@ -281,7 +281,7 @@ def _lists(offsets: NDArray[np.int32], children: list[pa.Array], kind: pa.Struct
     return pa.ListArray.from_arrays(pa.array(offsets), pa.StructArray.from_arrays(children, fields=list(kind)))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _chained(first: Rows, following: Rows) -> tuple[NDArray[np.int32], Rows]:
     """The linked rows of each chain one after the other, and where each chain begins (n + 1 offsets)."""
     offsets = np.zeros(len(first) + 1, np.int32)
@@ -366,7 +366,7 @@ def sig_prefix(sigs: pa.ChunkedArray | pa.Array) -> NDArray[np.uint64]:
     return np.asarray(_prefixes(*text_buffers(sigs)))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _prefixes(offsets: NDArray[np.int64], content: NDArray[np.uint8]) -> NDArray[np.uint64]:
     result = np.zeros(len(offsets) - 1, np.uint64)
     for row in range(len(result)):

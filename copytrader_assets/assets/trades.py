@@ -84,7 +84,7 @@ def _demand_present(lake: Lake, warehouse: Warehouse, days: Sequence[dt.date]) -
 
 
 def _day(publication: Publication, lake: Lake, day: dt.date, carry: Carry, parent: str) -> tuple[Carry, str]:
-    """Folds one day, stages its two snapshots; returns the state at its end and the hash that the next day continues."""
+    """Folds one day and stages its two snapshots; returns the state at its end and the hash that the next continues."""
     rules = settings().ledger
     folded = ledger_day(lake, day, carry, rules)
     _check(publication, day, folded)
