@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,7 @@ _PART_ROWS = 65_536
 # Below this a second thread costs more than it saves.
 _WORTH_A_THREAD = 100_000
 _PARTS_AHEAD = 2
+_Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,13 @@ class LedgerDay:
 
 def ledger_day(lake: Lake, day: dt.date, carry: Carry, rules: LedgerSettings) -> LedgerDay:
     """Moves `carry` over the published events of `day`. The same for any number of buckets and threads."""
-    facts, flow = _facts(lake, day, carry)
-    _, day_end_ns = day_bounds_ns(day)
-    folded = list(_folded(lake, day, carry, facts, rules))
+    with ThreadPoolExecutor(rules.threads) as pool:
+        known = pool.submit(_facts, lake, day, carry)
+        folded = list(_folded(lake, day, carry, known, rules, pool))
     after = _joined(folded)
     changes = Flow.of(held_raw(carry), held_raw(after), folded)
-    return LedgerDay(day_end_ns, [one.finished for one in folded], after, flow.and_(changes))
+    _, day_end_ns = day_bounds_ns(day)
+    return LedgerDay(day_end_ns, [one.finished for one in folded], after, known.result()[1].and_(changes))
 
 
 def _facts(lake: Lake, day: dt.date, carry: Carry) -> tuple[CoinFacts, Flow]:
@@ -78,36 +81,37 @@ def _facts(lake: Lake, day: dt.date, carry: Carry) -> tuple[CoinFacts, Flow]:
     return facts, flow
 
 
-def _folded(lake: Lake, day: dt.date, carry: Carry, facts: CoinFacts, rules: LedgerSettings) -> Iterator[Folded]:
+def _folded(
+    lake: Lake,
+    day: dt.date,
+    carry: Carry,
+    known: Future[tuple[CoinFacts, Flow]],
+    rules: LedgerSettings,
+    pool: ThreadPoolExecutor,
+) -> Iterator[Folded]:
     rows = lake.snapshot(EVENTS.name, day).rows
     buckets = max(-(-rows // rules.bucket_rows), rules.threads if rows > _WORTH_A_THREAD else 1)
-    with ThreadPoolExecutor(rules.threads) as pool:
-        for first in range(0, buckets, rules.threads):
-            wanted = range(first, min(first + rules.threads, buckets))
-            found = _moves_of(lake, day, wanted, buckets)
-            tasks = [
-                pool.submit(
-                    ledger_bucket,
-                    found.pop(bucket),
-                    of_bucket(carry, bucket, buckets),
-                    facts,
-                    day_bounds_ns(day)[1],
-                    rules,
-                )
-                for bucket in wanted
-            ]
-            yield from (task.result() for task in tasks)
+    for first in range(0, buckets, rules.threads):
+        wanted = range(first, min(first + rules.threads, buckets))
+        found = _moves_of(lake, day, wanted, buckets, rules.threads)
+        facts, _ = known.result()
+        tasks = [
+            pool.submit(ledger_bucket, found.pop(b), of_bucket(carry, b, buckets), facts, day_bounds_ns(day)[1], rules)
+            for b in wanted
+        ]
+        yield from (task.result() for task in tasks)
 
 
-def _moves_of(lake: Lake, day: dt.date, wanted: range, buckets: int) -> dict[int, pa.Table]:
+def _moves_of(lake: Lake, day: dt.date, wanted: range, buckets: int, threads: int) -> dict[int, pa.Table]:
     """One pass over the day's events: the moves of the wanted buckets."""
-    found: dict[int, list[pa.Table]] = {bucket: [MOVES.empty_table()] for bucket in wanted}
-    for events in lake.read_parts(EVENTS.name, day, EVENT_COLUMNS, DICTIONARIES):
+
+    def split(events: pa.Table) -> list[pa.Table]:
         part = moves(events)
         owner = bucket_of(part["wallet"], buckets) if buckets > 1 else None
-        for bucket in wanted:
-            found[bucket].append(part if owner is None else part.filter(pa.array(owner == bucket)))
-    return {bucket: pa.concat_tables(parts) for bucket, parts in found.items()}
+        return [part if owner is None else part.filter(pa.array(owner == bucket)) for bucket in wanted]
+
+    parts = list(_side_by_side(split, lake.read_parts(EVENTS.name, day, EVENT_COLUMNS, DICTIONARIES), threads))
+    return {b: pa.concat_tables([MOVES.empty_table(), *(part[i] for part in parts)]) for i, b in enumerate(wanted)}
 
 
 def _joined(folded: Sequence[Folded]) -> Carry:
@@ -118,10 +122,10 @@ def _joined(folded: Sequence[Folded]) -> Carry:
     return Carry(pa.concat_tables(held), in_order)
 
 
-def _side_by_side(work: Callable[[pa.Table], pa.Table], parts: Iterator[pa.Table], threads: int) -> Iterator[pa.Table]:
+def _side_by_side(work: Callable[[pa.Table], _Done], parts: Iterator[pa.Table], threads: int) -> Iterator[_Done]:
     """`work` of each part, in order, a few parts ahead of who reads them."""
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[pa.Table]] = deque()
+        waiting: deque[Future[_Done]] = deque()
         for part in parts:
             waiting.append(pool.submit(work, part))
             if len(waiting) > _PARTS_AHEAD:

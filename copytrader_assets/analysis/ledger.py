@@ -183,19 +183,23 @@ def _placed(moves: pa.Table, held: pa.Table, legs: Flat, name: str) -> NDArray[A
 
 
 def _moves(moves: pa.Table, codes: _Codes, places: Places) -> Moves:
-    fee = np.array(moves["fee_lamports"].to_numpy())
-    _charge_once(codes.wallet[2], places, len(places.slot) - len(fee), fee, int(codes.wallet[2].max(initial=-1)) + 1)
+    fee = np.array(pc.fill_null(moves["fee_lamports"], 0).to_numpy())
+    pays = pc.is_valid(moves["fee_lamports"]).to_numpy()
+    wallets = int(codes.wallet[2].max(initial=-1)) + 1
+    _charge_once(codes.wallet[2], places, len(places.slot) - len(fee), pays, fee, wallets)
     amounts = np.stack([moves["base_raw"].to_numpy(), moves["quote_raw"].to_numpy(), fee], axis=1)
     coded = np.stack([codes.wallet[2], codes.mint[2], codes.quote[2], codes.alias[1]], axis=1)
     return Moves(coded, amounts, moves["is_sell"].to_numpy(), moves["decimals"].to_numpy())
 
 
 @compiled
-def _charge_once(wallet: Codes, places: Places, first: int, fee: NDArray[np.uint64], wallets: int) -> None:
+def _charge_once(
+    wallet: Codes, places: Places, first: int, pays: NDArray[np.bool_], fee: NDArray[np.uint64], wallets: int
+) -> None:
     """Keeps a transaction's fee on the paying wallet's first move in it. A transaction lies within one slot."""
     newest, before = np.full(wallets, -1, np.int64), np.empty(len(wallet), np.int64)
     for row in range(len(wallet)):
-        if not fee[row]:
+        if not pays[row]:
             continue
         earlier = newest[wallet[row]]
         before[row], newest[wallet[row]] = earlier, row

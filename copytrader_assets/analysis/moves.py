@@ -60,7 +60,8 @@ MOVES = pa.schema(
         ("decimals", pa.int8()),
     ]
 )
-"""`tx_index` is -1 where it is unknown; `fee_lamports` is the transaction's fee and tip where the wallet paid them."""
+"""`tx_index` is -1 where it is unknown; `fee_lamports` is the transaction's fee and tip, NULL where another wallet
+paid them."""
 _CHAIN_ORDER = ("slot", "tx_index", "sig", "outer_ix", "inner_ix", "event_seq")
 _DEFAULT_DECIMALS = 6
 _MOST_DECIMALS = 18
@@ -93,7 +94,7 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 def _fee(events: pa.Table) -> pa.ChunkedArray:
     paid = pc.equal(events["wallet"].cast(pa.string()), events["fee_payer"].cast(pa.string()))
     fee, tip = (pc.fill_null(events[name].cast(pa.uint64()), 0) for name in ("tx_fee_lamports", "tip_lamports"))
-    return pc.if_else(pc.fill_null(paid, False), pc.add(fee, tip), pa.scalar(0, pa.uint64()))
+    return pc.if_else(pc.fill_null(paid, False), pc.add(fee, tip), pa.scalar(None, pa.uint64()))
 
 
 def _decimals(events: pa.Table) -> pa.ChunkedArray:

@@ -179,15 +179,15 @@ class Pool(NamedTuple):
 
 def finished_table(book: Book, ids: Rows, names: Names, pool: Pool) -> pa.Table:
     """FINISHED rows of the trips `ids`."""
-    closed = book.trips[ids, k.CLOSE_ROW]
+    closed, sums = book.trips[ids, k.CLOSE_ROW], book.sums[ids]
     dead = closed < 0
-    columns = _identity(book, ids, names, pool) | {
+    columns = _identity(book, ids, sums, names, pool) | {
         "is_dead": pa.array(dead),
         "close_slot": pa.array(pool.slot[closed], mask=dead),
         "end_tx_index": pa.array(pool.tx_index[closed], mask=dead),
         "end_place": pa.array(book.trips[ids, k.CLOSE_PLACE].astype(np.int32), mask=dead),
-        "unbacked_qty_raw": pa.array(book.sums[ids, k.UNBACKED]),
-        "unbacked_proceeds_raw": _sum_column(book, ids, k.UNBACKED_PROCEEDS),
+        "unbacked_qty_raw": pa.array(sums[:, k.UNBACKED]),
+        "unbacked_proceeds_raw": _sum_column(sums, k.UNBACKED_PROCEEDS),
     }
     return pa.Table.from_pydict(columns, schema=FINISHED)
 
@@ -198,7 +198,8 @@ def held_table(book: Book, ids: Rows, names: Names, pool: Pool, coin: Mapping[st
     lots = book.lots[chosen]
     children = [pa.array(lots[:, k.LOT_QTY]), wide_array(lots[:, k.LOT_COST :], AMOUNT), pa.array(lots[:, k.LOT_LEFT])]
     return pa.Table.from_pydict(
-        _identity(book, ids, names, pool) | {"lots": _lists(offsets, children, LOT)} | dict(coin), schema=HELD
+        _identity(book, ids, book.sums[ids], names, pool) | {"lots": _lists(offsets, children, LOT)} | dict(coin),
+        schema=HELD,
     )
 
 
@@ -214,7 +215,7 @@ def written_off_table(codes: Codes, qty: Words, names: Names, last_trade: NDArra
     return pa.Table.from_pydict(columns, schema=WRITTEN_OFF)
 
 
-def _identity(book: Book, ids: Rows, names: Names, pool: Pool) -> dict[str, pa.Array]:
+def _identity(book: Book, ids: Rows, sums: Words, names: Names, pool: Pool) -> dict[str, pa.Array]:
     trips = book.trips[ids]
     rows = trips[:, k.OPEN_ROW]
     return {
@@ -231,7 +232,7 @@ def _identity(book: Book, ids: Rows, names: Names, pool: Pool) -> dict[str, pa.A
         "decimals": pa.array(trips[:, k.DECIMALS].astype(np.int8)),
         "n_buys": pa.array(trips[:, k.N_BUYS].astype(np.int32)),
         "legs": _leg_lists(book, trips[:, k.FIRST_LEG], names, pool),
-        **{name: _sum_column(book, ids, at) for name, at in _SUMS.items()},
+        **{name: _sum_column(sums, at) for name, at in _SUMS.items()},
     }
 
 
@@ -246,8 +247,8 @@ _SUMS: Mapping[str, int] = {
 }
 
 
-def _sum_column(book: Book, ids: Rows, at: int) -> pa.Array:
-    return wide_array(book.sums[ids, at : at + 2], AMOUNT)
+def _sum_column(sums: Words, at: int) -> pa.Array:
+    return wide_array(sums[:, at : at + 2], AMOUNT)
 
 
 def texts(codes: NDArray[np.int32] | Rows, names: pa.Array) -> pa.DictionaryArray:
