@@ -43,7 +43,8 @@ def published(lake: Lake, days: list[LedgerDay], **rules: int) -> list[str]:
             (TRADES, one.trades(settings), None),
             (OPEN_POSITIONS, one.open_positions(settings), one.carry.stored()),
         ):
-            staged = lake.stage_parts(table.name, day(number), table.arrow, parts, {}, companion)
+            loose = pa.schema([field.with_nullable(True) for field in table.arrow])
+            staged = lake.stage_parts(table.name, day(number), loose, parts, {}, companion)
             hashes.append(staged.content_hash)
     return hashes
 
