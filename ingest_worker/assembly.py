@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
+from ingest_worker.messages import Block, SlotTransaction, Transaction
 
 # How many closed slots are remembered to tell a late transaction from a repeated one, and a known parent from a hole.
 _REMEMBERED = 256
@@ -36,14 +37,6 @@ class BlockInfo:
     block_time: int | None
     recv_ts_ns: int | None = None
     created_at_ns: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SlotTransaction:
-    """A transaction as it came, with its local receive time."""
-
-    info: pb.SubscribeUpdateTransactionInfo
-    recv_ts_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,34 +123,35 @@ class SlotAssembler:
 
     def add_block(
         self,
-        block: pb.SubscribeUpdateBlock,
+        block: Block,
         recv_ts_ns: int,
         now: float,
-        created_at_ns: int | None = None,
         *,
         lane: int = 0,
         n_bytes: int = 0,
     ) -> None:
         """A whole slot in one message. `now` is a monotonic clock in seconds, here and below."""
         if block.slot in self._closed:
-            for info in block.transactions:
-                self._add_late(block.slot, info, recv_ts_ns)
+            for transaction in block.transactions(recv_ts_ns):
+                self._add_late(block.slot, transaction)
             return
         opened = self._opened(block.slot, n_bytes)
-        for info in block.transactions:
-            opened.transactions.setdefault(info.signature, SlotTransaction(info, recv_ts_ns))
-        self._report(block.slot, block, now, recv_ts_ns, created_at_ns, lane, is_whole=True)
+        for transaction in block.transactions(recv_ts_ns):
+            opened.transactions.setdefault(transaction.signature, transaction)
+        info = BlockInfo(
+            _parent(block.slot, block.parent_slot), block.blockhash, block.block_time, recv_ts_ns, block.created_at_ns
+        )
+        self._report(block.slot, info, now, lane, is_whole=True)
 
-    def add_transaction(
-        self, message: pb.SubscribeUpdateTransaction, recv_ts_ns: int, *, lane: int = 0, n_bytes: int = 0
-    ) -> None:
+    def add_transaction(self, message: Transaction, recv_ts_ns: int, *, lane: int = 0, n_bytes: int = 0) -> None:
         """One transaction of a slot that comes in pieces."""
         self.see(message.slot, lane)
+        transaction = message.transaction(recv_ts_ns)
         if message.slot in self._closed:
-            self._add_late(message.slot, message.transaction, recv_ts_ns)
+            self._add_late(message.slot, transaction)
             return
         opened = self._opened(message.slot, n_bytes)
-        opened.transactions.setdefault(message.transaction.signature, SlotTransaction(message.transaction, recv_ts_ns))
+        opened.transactions.setdefault(transaction.signature, transaction)
 
     def add_meta(
         self,
@@ -172,7 +166,14 @@ class SlotAssembler:
         is of the whole block, whatever the filter, and providers disagree on votes."""
         if meta.slot not in self._closed:
             self._opened(meta.slot, 0)
-            self._report(meta.slot, meta, now, recv_ts_ns, created_at_ns, lane, is_whole=False)
+            info = BlockInfo(
+                _parent(meta.slot, meta.parent_slot),
+                meta.blockhash,
+                meta.block_time.timestamp if meta.HasField("block_time") else None,
+                recv_ts_ns,
+                created_at_ns,
+            )
+            self._report(meta.slot, info, now, lane, is_whole=False)
 
     def see(self, slot: int, lane: int = 0) -> None:
         """The lane's stream has come to `slot`, so that slots before it are over."""
@@ -205,10 +206,8 @@ class SlotAssembler:
     def _report(
         self,
         slot: int,
-        block: pb.SubscribeUpdateBlock | pb.SubscribeUpdateBlockMeta,
+        block: BlockInfo,
         now: float,
-        recv_ts_ns: int | None,
-        created_at_ns: int | None,
         lane: int,
         *,
         is_whole: bool,
@@ -218,13 +217,7 @@ class SlotAssembler:
         if lane not in opened.whole_of:
             opened.since = now
         opened.whole_of[lane] = is_whole or opened.whole_of.get(lane, False)
-        opened.block = BlockInfo(
-            parent_slot=_parent(slot, block.parent_slot),
-            blockhash=block.blockhash,
-            block_time=block.block_time.timestamp if block.HasField("block_time") else None,
-            recv_ts_ns=recv_ts_ns,
-            created_at_ns=created_at_ns,
-        )
+        opened.block = block
         self.see(slot, lane)
 
     def _may_close(self, slot: int, opened: _OpenSlot, now: float) -> bool:
@@ -255,11 +248,12 @@ class SlotAssembler:
         _forget(self._closed, _REMEMBERED)
         return ReadySlot(slot, opened.block, _in_block_order(opened.transactions), True, other)
 
-    def _add_late(self, slot: int, info: pb.SubscribeUpdateTransactionInfo, recv_ts_ns: int) -> None:
+    def _add_late(self, slot: int, transaction: SlotTransaction) -> None:
         _, landed = self._closed[slot]
-        if info.signature not in landed:
-            landed.add(info.signature)
-            self._late.setdefault(slot, {})[info.signature] = SlotTransaction(info, recv_ts_ns)
+        signature = transaction.signature
+        if signature not in landed:
+            landed.add(signature)
+            self._late.setdefault(slot, {})[signature] = transaction
 
     def _take_late(self) -> list[ReadySlot]:
         late, self._late = self._late, {}
@@ -302,7 +296,7 @@ def _parent(slot: int, parent_slot: int) -> int:
 
 
 def _in_block_order(transactions: dict[bytes, SlotTransaction]) -> tuple[SlotTransaction, ...]:
-    return tuple(sorted(transactions.values(), key=lambda transaction: transaction.info.index))
+    return tuple(sorted(transactions.values(), key=lambda transaction: transaction.place))
 
 
 def _forget(remembered: dict[int, Any], limit: int) -> None:

@@ -17,7 +17,6 @@ from typing import NoReturn
 
 from copytrader_core.errors import StreamError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
-from copytrader_core.geyser import wire
 from copytrader_core.geyser.client import Endpoint, Received, YellowstoneClient
 from copytrader_core.geyser.failures import (
     BadFilter,
@@ -31,6 +30,7 @@ from copytrader_core.geyser.failures import (
 )
 from ingest_worker.backlog import Backlog
 from ingest_worker.endpoints import Roster
+from ingest_worker.messages import Block, Transaction, Update, parse, stamp_ns
 from ingest_worker.observer import SILENT, Observer
 from ingest_worker.resume import Resume
 from ingest_worker.subscription import PROGRAMS, Shape, request
@@ -85,7 +85,7 @@ class Arrived:
 
     lane: int
     recv_ts_ns: int
-    update: pb.SubscribeUpdate | None
+    update: Update | None
     raw: bytes
     n_bytes: int
 
@@ -182,7 +182,7 @@ class Stream:
             )
             self._observer.subscribed(endpoint.address, start)
             await self._backlog.put(Subscribed(self._lane, shape, start, self._refused), 0, self._lane)
-            async with aclosing(client.subscribe(request(shape, start, self._accounts))) as messages:
+            async with aclosing(client.subscribe(request(shape, start, self._accounts), parse)) as messages:
                 async for message in messages:
                     await self._take(message)
                     await self._look_around()
@@ -212,13 +212,13 @@ class Stream:
         n_bytes = len(message.raw)
         self._observer.received(n_bytes, 1)
         update = message.update
-        kind = update.WhichOneof("update_oneof") if update is not None else None
+        kind = _kind(update)
         if kind in ("ping", "pong"):
             return
         raw = message.raw if update is None else b""
         await self._backlog.put(Arrived(self._lane, message.recv_ts_ns, update, raw, n_bytes), n_bytes, self._lane)
         if kind in ("block", "transaction", "block_meta", "slot"):
-            slot = getattr(update, str(kind)).slot
+            slot = update.slot if isinstance(update, Block | Transaction) else getattr(update, str(kind)).slot
             self._observer.tip(slot)
             if kind != "slot":
                 self._count(slot)
@@ -227,7 +227,7 @@ class Stream:
         self.heard = True
 
     def _tell_clock(self, slot: int, message: Received) -> None:
-        created_at_ns = wire.created_at_ns(message.update) if message.update is not None else None
+        created_at_ns = stamp_ns(message.update) if message.update is not None else None
         if created_at_ns is not None:
             self._observer.stamped(slot, created_at_ns, message.recv_ts_ns, self._lane)
 
@@ -309,6 +309,14 @@ class Stream:
             delay,
         )
         await asyncio.sleep(delay)
+
+
+def _kind(update: Update | None) -> str | None:
+    """The name of a message's content in the protocol, None where there is none."""
+    if isinstance(update, pb.SubscribeUpdate):
+        kind: str | None = update.WhichOneof("update_oneof")
+        return kind
+    return None if update is None else "block" if isinstance(update, Block) else "transaction"
 
 
 async def _oldest(client: YellowstoneClient) -> int | None:

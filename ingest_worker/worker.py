@@ -15,14 +15,15 @@ from dataclasses import dataclass, field, replace
 
 from copytrader_core.errors import StreamError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
-from copytrader_core.geyser import wire
 from copytrader_core.geyser.client import Endpoint
+from copytrader_core.geyser.wire import created_at_ns
 from copytrader_core.store.ingest import MISSING_PARENT, Batch, Committed
 from ingest_worker.assembly import ReadySlot, SlotAssembler
 from ingest_worker.backlog import Backlog
 from ingest_worker.clock import SlotClock
 from ingest_worker.drift_watch import DriftWatch
-from ingest_worker.landing import Decoder, Lander, decoder, unreadable
+from ingest_worker.landing import Decoder, Lander, unreadable
+from ingest_worker.messages import Block, Transaction, Update
 from ingest_worker.observer import SILENT, Observer
 from ingest_worker.resume import Resume
 from ingest_worker.scope import KEEP_ALL, Keeper, Scope, ScopeRules
@@ -124,7 +125,7 @@ async def run(options: Options, decode: Decoder | None = None, observer: Observe
         await writer.open()
         start = await writer.start(options.from_slot)
         observer.ready()
-        worker = _Worker(options, decode or decoder(), writer, start, stopping, observer)
+        worker = _Worker(options, decode, writer, start, stopping, observer)
         return await worker.run()
     except StoppedError:
         if worker is not None:
@@ -150,7 +151,7 @@ class _Worker:
     def __init__(
         self,
         options: Options,
-        decode: Decoder,
+        decode: Decoder | None,
         writer: Writer,
         start: Start,
         stopping: asyncio.Event,
@@ -207,7 +208,7 @@ class _Worker:
 
     async def run(self) -> Summary:
         """Lands the stream until something ends it."""
-        self._lander.wallets = await self._writer.wallets()
+        self._lander.names_version, self._lander.wallets = await self._writer.wallets()
         if self._options.scope.scope is Scope.TOUCHED:
             self._keeper.touch(await self._writer.touched_mints())
         await self._writer.seal_covered()
@@ -316,16 +317,17 @@ class _Worker:
         else:
             self._take_update(item, item.update, time.monotonic())
 
-    def _take_update(self, item: Arrived, update: pb.SubscribeUpdate, now: float) -> None:
-        kind = update.WhichOneof("update_oneof")
+    def _take_update(self, item: Arrived, update: Update, now: float) -> None:
         lane = item.lane
-        if kind == "block":
-            stamp = wire.created_at_ns(update)
-            self._slots.add_block(update.block, item.recv_ts_ns, now, stamp, lane=lane, n_bytes=item.n_bytes)
-        elif kind == "transaction":
-            self._slots.add_transaction(update.transaction, item.recv_ts_ns, lane=lane, n_bytes=item.n_bytes)
-        elif kind == "block_meta" and self._shapes[lane] is Shape.TRANSACTIONS:
-            stamp = wire.created_at_ns(update)
+        if isinstance(update, Block):
+            self._slots.add_block(update, item.recv_ts_ns, now, lane=lane, n_bytes=item.n_bytes)
+            return
+        if isinstance(update, Transaction):
+            self._slots.add_transaction(update, item.recv_ts_ns, lane=lane, n_bytes=item.n_bytes)
+            return
+        kind = update.WhichOneof("update_oneof")
+        if kind == "block_meta" and self._shapes[lane] is Shape.TRANSACTIONS:
+            stamp = created_at_ns(update)
             self._slots.add_meta(update.block_meta, now, item.recv_ts_ns, stamp, lane=lane)
         elif kind == "slot" and update.slot.status == pb.SLOT_CONFIRMED:
             self._slots.see(update.slot.slot, lane)
@@ -362,7 +364,7 @@ class _Worker:
 
     def _is_due(self) -> bool:
         waited_ms = (time.monotonic() - self._batch_since) * 1000
-        return len(self._batch.rows) >= self._options.commit_rows or waited_ms >= self._options.commit_every_ms
+        return self._batch.n_rows >= self._options.commit_rows or waited_ms >= self._options.commit_every_ms
 
     async def _commit(self) -> None:
         """Starts the commit once the one before it is done: Postgres works while the next slots are decoded."""
@@ -412,7 +414,7 @@ class _Worker:
         if now - self._refreshed_at >= _REFRESH_SECONDS:
             self._refreshed_at = now
             await self._committed()
-            self._lander.wallets = await self._writer.wallets()
+            self._lander.names_version, self._lander.wallets = await self._writer.wallets()
             await self._writer.seal_covered()
             self._observer.gaps_open(await self._writer.open_gaps())
         if now - self._touched_at >= _TOUCH_SECONDS:

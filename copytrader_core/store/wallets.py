@@ -52,6 +52,12 @@ def load(connection: psycopg.Connection) -> dict[str, Wallet]:
     return {wallet: Wallet(wallet, alias, is_tracked) for wallet, alias, is_tracked in found}
 
 
+def names_version(connection: psycopg.Connection) -> int:
+    """A number that grows with every change of the wallets; read it before `load`."""
+    found = connection.execute("SELECT version FROM wallet_names").fetchone()
+    return int(found[0]) if found else 0
+
+
 def import_sqlite(connection: psycopg.Connection, path: Path) -> ImportReport:
     """Imports the `wallets` table of the SQLite file `path`: new ones are added, names brought up to date, all tracked.
 
