@@ -7,7 +7,7 @@ where not every event is kept.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -115,7 +115,7 @@ class Lander:
     def _land_fast(self, lane: Lane, ready: ReadySlot, block_time: int | None, ts_ns: int, batch: Batch) -> None:
         """The slot by kernel. What it leaves, and what does not go on where its coin was left, goes to the decoder."""
         transactions = ready.transactions
-        landed = lane.land(*_joined(transactions), ready.slot, ts_ns)
+        landed = lane.land(transactions.raw, transactions.where, ready.slot, ts_ns)
         if len(landed.rows):
             batch.encoded.append(landed.rows)
         steps, moved = landed.steps_of(), landed.moved()
@@ -168,17 +168,6 @@ class Lander:
         earlier = self._keeper.take_earlier()
         batch.rows.extend(earlier)
         batch.late_slots.update([row[_SLOT] for row in earlier])
-
-
-def _joined(transactions: Sequence[SlotTransaction]) -> tuple[bytes, np.ndarray]:
-    """The bytes that hold all of them, and a row of (begin, end, signature, index, recv_ts_ns) for each."""
-    where = np.array([transaction[1:] for transaction in transactions], np.int64).reshape(-1, 5)
-    raw = transactions[0].raw
-    if all(transaction.raw is raw for transaction in transactions):
-        return raw, where
-    sizes = np.array([transaction.end - transaction.begin for transaction in transactions], np.int64)
-    where[:, :3] += (np.cumsum(sizes) - sizes - where[:, 0])[:, None]
-    return b"".join([transaction.raw[transaction.begin : transaction.end] for transaction in transactions]), where
 
 
 def unreadable(raw: bytes) -> DeadLetter:

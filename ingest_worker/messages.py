@@ -7,9 +7,10 @@ goes through protobuf.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, overload
 
 import numpy as np
 from google.protobuf.message import DecodeError as ProtobufError
@@ -18,7 +19,7 @@ from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.geyser.wire import created_at_ns
 from ingest_worker.kernel import wire
 
-__all__ = ["Block", "SlotTransaction", "Transaction", "Update", "parse"]
+__all__ = ["Block", "SlotTransaction", "SlotTransactions", "Transaction", "Update", "parse", "stamp_ns"]
 
 _SIGNATURE_BYTES: Final = 64
 _NS: Final = 10**9
@@ -56,9 +57,55 @@ class SlotTransaction(NamedTuple):
         return cls(raw, 0, len(raw), int(where[wire.TX_SIGNATURE]), info.index, recv_ts_ns)
 
 
+class SlotTransactions(Sequence[SlotTransaction]):
+    """Transactions of a slot in block order, within one `raw`.
+
+    `where` has a row of (begin, end, signature, place in the block, recv_ts_ns) for each. Single ones are made when
+    they are asked for: most never are.
+    """
+
+    __slots__ = ("raw", "where")
+
+    def __init__(self, raw: bytes, where: np.ndarray) -> None:
+        """`where` in any order."""
+        places = where[:, wire.TX_INDEX]
+        in_order = bool((places[1:] >= places[:-1]).all())
+        self.raw = raw
+        self.where = where if in_order else where[np.argsort(places, kind="stable")]
+
+    @classmethod
+    def joined(cls, transactions: Sequence[SlotTransaction]) -> SlotTransactions:
+        """Single ones, brought together."""
+        where = np.array([transaction[1:] for transaction in transactions], np.int64).reshape(-1, 5)
+        sizes = where[:, wire.TX_END] - where[:, wire.TX_BEGIN]
+        where[:, :3] += np.where(where[:, :3] < 0, 0, (np.cumsum(sizes) - sizes - where[:, wire.TX_BEGIN])[:, None])
+        return cls(b"".join([one.raw[one.begin : one.end] for one in transactions]), where)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.where)
+
+    def signatures(self) -> tuple[bytes, ...]:
+        """Their signatures, one after the other in few pieces: a slot is remembered for a while after it is landed."""
+        at = self.where[:, wire.TX_SIGNATURE]
+        if (at < 0).any():
+            return tuple([one.signature for one in self])
+        return (np.frombuffer(self.raw, np.uint8)[at[:, None] + np.arange(_SIGNATURE_BYTES)].tobytes(),)
+
+    @overload
+    def __getitem__(self, at: int) -> SlotTransaction: ...
+    @overload
+    def __getitem__(self, at: slice) -> SlotTransactions: ...
+    def __getitem__(self, at: int | slice) -> SlotTransaction | SlotTransactions:
+        """One of them, or some."""
+        if isinstance(at, slice):
+            return SlotTransactions(self.raw, self.where[at])
+        return SlotTransaction(self.raw, *self.where[at].tolist())
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A SubscribeUpdateBlock. `where` has a row of (begin, end, signature, index, -) per transaction, within `raw`."""
+    """A SubscribeUpdateBlock. `where`: see SlotTransactions, but for the time of receiving."""
 
     slot: int
     parent_slot: int
@@ -68,10 +115,10 @@ class Block:
     raw: bytes
     where: np.ndarray
 
-    def transactions(self, recv_ts_ns: int) -> list[SlotTransaction]:
-        """All of them, in the order of the message."""
-        raw = self.raw
-        return [SlotTransaction(raw, at, end, sig, index, recv_ts_ns) for at, end, sig, index, _ in self.where.tolist()]
+    def transactions(self, recv_ts_ns: int) -> SlotTransactions:
+        """All of them."""
+        self.where[:, wire.TX_RECEIVED] = recv_ts_ns
+        return SlotTransactions(self.raw, self.where)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from solders.pubkey import Pubkey
 
 from copytrader_core.errors import DataError
 
-__all__ = ["ImportReport", "Rejected", "Wallet", "import_sqlite", "load"]
+__all__ = ["ImportReport", "Rejected", "Wallet", "import_sqlite", "load", "names_version"]
 
 _ADDRESS_COLUMNS = ("wallet", "address", "pubkey", "wallet_address", "public_key")
 _NAME_COLUMNS = ("name", "alias", "label", "nickname", "wallet_name")
