@@ -23,6 +23,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "installing the locked packages into .venv (once, a few minutes at most)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "compiling the kernels (once, about a minute)"
+	@$(BIN)/python -m ingest_worker.kernel
 	@touch $(STAMP)
 
 demo: setup

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar, cast
 import numba
 from numba.core import config
 
-__all__ = ["inner", "kernel"]
+__all__ = ["inner", "is_kept", "kernel"]
 
 _MARK: Final = b"from copytrader_core.compiled import"
 _PACKAGES: Final = ("copytrader_core", "copytrader_assets", "ingest_worker")
@@ -43,6 +43,11 @@ def inner(function: Function) -> Function:
 def _compiled(function: Function, **options: Any) -> Function:
     compiled: Any = numba.njit(cache=True, nogil=True, boundscheck=False, **options)(function)
     return cast(Function, compiled)
+
+
+def is_kept(function: str) -> bool:
+    """Whether a kernel of that name ("module.function") was compiled before, so that using it takes no minute."""
+    return any(Path(str(getattr(config, "CACHE_DIR"))).rglob(f"{function}-*.nbi"))  # noqa: B009
 
 
 def _digest(root: Path) -> str:

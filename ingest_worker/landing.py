@@ -53,18 +53,17 @@ class Lander:
         clock: SlotClock,
         keeper: Keeper | None = None,
         drift: DriftWatch | None = None,
+        lane: Lane | None = None,
     ) -> None:
         """`decode` replaces decoder and kernels. `keeper` says which events become rows (all without one), `drift`
-        looks at every transaction."""
+        looks at every transaction, `lane` are kernels that are loaded already."""
         self._decode = decode or decoder()
         self._clock = clock
         self._keeper = keeper or Keeper()
         self._drift = drift or DriftWatch()
-        self._lane = Lane() if decode is None and self._keeper.scope is Scope.ALL else None
+        self._lane = (lane or Lane()) if decode is None and self._keeper.scope is Scope.ALL else None
         self._wallets: Mapping[str, Wallet] = {}
         self.names_version: int | None = None
-        if self._lane is not None:
-            self._lane.warm()
 
     @property
     def wallets(self) -> Mapping[str, Wallet]:

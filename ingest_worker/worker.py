@@ -10,8 +10,9 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from copytrader_core.errors import StreamError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
@@ -22,6 +23,7 @@ from ingest_worker.assembly import ReadySlot, SlotAssembler
 from ingest_worker.backlog import Backlog
 from ingest_worker.clock import SlotClock
 from ingest_worker.drift_watch import DriftWatch
+from ingest_worker.kernel.lane import Lane, compiled_lane
 from ingest_worker.landing import Decoder, Lander, unreadable
 from ingest_worker.messages import Block, Transaction, Update
 from ingest_worker.observer import SILENT, Observer
@@ -122,10 +124,11 @@ async def run(options: Options, decode: Decoder | None = None, observer: Observe
     heart = asyncio.create_task(_beat(observer))
     worker = None
     try:
+        lane = await _until(stopping, compiled_lane()) if decode is None else None
         await writer.open()
         start = await writer.start(options.from_slot)
         observer.ready()
-        worker = _Worker(options, decode, writer, start, stopping, observer)
+        worker = _Worker(options, decode, lane, writer, start, stopping, observer)
         return await worker.run()
     except StoppedError:
         if worker is not None:
@@ -136,6 +139,17 @@ async def run(options: Options, decode: Decoder | None = None, observer: Observe
         await writer.close()
         for number in signals:
             loop.remove_signal_handler(number)
+
+
+async def _until(stopping: asyncio.Event, work: Coroutine[Any, Any, Lane]) -> Lane:
+    """The result of `work`. Raises StoppedError if the worker is stopped before it is there."""
+    task, stop = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not task.done():
+        task.cancel()
+        raise StoppedError("stopped before the kernels were there")
+    return task.result()
 
 
 async def _beat(observer: Observer) -> None:
@@ -152,6 +166,7 @@ class _Worker:
         self,
         options: Options,
         decode: Decoder | None,
+        lane: Lane | None,
         writer: Writer,
         start: Start,
         stopping: asyncio.Event,
@@ -171,7 +186,7 @@ class _Worker:
         clock = SlotClock(checkpoint.slot, checkpoint.block_time) if checkpoint else SlotClock()
         whole_feed = options.filter is Filter.PROGRAMS
         self._keeper = Keeper(options.scope, whole_feed=whole_feed)
-        self._lander = Lander(decode, clock, self._keeper, DriftWatch(observer.drift, whole_feed=whole_feed))
+        self._lander = Lander(decode, clock, self._keeper, DriftWatch(observer.drift, whole_feed=whole_feed), lane)
         self._gap_reason = MISSING_PARENT
         self._batch = self._new_batch()
         self._batch_since = 0.0

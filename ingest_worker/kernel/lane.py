@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from copytrader_core.compiled import is_kept
 from copytrader_core.pump.attribution import is_off_curve
 from copytrader_core.pump.drift_continuity import Step
 from copytrader_core.solana.base58 import address_bytes
@@ -18,7 +22,9 @@ from ingest_worker.kernel.rows import Moment, Names
 from ingest_worker.kernel.slots import DONE, LEFT, SKIPPED
 from ingest_worker.kernel.transaction import new_work
 
-__all__ = ["DONE", "LEFT", "SKIPPED", "Landed", "Lane"]
+__all__ = ["DONE", "LEFT", "SKIPPED", "Landed", "Lane", "compiled_lane"]
+
+_log = logging.getLogger("copytrader.ingest")
 
 _ROOM: Final = 1 << 20
 # A program-owned trader is met again and again; of wallets that sign nothing is remembered.
@@ -49,6 +55,24 @@ class Landed:
         for tx, at in self.others.tolist():
             found.setdefault(tx, set()).add(self.raw[at : at + 32])
         return found
+
+
+async def compiled_lane() -> Lane:
+    """A lane that is ready to run. Kernels that were never compiled here are compiled by a process of their own.
+
+    Compiling takes a minute and some memory, neither of which a running worker has. The process ends with the caller.
+    """
+    if not is_kept("slots.land"):
+        _log.warning("compiling the kernels: once for each version, about a minute")
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "ingest_worker.kernel")
+        try:
+            await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+    lane = Lane()
+    await asyncio.to_thread(lane.warm)
+    return lane
 
 
 class Lane:
