@@ -1,4 +1,4 @@
-"""Blocks that a provider does not send although it sends their block_metas. Bookkeeping only: what to do is the stream's.
+"""Blocks that a provider does not send although it sends their block_metas. What to do about them is the stream's.
 
 Some providers leave out blocks without a matching transaction, and some versions of the open-source server lose blocks
 that they cannot put together; the two look the same. Neither is believed to be empty here: the slots are read again in

@@ -35,8 +35,8 @@ _log = logging.getLogger("copytrader.ingest")
 
 _BACKLOG_BYTES = 64 * 2**20
 _TICK_SECONDS = 0.02
-# How long single transactions may come after their block_meta. Later ones are landed too, and a resume begins some slots
-# earlier, so that nothing hangs on it but how soon a slot is committed.
+# How long single transactions may come after their block_meta. Later ones are landed too, and a resume begins some
+# slots earlier, so that nothing hangs on it but how soon a slot is committed.
 _GRACE_SECONDS = 0.1
 _REFRESH_SECONDS = 30.0
 _REPORT_SECONDS = 10.0

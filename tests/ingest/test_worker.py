@@ -185,7 +185,8 @@ async def test_a_replay_of_what_lies_before_the_first_slot_leaves_no_hidden_hole
         server.acts, heard = [Act(cut_after=5, silent=True)], Heard()
         begun = chain.slots[4]
         await ingest(server, pg_url, from_slot=chain.slots[0], observer=heard, done=lambda: heard.landed_slot >= begun)
-        assert open_gaps(pg_url) == [(chain.slots[4] + 1, chain.blocks[20].parent_slot)]
+        ((start, end),) = open_gaps(pg_url)
+        assert start <= chain.slots[5] and end == chain.blocks[20].parent_slot
         server.acts = [Act()]
         await ingest(server, pg_url, from_slot=chain.slots[0])
     assert open_gaps(pg_url) == []

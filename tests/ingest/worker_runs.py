@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -16,10 +17,10 @@ import psycopg
 from chain_double import Chain, Server, decode
 
 from copytrader_core.geyser.client import Endpoint
+from ingest_worker.landing import Decoder
 from ingest_worker.observer import Observer
 from ingest_worker.waits import Waits
 from ingest_worker.worker import Options, Summary, run
-
 
 # The waits that only spare a provider, cut short.
 QUICK = Waits(
@@ -41,23 +42,34 @@ async def ingest(
 ) -> Summary:
     """A worker until `done`: unless told otherwise, until everything that `server` holds has been committed by it.
 
-    The other servers are its fallbacks. With `until_idle` it ends by itself.
+    The other servers are its fallbacks. With `until_idle` it ends by itself, with None there never.
     """
     heard = Heard() if observer is None else observer
     fallbacks = tuple(Endpoint(other.address) for other in others)
     changes = {"commit_every_ms": 20, "hold_seconds": 0.2, "waits": QUICK, "fallbacks": fallbacks, **changes}
-    stopping = asyncio.Event()
     options = Options(Endpoint(server.address, x_token=token), url, **changes)
-    running = asyncio.create_task(run(options, decode, heard, stopping))
-    if "until_idle" not in changes:
-        watching = asyncio.create_task(until(done or (lambda: has_all(heard, server))))
-        try:
+    if done is None and "until_idle" not in changes:
+        done = partial(has_all, heard, server)
+    return await ended(options, decode, heard, done)
+
+
+async def ended(
+    options: Options, decoder: Decoder | None, observer: Observer, done: Callable[[], bool] | None
+) -> Summary:
+    """A worker until `done`, or without it until it ends by itself."""
+    stopping = asyncio.Event()
+    running = asyncio.create_task(run(options, decoder, observer, stopping))
+    try:
+        if done is not None:
+            watching = asyncio.create_task(until(done))
             await asyncio.wait((running, watching), return_when=asyncio.FIRST_COMPLETED)
             assert running.done() or watching.result() is None
-        finally:
             watching.cancel()
             stopping.set()
-    return await asyncio.wait_for(running, PATIENCE_SECONDS)
+        return await (running if options.until_idle is None else asyncio.wait_for(running, PATIENCE_SECONDS))
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 def has_all(heard: Any, server: Server) -> bool:
