@@ -60,6 +60,6 @@ class Backoff:
     def next_seconds(self, *, exhausted: bool = False) -> float:
         """How long to wait after one more failure: half to all of the doubled wait."""
         first = self._waits.exhausted_seconds if exhausted else self._waits.first_seconds
-        longest = min(first * 2**self._failures, self._waits.most_seconds)
+        longest = min(first * 2.0**self._failures, self._waits.most_seconds)
         self._failures = min(self._failures + 1, _MAX_DOUBLINGS)
         return longest * self._rng.uniform(0.5, 1.0)

@@ -17,13 +17,13 @@ _TABLE = """
 SubscribeRequest: slots=2 FilterSlots{} transactions=3 FilterTransactions{} blocks=4 FilterBlocks{}
     blocks_meta=5 FilterBlocksMeta{} commitment=6 int32? ping=9 RequestPing from_slot=11 uint64?
 FilterSlots: filter_by_commitment=1 bool? interslot_updates=2 bool?
-FilterTransactions: vote=1 bool? failed=2 bool? account_include=3 string* account_exclude=4 string* signature=5 string?
-    account_required=6 string*
+FilterTransactions: vote=1 bool? failed=2 bool? account_include=3 string* account_exclude=4 string*
+    signature=5 string? account_required=6 string*
 FilterBlocks: account_include=1 string* include_transactions=2 bool? include_accounts=3 bool? include_entries=4 bool?
 FilterBlocksMeta:
 RequestPing: id=1 int32
-SubscribeUpdate: filters=1 string* slot=3 UpdateSlot transaction=4 UpdateTransaction block=5 UpdateBlock ping=6 UpdatePing
-    block_meta=7 UpdateBlockMeta pong=9 UpdatePong created_at=11 Timestamp
+SubscribeUpdate: filters=1 string* slot=3 UpdateSlot transaction=4 UpdateTransaction block=5 UpdateBlock
+    ping=6 UpdatePing block_meta=7 UpdateBlockMeta pong=9 UpdatePong created_at=11 Timestamp
 Timestamp: seconds=1 int64 nanos=2 int32
 UpdatePing:
 UpdatePong: id=1 int32
@@ -32,8 +32,9 @@ UpdateTransaction: transaction=1 Info slot=2 uint64
 UpdateBlock: slot=1 uint64 blockhash=2 string rewards=3 Rewards block_time=4 UnixTimestamp block_height=5 BlockHeight
     transactions=6 Info* parent_slot=7 uint64 parent_blockhash=8 string executed_transaction_count=9 uint64
     updated_account_count=10 uint64 entries_count=12 uint64
-UpdateBlockMeta: slot=1 uint64 blockhash=2 string rewards=3 Rewards block_time=4 UnixTimestamp block_height=5 BlockHeight
-    parent_slot=6 uint64 parent_blockhash=7 string executed_transaction_count=8 uint64 entries_count=9 uint64
+UpdateBlockMeta: slot=1 uint64 blockhash=2 string rewards=3 Rewards block_time=4 UnixTimestamp
+    block_height=5 BlockHeight parent_slot=6 uint64 parent_blockhash=7 string executed_transaction_count=8 uint64
+    entries_count=9 uint64
 Rewards:
 UnixTimestamp: timestamp=1 int64
 BlockHeight: block_height=1 uint64
