@@ -74,6 +74,10 @@ class Plugin:
     def last_slot(self) -> int:
         return int(self.blocks[-1].slot)
 
+    def begin(self) -> None:
+        """The node makes its first block; it does so by itself for the first client."""
+        self._begun.set()
+
     async def make(self) -> None:
         """The node's life."""
         await self._begun.wait()
@@ -102,7 +106,7 @@ class Plugin:
     def attach(self, client: _Client) -> None:
         """A client with a filter hears of every new block."""
         self._clients.add(client)
-        self._begun.set()
+        self.begin()
         self._stores = True
 
     def drop(self, client: _Client) -> None:

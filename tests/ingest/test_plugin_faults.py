@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 import grpc
+import psycopg
 import pytest
 from backfill_chain import FAR_AWAY, backfill, node
 from plugin_double import Fault, Plugin, plugged
@@ -22,7 +23,7 @@ from copytrader_core.geyser.client import Endpoint
 from copytrader_core.geyser.copytrader_geyser_pb2 import SubscribeUpdateBlock
 from ingest_worker import worker
 from ingest_worker.landing import decoder
-from ingest_worker.subscription import Shape
+from ingest_worker.subscription import Filter, Shape
 from ingest_worker.worker import Options
 from simnet.demo_tape import TAPE
 from simnet.tape import read_tape
@@ -158,6 +159,23 @@ async def test_pings_are_answered_and_leave_the_filter_as_it_is(pg_url: str) -> 
         await follow(plugin, pg_url, heard, lambda: plugin.pongs > 2 and heard.landed_slot >= plugin.last_slot)
         assert plugin.connections == 1
     assert await check(pg_url, blocks) == []
+
+
+async def test_blocks_that_are_left_out_for_a_wallet_filter_are_read_as_transactions(pg_url: str) -> None:
+    blocks, heard, expected = official(120), Heard(), truth(official(120))
+    tracked = sorted({row[6] for row in expected})[:4]
+    with psycopg.connect(pg_url, autocommit=True) as connection:
+        for wallet in tracked:
+            connection.execute("INSERT INTO wallets (wallet, is_tracked) VALUES (%s, true)", (wallet,))
+    async with plugged(Plugin(blocks, leaves_out_empty=True)) as plugin:
+        plugin.begin()
+        await until(lambda: plugin.made > 10)
+        wanted = {"filter": Filter.WALLETS, "chunk": 2, "hold_seconds": 0.1, "from_slot": blocks[0].slot}
+        await follow(plugin, pg_url, heard, lambda: is_whole(heard, plugin), **wanted)
+    named = {row[2] for row in expected if row[6] in tracked}
+    assert [row for row in query(pg_url, ROWS) if row[6] in tracked] == [row for row in expected if row[6] in tracked]
+    assert {row[2] for row in query(pg_url, ROWS)} >= named
+    assert open_gaps(pg_url) == []
 
 
 @pytest.mark.drill
