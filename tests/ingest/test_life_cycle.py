@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import grpc
 import pytest
 from chain_double import Act, Chain, Server, serving
+from nursery import nursery
 from worker_runs import (
     PATIENCE_SECONDS,
     Heard,
@@ -36,37 +37,6 @@ from copytrader_core.store.migrations import migrate
 from ingest_worker import worker, writer
 
 HERE = Path(__file__).parent
-
-
-class Nursery:
-    """Worker processes that start within milliseconds."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self.pids: list[int] = []
-
-    async def start(self) -> int:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(b"\n")
-        self.pids.append(int(await asyncio.wait_for(self._process.stdout.readline(), PATIENCE_SECONDS)))
-        return self.pids[-1]
-
-
-@asynccontextmanager
-async def nursery(server: Server, url: str) -> AsyncIterator[Nursery]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, HERE / "worker_nursery.py", server.address, url,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    found = Nursery(process)
-    try:
-        yield found
-    finally:
-        for pid in found.pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.kill()
-        await process.wait()
 
 
 def n_closed(url: str) -> int:
@@ -89,7 +59,7 @@ def has_grown(url: str, since: int) -> bool:
 
 async def test_twenty_kills_at_random_moments_lose_and_double_nothing(pg_url: str) -> None:
     rng, chain = random.Random(20), Chain.plant(400, seed=20)
-    async with serving(Server(chain, seconds_per_slot=0.01)) as server, nursery(server, pg_url) as workers:
+    async with serving(Server(chain, seconds_per_slot=0.01)) as server, nursery(server.address, pg_url) as workers:
         for kill in range(20):
             n_requests, pid = len(server.requests), await workers.start()
             if kill % 2:
@@ -109,7 +79,7 @@ def _has_subscribed(server: Server, n_requests: int) -> bool:
 
 async def test_a_standby_takes_over_from_a_worker_that_is_killed(pg_url: str) -> None:
     chain, second = Chain.plant(300), Heard()
-    async with serving(Server(chain, seconds_per_slot=0.02)) as server, nursery(server, pg_url) as workers:
+    async with serving(Server(chain, seconds_per_slot=0.02)) as server, nursery(server.address, pg_url) as workers:
         first = await workers.start()
         await until(lambda: n_closed(pg_url) > 0)
         standby = asyncio.create_task(ingest(server, pg_url, observer=second))

@@ -6,8 +6,11 @@ After each: every event stands there once, or its slot in an open gap; and after
 from __future__ import annotations
 
 import asyncio
+import os
+import random
+import signal
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 
@@ -15,6 +18,7 @@ import grpc
 import psycopg
 import pytest
 from backfill_chain import FAR_AWAY, backfill, node
+from nursery import nursery
 from plugin_double import Fault, Plugin, plugged
 from plugin_wire import Block
 from worker_runs import QUICK, Heard, Proxy, ended, open_gaps, proxied, query, until
@@ -151,6 +155,25 @@ async def test_every_missing_slot_is_written_down_and_filled_by_the_backfill_aft
     reasons = " ".join(reason for (reason,) in query(pg_url, "SELECT reason FROM ingest_gaps"))
     assert REASONS.get(name, "") in reasons
     assert await check(pg_url, blocks) != []
+
+
+async def test_twenty_kills_and_a_window_that_is_too_small_for_some_of_them(pg_url: str) -> None:
+    rng, blocks, heard = random.Random(9), official(1500), Heard()
+    plugin = Plugin(blocks, stored_slots=25, seconds_per_block=0.01)
+    async with plugged(plugin), nursery(plugin.address, pg_url, planted=False) as workers:
+        await follow(plugin, pg_url, heard, lambda: heard.landed_slot > blocks[3].slot)
+        for kill in range(20):
+            subscribed, pid = plugin.connections, await workers.start()
+            if kill % 2:
+                await until(partial(has_subscribed, plugin, subscribed))
+            await asyncio.sleep(rng.uniform(0.0, 0.3))
+            os.kill(pid, signal.SIGKILL)
+        await follow(plugin, pg_url, heard)
+    await check(pg_url, blocks)
+
+
+def has_subscribed(plugin: Plugin, before: int) -> bool:
+    return plugin.connections > before
 
 
 async def test_pings_are_answered_and_leave_the_filter_as_it_is(pg_url: str) -> None:

@@ -28,7 +28,7 @@ QUICK = Waits(
     look_around_seconds=0.02, first_repair_seconds=0.1, block_seconds=0.2,
 )  # fmt: skip
 # A ceiling for what must happen some time: a busy machine makes a run slow, and never wrong.
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 240.0
 
 
 async def ingest(
