@@ -253,8 +253,10 @@ class Stream:
             return
         self._looked_at = now
         if (slot := self._left_out.slot(now)) is not None:
-            # As transactions every slot is complete by its block_meta, empty or not; what is missing comes again.
+            # As transactions every slot is complete by its block_meta, empty or not; what is missing comes again, also
+            # where blocks were asked for in vain before.
             self._shapes[self._roster.current.address] = Shape.TRANSACTIONS
+            self._tries.clear()
             raise _Reopen(f"slot {slot} has a block_meta and no block: now transactions")
         if self._wants_repair(now):
             raise _Reopen("a hole that a replay may fill")
