@@ -46,7 +46,10 @@ class _RefusedError(Exception):
 
 @dataclass
 class Plugin:
-    """The node's blocks come every `seconds_per_block` once somebody has subscribed. Each connection takes a fault."""
+    """The node's blocks come every `seconds_per_block` once somebody has subscribed. Each connection takes a fault.
+
+    The last `waited_for` blocks wait for a client that hears of them, as if the node lived on.
+    """
 
     blocks: Sequence[Any]
     faults: list[Fault] = field(default_factory=list)
@@ -57,6 +60,7 @@ class Plugin:
     repeats: int = 1
     leaves_out_empty: bool = False
     lost_blocks: set[int] = field(default_factory=set)
+    waited_for: int = 10
     address: str = ""
     connections: int = 0
     pongs: int = 0
@@ -82,6 +86,8 @@ class Plugin:
         """The node's life."""
         await self._begun.wait()
         for block in self.blocks:
+            while not self._clients and self.made >= len(self.blocks) - self.waited_for:
+                await asyncio.sleep(0.01)
             if self._stores:
                 self._stored.append(block)
             self.made += 1
@@ -125,8 +131,9 @@ class Plugin:
             raise _RefusedError(Code.OUT_OF_RANGE, text)
         return [block for block in self._stored if block.slot >= from_slot]
 
-    def suffer(self, fault: Fault) -> None:
+    def suffer(self, client: _Client, fault: Fault) -> None:
         """The node's share of a connection's fault."""
+        self._clients.discard(client)
         self._refuses_until = self.made + fault.outage_blocks
         if fault.restarts:
             self._stores = False
@@ -191,7 +198,7 @@ class _Client:
             pinging.cancel()
 
     async def _fail(self, fault: Fault) -> None:
-        self._plugin.suffer(fault)
+        self._plugin.suffer(self, fault)
         if fault.stalls:
             await asyncio.Event().wait()
         if fault.ends_with is not None:
