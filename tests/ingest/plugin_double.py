@@ -72,6 +72,7 @@ class Plugin:
         self._clients: set[_Client] = set()
         self._refuses_until = 0
         self._begun = asyncio.Event()
+        self._attended = asyncio.Event()
         self._stores = True
 
     @property
@@ -86,8 +87,8 @@ class Plugin:
         """The node's life."""
         await self._begun.wait()
         for block in self.blocks:
-            while not self._clients and self.made >= len(self.blocks) - self.waited_for:
-                await asyncio.sleep(0.01)
+            if self.made >= len(self.blocks) - self.waited_for:
+                await self._attended.wait()
             if self._stores:
                 self._stored.append(block)
             self.made += 1
@@ -107,18 +108,20 @@ class Plugin:
             await context.abort(*refusal.status)
         finally:
             listening.cancel()
-            self._clients.discard(client)
+            self.detach(client)
 
     def attach(self, client: _Client) -> None:
         """A client with a filter hears of every new block."""
         self._clients.add(client)
+        self._attended.set()
         self.begin()
         self._stores = True
 
-    def drop(self, client: _Client) -> None:
-        """A client that lags hears of nothing more."""
+    def detach(self, client: _Client) -> None:
+        """A client hears of nothing more."""
         self._clients.discard(client)
-        self.n_lagged += 1
+        if not self._clients:
+            self._attended.clear()
 
     def replay(self, from_slot: int) -> list[Any]:
         """The stored blocks from a slot on. Raises _RefusedError as the plugin does."""
@@ -133,7 +136,7 @@ class Plugin:
 
     def suffer(self, client: _Client, fault: Fault) -> None:
         """The node's share of a connection's fault."""
-        self._clients.discard(client)
+        self.detach(client)
         self._refuses_until = self.made + fault.outage_blocks
         if fault.restarts:
             self._stores = False
@@ -178,7 +181,8 @@ class _Client:
             for message in self._told_of(block):
                 if self._queue.qsize() >= self._plugin.queue_messages:
                     self._queue.put_nowait(_RefusedError(*_LAGGED))
-                    self._plugin.drop(self)
+                    self._plugin.n_lagged += 1
+                    self._plugin.detach(self)
                     return
                 self._tell(message)
 
