@@ -139,7 +139,7 @@ WITH_A_GAP: dict[str, dict[str, Any]] = {
 }
 REASONS = {
     "a node that does not replay": "from_slot is not supported",
-    "a node that was restarted": "failed to get replay response",
+    "a node that was restarted": "replay from slot",
 }
 
 

@@ -374,7 +374,7 @@ async def test_killed_in_the_middle_it_resumes_without_loss(pg_url: str) -> None
 async def test_sigterm_commits_and_lets_a_second_worker_go_on(pg_url: str) -> None:
     chain, second = Chain.plant(400), Heard()
     async with serving(Server(chain, seconds_per_slot=0.01)) as server:
-        first = await start(server, pg_url)
+        first = await start(server, pg_url, "patient")
         await until(lambda: len(landed(pg_url)) > 0)
         standby = asyncio.create_task(ingest(server, pg_url, observer=second))
         await until(lambda: second.is_waiting)
