@@ -11,7 +11,7 @@ import logging
 import signal
 import time
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from copytrader_core.errors import StreamError
@@ -31,12 +31,16 @@ from ingest_worker.resume import Resume
 from ingest_worker.scope import KEEP_ALL, Keeper, Scope, ScopeRules
 from ingest_worker.stream import Arrived, Item, Stream, StreamRules, Subscribed
 from ingest_worker.subscription import PROGRAMS, Filter, Shape, chunks
+from ingest_worker.waits import Waits
 from ingest_worker.writer import Start, StoppedError, Writer
 
 _log = logging.getLogger("copytrader.ingest")
 
 _BACKLOG_BYTES = 64 * 2**20
-_TICK_SECONDS = 0.05
+_TICK_SECONDS = 0.02
+# How long single transactions may come after their block_meta. Later ones are landed too, and a resume begins some
+# slots earlier, so that nothing hangs on it but how soon a slot is committed.
+_GRACE_SECONDS = 0.1
 _REFRESH_SECONDS = 30.0
 _REPORT_SECONDS = 10.0
 _HEARTBEAT_SECONDS = 1.0
@@ -52,7 +56,8 @@ class Options:
     """How a worker runs; see `copytrader ingest --help`. `until_idle` in seconds, None for ever.
 
     `fallbacks`: endpoints to move on to while `endpoint` fails. `chunk`: wallets per subscription with the wallets
-    filter. `hold_seconds`: how long a block waits for its parent before the hole is written down.
+    filter. `hold_seconds`: how long a block waits for its parent before the hole is written down. `waits`: how long the
+    streams wait before they ask again.
     """
 
     endpoint: Endpoint
@@ -70,6 +75,7 @@ class Options:
     return_after_seconds: float = 600.0
     filter: Filter = Filter.PROGRAMS
     chunk: int = 50
+    waits: Waits = field(default_factory=Waits)
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -104,12 +110,19 @@ class Summary:
         )
 
 
-async def run(options: Options, decode: Decoder | None = None, observer: Observer = SILENT) -> Summary:
+async def run(
+    options: Options,
+    decode: Decoder | None = None,
+    observer: Observer = SILENT,
+    stopping: asyncio.Event | None = None,
+) -> Summary:
     """Runs a worker until it is idle long enough, or SIGTERM or SIGINT ends it; everything that it took is committed.
+
+    Whoever sets `stopping` ends it as the signals do.
 
     Raises StreamError if the provider refuses at the first connect, StoreError if a last commit was not possible.
     """
-    stopping = asyncio.Event()
+    stopping = stopping or asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = (signal.SIGTERM, signal.SIGINT)
     writer = Writer(options.database_url, stopping, observer)
@@ -191,6 +204,7 @@ class _Worker:
         self._batch = self._new_batch()
         self._batch_since = 0.0
         self._committing: asyncio.Task[None] | None = None
+        self._rest_until = 0.0
         self._refreshed_at = self._reported_at = self._touched_at = time.monotonic()
         self._subscribe_to([PROGRAMS])
         observer.gaps_open(len(start.gaps))
@@ -200,12 +214,13 @@ class _Worker:
     def _subscribe_to(self, lanes: Sequence[Sequence[str]]) -> None:
         """Everything between the providers and the batch, anew: one lane for each group of accounts."""
         options = self._options
-        rules = StreamRules(options.stall_seconds, options.return_after_seconds)
-        if options.until_idle is not None:
-            rules = replace(rules, longest_wait_seconds=min(rules.longest_wait_seconds, options.until_idle / 2))
+        waits = options.waits if options.until_idle is None else options.waits.bounded(options.until_idle / 4)
+        rules = StreamRules(options.stall_seconds, options.return_after_seconds, waits)
         self._backlog: Backlog[Item] = Backlog(_BACKLOG_BYTES, len(lanes))
         self._shapes = [options.shape] * len(lanes)
-        self._slots = SlotAssembler(self._known, hold_seconds=options.hold_seconds, lanes=len(lanes))
+        self._slots = SlotAssembler(
+            self._known, grace_seconds=_GRACE_SECONDS, hold_seconds=options.hold_seconds, lanes=len(lanes)
+        )
         self._streams = [
             Stream(
                 options.endpoints,
@@ -378,7 +393,15 @@ class _Worker:
             self._batch_since = time.monotonic()
 
     def _is_due(self) -> bool:
-        waited_ms = (time.monotonic() - self._batch_since) * 1000
+        """A batch goes at once while the stream is slower than we are; otherwise more is collected first.
+
+        Between two commits lies the time that one takes, so that small ones do not keep Postgres busy all the time.
+        """
+        now = time.monotonic()
+        is_free = self._committing is None or self._committing.done()
+        if is_free and not self._backlog and now >= self._rest_until:
+            return True
+        waited_ms = (now - self._batch_since) * 1000
         return self._batch.n_rows >= self._options.commit_rows or waited_ms >= self._options.commit_every_ms
 
     async def _commit(self) -> None:
@@ -387,6 +410,7 @@ class _Worker:
         batch = self._batch
         self._batch = self._new_batch()
         self._committing = asyncio.create_task(self._land_batch(batch))
+        self._committing.add_done_callback(lambda _: self._backlog.wake())
 
     async def _committed(self) -> None:
         if self._committing is not None:
@@ -396,8 +420,10 @@ class _Worker:
     async def _land_batch(self, batch: Batch) -> None:
         since = time.monotonic()
         done = await self._writer.commit(batch)
+        now = time.monotonic()
+        self._rest_until = now + (now - since)
         self._summary.add(batch, done)
-        self._tell(batch, done, time.monotonic() - since)
+        self._tell(batch, done, now - since)
         for start, end in done.gaps:
             self._resume.opened((start, end))
             _log.warning("gap_opened from_slot=%d to_slot=%d reason=%r", start, end, batch.gap_reason)

@@ -15,7 +15,7 @@ from typing import TypeVar
 import psycopg
 
 from copytrader_core.errors import StoreError
-from copytrader_core.store import days, ingest, scope, wallets
+from copytrader_core.store import clocks, days, ingest, scope, wallets
 from copytrader_core.store.ingest import Batch, Checkpoint, Committed
 from copytrader_core.store.wallets import Wallet
 from ingest_worker.observer import SILENT, Observer
@@ -241,6 +241,7 @@ class Writer:
     def _commit(self, connection: psycopg.Connection, batch: Batch) -> Committed:
         with connection.transaction():
             done = ingest.commit(connection, batch)
+            clocks.settle(connection, batch.estimated_slots)
             if done.inserted:
                 self._recount(connection, batch)
         newest = max((slot.block_time or 0 for slot in batch.slots), default=0) // 86_400
