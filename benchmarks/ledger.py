@@ -1,120 +1,155 @@
-"""Events to round trips: our fold, sort included, beside a pandas groupby-apply FIFO ledger on the same rows."""
+"""Events in the lake to round trips: our step beside a pandas groupby-apply ledger and a DuckDB window-function ledger.
+
+Every contender begins with the same Parquet file, load and sort included. Ours ends with the published rows of trades
+and open_positions, meta_json included. The other two do less: pandas makes one object a round trip without legs, DuckDB
+takes integer keys, sums buys and sells between the moments when nothing is held, and matches no lots. pandas gets the
+events of some of the wallets only; its speed is a rate, so that stands for all of them. EVENTS sets the size.
+"""
 
 from __future__ import annotations
 
-import random
+import os
+import tempfile
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from benchmarks.measure import Measured, race
-from copytrader_assets.analysis.ledger import Carry, fold
-from copytrader_assets.analysis.trip_rows import movements, trades_table
-from copytrader_assets.schemas import EVENTS
-from copytrader_core.records import WSOL
+from benchmarks.synthetic_day import DAY, Sizes, publish
+from copytrader_assets.analysis.moves import bucket_of
+from copytrader_assets.analysis.trip_tables import Carry
+from copytrader_assets.lake import Lake
+from copytrader_assets.ledger_day import ledger_day
 from copytrader_core.settings import LedgerSettings
 
-_EVENTS = 60_000
-_WALLETS = 1_500
-_MINTS = 400
-_DAY_END_NS = 1_760_400_000_000_000_000
+_EVENTS = 1_000_000
+_PANDAS_EVENTS = 25_000
+_COLUMNS = ["slot", "tx_index", "wallet", "mint", "quote_mint", "action", "base_raw", "quote_raw", "sig", "ts_ns"]
+_COLUMNS += ["tx_fee_lamports", "tip_lamports"]
+_DUST = 1_000
+_DUCKDB = """
+WITH moves AS (
+    SELECT hash(wallet, mint, quote_mint) AS key, (slot << 24) + tx_index AS place, action = 'BUY' AS bought,
+        base_raw::HUGEINT AS base, quote_raw::HUGEINT AS quote, (tx_fee_lamports + tip_lamports)::HUGEINT AS fee,
+        sig, ts_ns
+    FROM read_parquet($file) WHERE action IN ('BUY', 'SELL')
+), held AS (
+    SELECT *, sum(CASE WHEN bought THEN base ELSE -base END) OVER one AS held FROM moves
+    WINDOW one AS (PARTITION BY key ORDER BY place)
+), numbered AS (
+    SELECT *, coalesce(sum((held <= $dust)::INT) OVER before, 0) AS trip FROM held
+    WINDOW before AS (PARTITION BY key ORDER BY place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+)
+SELECT key, trip, arg_min(sig, place) AS open_sig, arg_max(sig, place) AS close_sig, min(ts_ns), max(ts_ns),
+    sum(base) FILTER (bought) AS qty, sum(quote + fee) FILTER (bought) AS cost, count(*) FILTER (NOT bought) AS n_sells,
+    sum(quote - fee) FILTER (NOT bought) AS proceeds, arg_max(held, place) <= $dust AS closed
+FROM numbered GROUP BY key, trip
+"""
 
 
 def run() -> list[Measured]:
-    """Both make the same number of closed round trips, which is checked before anything is timed."""
-    events = _events()
-    frame = events.select(["slot", "tx_index", "wallet", "mint", "action", "base_raw", "quote_raw"]).to_pandas()
-    ours, theirs = _fold(events), _pandas(frame)
-    assert ours == theirs, f"the ledgers disagree: {ours} and {theirs} closed trips"
-
-    def fold_all() -> int:
-        _fold(events)
-        return _EVENTS
-
-    def pandas_all() -> int:
-        _pandas(frame)
-        return _EVENTS
-
-    return race({"our fold": fold_all, "pandas groupby-apply": pandas_all}, "events", rounds=3)
-
-
-def _fold(events: pa.Table) -> int:
-    return int(trades_table(fold(Carry(), movements(events), _DAY_END_NS, LedgerSettings()).finished).num_rows)
+    """They make the same number of closed round trips, which is checked before anything is timed."""
+    events = int(os.environ.get("EVENTS", _EVENTS))
+    with synthetic_lake(Sizes(events)) as lake:
+        file = lake.file("events", DAY)
+        sample = _sample(file, events)
+        counted = _ours(lake), _duckdb(file)
+        assert counted[0] == counted[1], f"the ledgers disagree: {counted} closed trips"
+        mine = _ours(_lake_of(lake.root / "sample", sample))
+        assert mine == _pandas(sample), f"the ledgers disagree: {mine} closed trips of the sample, ours"
+        contenders = {
+            f"our step, {events:,} events": lambda: _ours(lake) and events,
+            "DuckDB window functions": lambda: _duckdb(file) and events,
+            f"pandas groupby-apply, {_rows(sample):,} events": lambda: _pandas(sample) and _rows(sample),
+        }
+        return race(contenders, "events", rounds=3)
 
 
-def _pandas(frame: pd.DataFrame) -> int:
-    ordered = frame.sort_values(["slot", "tx_index"])
-    return int(
-        ordered.groupby(["wallet", "mint"], sort=False)[["action", "base_raw", "quote_raw"]].apply(_closed).sum()
-    )
+@contextmanager
+def synthetic_lake(sizes: Sizes) -> Iterator[Lake]:
+    """A lake with the synthetic day, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="copytrader-bench-") as folder:
+        lake = Lake(Path(folder))
+        publish(lake, sizes)
+        yield lake
 
 
-def _closed(group: pd.DataFrame) -> int:
+def _rows(file: Path) -> int:
+    return int(pq.read_metadata(file).num_rows)
+
+
+def _sample(file: Path, events: int) -> Path:
+    """The events of as many wallets as make up about _PANDAS_EVENTS, in a file of their own."""
+    table = pq.ParquetFile(file).read()
+    shares = max(1, events // _PANDAS_EVENTS)
+    sample = file.with_name("sample.parquet.tmp")
+    pq.write_table(table.filter(pa.array(bucket_of(table["wallet"], shares) == 0)), sample, compression="zstd")
+    return sample
+
+
+def _lake_of(root: Path, sample: Path) -> Lake:
+    lake = Lake(root)
+    table = pq.ParquetFile(sample).read().replace_schema_metadata(None)
+    lake.publish([lake.stage("events", DAY, table, {})])
+    return lake
+
+
+def _ours(lake: Lake) -> int:
+    rules = LedgerSettings()
+    day = ledger_day(lake, DAY, Carry.nothing(), rules)
+    rows = sum(part.num_rows for part in (*day.trades(rules), *day.open_positions(rules)))
+    assert rows
+    return day.ends()["closed"]
+
+
+def _duckdb(file: Path) -> int:
+    with duckdb.connect(config={"threads": LedgerSettings().threads}) as connection:
+        trips = connection.execute(_DUCKDB, {"file": str(file), "dust": _DUST}).to_arrow_table()
+    return sum(trips["closed"].to_pylist())
+
+
+def _pandas(file: Path) -> int:
+    frame = pd.read_parquet(file, columns=_COLUMNS).sort_values(["slot", "tx_index"])
+    moves = frame[frame["action"].isin(["BUY", "SELL"])]
+    trips = moves.groupby(["wallet", "mint", "quote_mint"], sort=False)[_COLUMNS].apply(_trips)
+    return int(trips["closed"].sum())
+
+
+def _trips(group: pd.DataFrame) -> pd.DataFrame:
+    """The round trips of one position, first in, first out."""
+    found: list[dict[str, object]] = []
     lots: deque[list[int]] = deque()
-    held = bought = closed = 0
-    for action, base, quote in group.itertuples(index=False):
-        if action == "BUY":
-            lots.append([int(base), int(quote)])
-            held, bought = held + int(base), bought + int(base)
+    trip: dict[str, object] = {}
+    held = bought = matched = proceeds = 0
+    for row in group.itertuples(index=False):
+        base, quote, fee = int(row.base_raw), int(row.quote_raw), int(row.tx_fee_lamports + row.tip_lamports)
+        if row.action == "BUY":
+            if not trip:
+                trip, bought, matched, proceeds = {"open_sig": row.sig, "open_ts_ns": row.ts_ns}, 0, 0, 0
+            lots.append([base, quote + fee])
+            held, bought = held + base, bought + base
             continue
-        left = min(int(base), held)
-        held -= left
+        left = min(base, held)
+        held, proceeds = held - left, proceeds + quote - fee
         while left:
-            taken = min(left, lots[0][0])
-            lots[0][0] -= taken
-            left -= taken
-            if not lots[0][0]:
+            qty, cost = lots[0]
+            taken = min(left, qty)
+            share = cost * taken // qty
+            matched, left = matched + share, left - taken
+            lots[0] = [qty - taken, cost - share]
+            if taken == qty:
                 lots.popleft()
-        if held <= max(1, bought * 0.001) and bought:
-            closed, held, bought = closed + 1, 0, 0
+        if trip and held <= max(1, bought // 1000):
+            ends = {"close_sig": row.sig, "close_ts_ns": row.ts_ns, "pnl": proceeds - matched, "closed": True}
+            found.append(trip | ends)
+            trip, held = {}, 0
             lots.clear()
-    return closed
-
-
-def _events() -> pa.Table:
-    """A planted day: every position is opened, half of them sold in two steps, some in one, some kept."""
-    rng = random.Random(7)
-    held: dict[tuple[int, int], int] = {}
-    rows = []
-    for number in range(_EVENTS):
-        key = (rng.randrange(_WALLETS), rng.randrange(_MINTS))
-        if held and rng.random() < 0.5:
-            key = rng.choice(list(held.keys())) if rng.random() < 0.02 else next(iter(held))
-        rows.append(_event(number, key, held, rng))
-    columns = {name: [row.get(name) for row in rows] for name in EVENTS.arrow.names}
-    return pa.table(columns, schema=EVENTS.arrow)
-
-
-def _event(
-    number: int, key: tuple[int, int], held: dict[tuple[int, int], int], rng: random.Random
-) -> dict[str, object]:
-    if key in held:
-        action, base = "SELL", held[key] if rng.random() < 0.6 else held[key] // 2 + 1
-        held[key] -= base
-        if not held[key]:
-            del held[key]
-    else:
-        action, base = "BUY", rng.randrange(10**9, 10**12)
-        held[key] = base
-    return {
-        "ts_ns": _DAY_END_NS - 80_000_000_000_000 + number * 1_000_000_000,
-        "slot": 400_000_000 + number,
-        "tx_index": number % 50,
-        "sig": f"sig{number}",
-        "outer_ix": 0,
-        "inner_ix": -1,
-        "event_seq": 0,
-        "wallet": f"wallet{key[0]}",
-        "fee_payer": f"wallet{key[0]}",
-        "program": "p",
-        "action": action,
-        "mint": f"mint{key[1]}",
-        "base_mint": f"mint{key[1]}",
-        "quote_mint": WSOL,
-        "base_raw": base,
-        "quote_raw": rng.randrange(10**7, 10**10),
-        "swap_fee_raw": 0,
-        "tx_fee_lamports": 5000,
-        "tip_lamports": 0,
-    }
+    if trip:
+        found.append(trip | {"pnl": proceeds - matched, "closed": False})
+    return pd.DataFrame(found, columns=["open_sig", "open_ts_ns", "close_sig", "close_ts_ns", "pnl", "closed"])

@@ -132,6 +132,35 @@ def test_events_that_were_published_again_make_their_round_trips_stale(platform:
     assert "other events than the published ones" in platform.failure(day(1))
 
 
+def test_a_day_is_refused_while_an_earlier_one_was_sealed_again_and_its_events_were_not_read_again(
+    platform: Platform,
+) -> None:
+    platform.plant(small_market(6, 3), *map(day, range(3)))
+    platform.succeed(day(0), day(1), select=ROUND_TRIPS)
+    platform.plant([event(77, "BUY", 10**9, 10**9, sig="late")], day(0))
+    message = platform.failure(day(2), select=ROUND_TRIPS)
+    assert f"events {day(0)} holds" in message and "but the day is sealed with" in message
+    assert f"copytrader materialize --from {day(0)} --to {day(2)}" in message
+    platform.succeed(day(0), day(2), select=ROUND_TRIPS)
+
+
+def test_round_trips_of_a_day_are_refused_while_its_events_are_older_than_its_seal(platform: Platform) -> None:
+    platform.plant(small_market(6, 1), day(0))
+    platform.succeed(day(0), select="events")
+    platform.plant([event(77, "BUY", 10**9, 10**9, sig="late")], day(0))
+    assert f"--from {day(0)} --to {day(0)}" in platform.failure(day(0), select="trades,open_positions")
+
+
+def test_a_day_is_refused_while_the_one_before_it_has_lost_its_seal(platform: Platform) -> None:
+    platform.plant(small_market(6, 2), day(0), day(1))
+    platform.succeed(day(0), select=ROUND_TRIPS)
+    platform.execute(
+        f"UPDATE ingest_days SET unsealed_at = now(), unsealed_reason = 'slots 7 to 9' WHERE day = '{day(0)}'"
+    )
+    message = platform.failure(day(1), select=ROUND_TRIPS)
+    assert f"day {day(0)} is not sealed any more: slots 7 to 9" in message
+
+
 def test_history_that_arrives_before_the_first_day_is_noticed(platform: Platform) -> None:
     platform.plant([event(SLOTS_PER_DAY, "BUY", 10, 10), event(2 * SLOTS_PER_DAY, "SELL", 10, 10)], *map(day, range(3)))
     platform.succeed(day(1))
