@@ -83,12 +83,13 @@ class Publication:
     ) -> Staged:
         """Checks and stages one day. `facts` go into the file, `shown` only into Dagster's metadata."""
         parts = self._checked(table, day, [rows])
-        staged = self._lake.stage_parts(table.name, day, _loose(table), parts, facts, companion)
+        staged = self._lake.stage_parts(table.name, day, _loose(table), parts, facts, companion, repeating=table.repeating)
         return self._keep(staged, {**facts, **(shown or {})})
 
     def add_parts(self, table: Table, day: dt.date, parts: Iterable[pa.Table], facts: Mapping[str, str]) -> Staged:
         """The same for a day that comes in parts, each checked by itself: a key must not stand in two parts."""
-        staged = self._lake.stage_parts(table.name, day, _loose(table), self._checked(table, day, parts), facts)
+        checked = self._checked(table, day, parts)
+        staged = self._lake.stage_parts(table.name, day, _loose(table), checked, facts, repeating=table.repeating)
         return self._keep(staged, facts)
 
     def _checked(self, table: Table, day: dt.date, parts: Iterable[pa.Table]) -> Iterator[pa.Table]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from pathlib import Path
+
 import duckdb
 import pyarrow as pa
 
@@ -18,6 +20,8 @@ def open_lake(lake: Lake) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with the views. An asset that has no day yet has an empty view with its columns."""
     connection = duckdb.connect(":memory:")
     connection.execute("SET TimeZone = 'UTC'")
+    if not isinstance(lake.root, Path):
+        connection.register_filesystem(lake.root.fs)
     for asset in sorted({*TABLES, *_present(lake)}):
         if next(iter((lake.root / asset).glob("day=*/*.parquet")), None) is not None:
             connection.execute(_view_of_files(lake, asset))
@@ -32,7 +36,7 @@ def _present(lake: Lake) -> Iterable[str]:
 
 
 def _view_of_files(lake: Lake, asset: str) -> str:
-    files = str(lake.root / asset / "day=*" / "*.parquet").replace("'", "''")
+    files = f"{lake.root}/{asset}/day=*/*.parquet".replace("'", "''")
     source = f"read_parquet('{files}', hive_partitioning = true, hive_types = {{'day': DATE}}, union_by_name = true)"
     return f"CREATE VIEW {asset} AS SELECT * FROM {source}"  # noqa: S608 - the name matched _ASSET, the path is quoted
 

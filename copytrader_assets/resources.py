@@ -6,7 +6,6 @@ import datetime as dt
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -46,7 +45,7 @@ class LakeFolder(dg.ConfigurableResource):  # type: ignore[type-arg]
     @property
     def lake(self) -> Lake:
         """The lake itself."""
-        return Lake(Path(self.root) if self.root else settings().lake_path)
+        return Lake.at(self.root or settings().lake_location)
 
 
 class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -183,8 +183,13 @@ class Settings(BaseSettings):
 
     @property
     def lake_path(self) -> Path:
-        """The absolute folder of the lake."""
+        """The absolute folder of the lake, if it is one."""
         return Path(self.lake).expanduser().resolve() if self.lake else self.home_path / "lake"
+
+    @property
+    def lake_location(self) -> str:
+        """The absolute folder of the lake, or its fsspec URL."""
+        return self.lake if self.lake and "://" in self.lake else str(self.lake_path)
 
     @property
     def database_url(self) -> str | None:
