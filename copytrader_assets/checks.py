@@ -1,27 +1,25 @@
-"""Checks that look across days and tables: the chain of carried states, the balance of coins.
+"""Checks that look across days and tables: the chain of carried states, and the seals that it stands on.
 
-Rules of single tables stand in schemas.py. Each function returns messages; publishing decides what they mean.
+Rules of single tables stand in schemas.py, sums over a day in analysis/trip_checks.py. Each function returns messages; publishing decides what they mean.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from copytrader_assets.analysis.ledger import Folded
 from copytrader_assets.lake import Lake
 from copytrader_assets.partitions import before
-from copytrader_assets.schemas import AMOUNT, EVENTS, OPEN_POSITIONS, TRADES
+from copytrader_assets.resources import Seal
+from copytrader_assets.schemas import EVENTS, OPEN_POSITIONS, TRADES
 
 GENESIS: Final = "genesis"
 PARENT: Final = "parent_hash"
 EVENTS_HASH: Final = "events_hash"
 BALANCE: Final = "balance"
 CONTINUITY: Final = "carry_forward_continuity"
+KEYS: Final = "unique_keys"
 
 
 def first_break(lake: Lake, last: dt.date) -> tuple[dt.date, str] | None:
@@ -29,15 +27,19 @@ def first_break(lake: Lake, last: dt.date) -> tuple[dt.date, str] | None:
 
     Dagster does not show this by itself: recomputing one day leaves every later day standing on the old one.
     """
-    found: tuple[dt.date, str] | None = None
-    day = last
-    while lake.has(OPEN_POSITIONS.name, day):
-        reason = _broken(lake, day)
-        found = (day, reason) if reason else found
-        if lake.snapshot(OPEN_POSITIONS.name, day).facts.get(PARENT) == GENESIS:
+    found = ((day, _broken(lake, day)) for day in reversed(chain(lake, last)))
+    return next(((day, reason) for day, reason in found if reason), None)
+
+
+def chain(lake: Lake, last: dt.date) -> list[dt.date]:
+    """The days that the open positions of `last` stand on, `last` included, as far as they are published."""
+    days = []
+    while lake.has(OPEN_POSITIONS.name, last):
+        days.append(last)
+        if lake.snapshot(OPEN_POSITIONS.name, last).facts.get(PARENT) == GENESIS:
             break
-        day = before(day)
-    return found
+        last = before(last)
+    return days
 
 
 def _broken(lake: Lake, day: dt.date) -> str | None:
@@ -80,18 +82,26 @@ def stale_successor(lake: Lake, day: dt.date, content_hash: str) -> str | None:
     return f"{after} continues an older {day}: run `copytrader materialize --from {after} --to {last}`"
 
 
-def balance_problem(events: pa.Table, before_raw: int, after_raw: int, folded: Folded) -> str | None:
-    """A message unless bought - sold = change of what is held - sold unseen + forgotten, in raw coins.
+def seal_problem(lake: Lake, day: dt.date, seal: Seal | None) -> str | None:
+    """Why the published events of `day` are not those that it is sealed with, or None.
 
-    `before_raw` and `after_raw` are what the carry holds, written-off coins included; bought and sold are summed here
-    over the events themselves, independently of the ledger.
+    Late events and a repeated seal change the count at once; `events` follows only when it is computed again.
     """
-    priced = events.filter(pc.and_(pc.is_valid(events["mint"]), pc.is_valid(events["quote_mint"])))
-    flow = _sum(priced, "BUY") - _sum(priced, "SELL")
-    change = after_raw - before_raw - folded.unbacked_qty_raw + folded.forgotten_qty_raw
-    return None if flow == change else f"the events moved {flow} raw coins, the positions {change}"
+    if not lake.has(EVENTS.name, day) or (seal is not None and seal.dropped_at is not None):
+        return None
+    if seal is None:
+        return f"day {day} is not sealed"
+    if seal.unsealed_reason is not None:
+        return f"day {day} is not sealed any more: {seal.unsealed_reason}"
+    rows = lake.snapshot(EVENTS.name, day).rows
+    return (
+        None
+        if rows == seal.n_events
+        else f"events {day} holds {rows} events, but the day is sealed with {seal.n_events}"
+    )
 
 
-def _sum(events: pa.Table, action: str) -> int:
-    amounts = events.filter(pc.equal(events["action"], action))["base_raw"]
-    return int(pc.sum(amounts.cast(AMOUNT)).as_py() or 0)
+def first_outdated(lake: Lake, days: Sequence[dt.date], seals: Mapping[dt.date, Seal]) -> tuple[dt.date, str] | None:
+    """The earliest of `days` whose published events are not those of its seal, with the reason."""
+    found = ((day, seal_problem(lake, day, seals.get(day))) for day in sorted(days))
+    return next(((day, reason) for day, reason in found if reason), None)

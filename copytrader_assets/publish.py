@@ -82,15 +82,24 @@ class Publication:
         shown: Mapping[str, str | int | float] | None = None,
     ) -> Staged:
         """Checks and stages one day. `facts` go into the file, `shown` only into Dagster's metadata."""
-        parts = self._checked(table, day, [rows])
-        staged = self._lake.stage_parts(table.name, day, _loose(table), parts, facts, companion, repeating=table.repeating)
-        return self._keep(staged, {**facts, **(shown or {})})
+        return self.add_parts(table, day, [rows], facts, companion=companion, shown=shown)
 
-    def add_parts(self, table: Table, day: dt.date, parts: Iterable[pa.Table], facts: Mapping[str, str]) -> Staged:
+    def add_parts(
+        self,
+        table: Table,
+        day: dt.date,
+        parts: Iterable[pa.Table],
+        facts: Mapping[str, str],
+        *,
+        companion: pa.Table | None = None,
+        shown: Mapping[str, str | int | float] | None = None,
+    ) -> Staged:
         """The same for a day that comes in parts, each checked by itself: a key must not stand in two parts."""
         checked = self._checked(table, day, parts)
-        staged = self._lake.stage_parts(table.name, day, _loose(table), checked, facts, repeating=table.repeating)
-        return self._keep(staged, facts)
+        staged = self._lake.stage_parts(
+            table.name, day, _loose(table), checked, facts, companion, repeating=table.repeating
+        )
+        return self._keep(staged, {**facts, **(shown or {})})
 
     def _checked(self, table: Table, day: dt.date, parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
         for rows in parts:

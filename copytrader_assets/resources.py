@@ -72,6 +72,12 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             ).fetchall()
         return [Seal(*row) for row in rows]
 
+    def seals(self, first: dt.date, last: dt.date) -> dict[dt.date, Seal]:
+        """The seals of the range, those that no longer hold included."""
+        with self.connection() as connection:
+            rows = connection.execute(f"{_SEALS} WHERE day BETWEEN %s AND %s", (first, last)).fetchall()
+        return {row[0]: Seal(*row) for row in rows}
+
     def scopes(self, first: dt.date, last: dt.date) -> dict[dt.date, str]:
         """Under which scope the worker kept each sealed day of the range: all, touched or tracked."""
         with self.connection() as connection:

@@ -74,6 +74,13 @@ class LedgerSettings(_Section):
     dead_quote_lamports: int = Field(
         1_000_000, ge=0, description="a bag whose sell quote is below this is worth nothing"
     )
+    mark_fee_ppm: int = Field(
+        12_500, ge=0, le=1_000_000, description="swap fee in marks of coins whose own was not seen: the curve's 1.25 %"
+    )
+    bucket_rows: int = Field(
+        2_000_000, ge=1, description="events of a day that are folded at once by a thread: more needs more memory"
+    )
+    threads: int = Field(2, ge=1, description="threads that fold buckets side by side")
 
 
 class PatternSettings(_Section):

@@ -1,367 +1,368 @@
-"""The ledger: events in chain order -> round trips, matched first in, first out, in exact integers.
+"""The ledger: BUYs and SELLs in chain order -> round trips, matched first in, first out, in exact integers.
 
 A position is kept per (wallet, mint, quote_mint), across both venues. Only BUY and SELL move it: a SWAP has no price
 in money, and ADD and REMOVE change what is held without buying or selling. Coins bought for one money and sold for
 another leave their trip at a price that its money cannot express: it shrinks, and is INCOMPLETE from then on.
-Not here: Arrow (trip_rows.py), days, files, publishing.
+
+`ledger_bucket` is the whole of it, for any set of wallets: Arrow in, Arrow out, no state, no files, no dagster, and its
+arguments can be pickled, so that it runs in a thread, in another process, or on another machine. Wallets do not
+depend on each other. What they share, the coins' last trades and reserves, is read once over all events
+(coin_facts.py) and handed to every bucket. To compute a day in n buckets, on whatever engine:
+
+1. `facts = carry.facts().after(events)`, over all events of the day in chain order;
+2. for each bucket b: the moves and the carried rows whose wallet has `bucket_of(wallet, n) == b` go to
+   `ledger_bucket(moves(events_b), carry.of_bucket(b, n), facts, day_end_ns, rules)`;
+3. the rows of all buckets, each already sorted, are put in one order (trip_order.py) and written out (trip_rows.py).
+
+Any n gives the same rows. Not here: matching itself (ledger_kernel.py), days, files, publishing.
 """
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, NamedTuple
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numba import njit
+from numpy.typing import NDArray
+
+from copytrader_assets.analysis.coin_facts import CoinFacts, PairMarks, last_trades, look_up
+from copytrader_assets.analysis.day_end import DeadRule, bury, kept_leftovers
+from copytrader_assets.analysis.ledger_kernel import (
+    N_COUNTS,
+    N_LEFTOVERS,
+    N_LEGS,
+    N_LOTS,
+    N_TRIPS,
+    DEAD,
+    OPEN,
+    Book,
+    Codes,
+    Leftovers,
+    Legs,
+    Lots,
+    Moves,
+    Places,
+    Purses,
+    Rows,
+    Rules,
+    Trips,
+    fold,
+)
+from copytrader_assets.analysis.moves import bucket_of, in_chain_order, shared_codes, text_buffers
+from copytrader_assets.analysis.trip_order import age_order, end_order
+from copytrader_assets.analysis.trip_tables import (
+    Carry,
+    Flat,
+    Names,
+    Pool,
+    finished_table,
+    held_table,
+    laid_flat,
+    load_legs,
+    load_lots,
+    load_trips,
+    written_off_table,
+)
+from copytrader_assets.analysis.wide import total, wide_words
 from copytrader_core.records import WSOL
 from copytrader_core.settings import LedgerSettings
 
-Key = tuple[str, str, str]
-_DEFAULT_DECIMALS = 6
-_NS_PER_HOUR = 3_600_000_000_000
+# Decimal fractions of this many digits are exact.
+_FINEST_DUST = 10**18
 
 
-class Movement(NamedTuple):
-    """What the ledger reads of an event; the fields are raw_events columns of the same names."""
-
-    slot: int
-    sig: str
-    outer_ix: int
-    inner_ix: int
-    event_seq: int
-    ts_ns: int
-    wallet: str
-    alias: str | None
-    fee_payer: str | None
-    action: str
-    mint: str | None
-    quote_mint: str | None
-    base_raw: int | None
-    quote_raw: int | None
-    tx_fee_lamports: int | None
-    tip_lamports: int | None
-    reserve_base_raw: int | None
-    reserve_quote_raw: int | None
-    amount_in: float | None
-    amount_out: float | None
-
-    @property
-    def path(self) -> str:
-        """Where in its transaction the event stands: "outer.inner.seq"."""
-        return f"{self.outer_ix}.{self.inner_ix}.{self.event_seq}"
-
-
-@dataclass(slots=True)
-class Lot:
-    """One buy: `qty_raw` coins for `cost_raw`, of which `left_raw` are not yet matched."""
-
-    qty_raw: int
-    cost_raw: int
-    left_raw: int
-
-
-class Leg(NamedTuple):
-    """One sell of a round trip with the cost that it matched; no proceeds if it was paid in another quote."""
-
-    sig: str
-    path: str
-    ts_ns: int
-    qty_raw: int
-    proceeds_raw: int
-    cost_raw: int
-
-
-@dataclass(slots=True)
-class Trip:
-    """A round trip, open or finished. Amounts in raw units of `mint` and `quote_mint`."""
-
-    wallet: str
-    alias: str | None
-    mint: str
-    quote_mint: str
-    open_sig: str
-    open_path: str
-    open_ts_ns: int
-    open_slot: int
-    decimals: int = _DEFAULT_DECIMALS
-    bought_raw: int = 0
-    cost_raw: int = 0
-    held_raw: int = 0
-    sold_raw: int = 0
-    proceeds_raw: int = 0
-    n_buys: int = 0
-    # Network fees and tips of a trip that is not paid in SOL: they cannot be added to its cost.
-    fee_lamports: int = 0
-    status: Literal["OPEN", "CLOSED", "DEAD"] = "OPEN"
-    close_sig: str | None = None
-    close_ts_ns: int | None = None
-    close_slot: int | None = None
-    unbacked_qty_raw: int = 0
-    unbacked_proceeds_raw: int = 0
-    # What else its coins were sold for.
-    other_quotes: list[str] = field(default_factory=list)
-    died_ts_ns: int | None = None
-    lots: deque[Lot] = field(default_factory=deque)
-    legs: list[Leg] = field(default_factory=list)
-
-    @property
-    def key(self) -> Key:
-        """What a position is kept by."""
-        return (self.wallet, self.mint, self.quote_mint)
-
-    @property
-    def matched_raw(self) -> int:
-        """The cost that its sells have matched: all of it once it is finished."""
-        return self.cost_raw if self.status != "OPEN" else sum(leg.cost_raw for leg in self.legs)
-
-    @property
-    def is_complete(self) -> bool:
-        """No more was sold than was seen bought, and all of it for the trip's own quote."""
-        return self.unbacked_qty_raw == 0 and not self.other_quotes
-
-    @property
-    def age(self) -> tuple[int, str, str, str]:
-        """Sorts trips from the oldest on, by nothing but themselves."""
-        return (self.open_slot, self.open_sig, self.open_path, self.wallet)
-
-    def add(self, lot: Lot) -> None:
-        """One more buy."""
-        self.bought_raw += lot.qty_raw
-        self.held_raw += lot.qty_raw
-        self.cost_raw += lot.cost_raw
-        self.n_buys += 1
-        self.lots.append(lot)
-
-    def match(self, qty_raw: int) -> int:
-        """Takes `qty_raw` coins out of the oldest lots and returns their cost, rounded down once for the whole leg."""
-        whole, part = 0, Fraction(0)
-        self.held_raw -= qty_raw
-        while qty_raw:
-            lot = self.lots[0]
-            taken = min(qty_raw, lot.left_raw)
-            if taken == lot.qty_raw:
-                whole += lot.cost_raw
-            else:
-                part += Fraction(lot.cost_raw * taken, lot.qty_raw)
-            lot.left_raw -= taken
-            qty_raw -= taken
-            if not lot.left_raw:
-                self.lots.popleft()
-        return whole + math.floor(part)
-
-
-class Mark(NamedTuple):
-    """The last seen reserves of a coin against one quote, raw."""
-
-    base_raw: int
-    quote_raw: int
-
-    def sell_quote(self, qty_raw: int) -> int:
-        """What `qty_raw` coins would fetch from these reserves, before fees (x * y = k)."""
-        total = self.base_raw + qty_raw
-        return self.quote_raw * qty_raw // total if total else 0
-
-
-@dataclass(slots=True)
-class Carry:
-    """Everything that a day needs of the days before it.
-
-    `written_off` are coins that a finished trip left behind as dust: they have no cost, and they back a later sale only
-    after the coins that a new trip bought. `last_trade_ns` and `marks` are kept for the coins of both.
-    """
-
-    trips: dict[Key, Trip] = field(default_factory=dict)
-    written_off: dict[Key, int] = field(default_factory=dict)
-    last_trade_ns: dict[str, int] = field(default_factory=dict)
-    marks: dict[tuple[str, str], Mark] = field(default_factory=dict)
-
-    def in_order(self) -> list[Trip]:
-        """The open trips, the oldest first."""
-        return sorted(self.trips.values(), key=lambda trip: trip.age)
-
-    def drop_unheld(self) -> None:
-        """Forgets the coins that nobody holds, so that a carry in memory equals one that was stored and read back."""
-        held = {mint for _, mint, _ in self.trips} | {mint for _, mint, _ in self.written_off}
-        open_pairs = {(mint, quote_mint) for _, mint, quote_mint in self.trips}
-        self.last_trade_ns = {mint: ts for mint, ts in self.last_trade_ns.items() if mint in held}
-        self.marks = {pair: mark for pair, mark in self.marks.items() if pair in open_pairs}
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Folded:
-    """What one day did: trips in the order of their end, and coins that left without being seen to arrive."""
+    """What one day did to a bucket of wallets.
 
-    finished: list[Trip] = field(default_factory=list)
-    unbacked_qty_raw: int = 0
-    forgotten_qty_raw: int = 0
-
-
-def fold(carry: Carry, movements: Iterable[Movement], day_end_ns: int, rules: LedgerSettings) -> Folded:
-    """Moves `carry` over one day's events, which must be in chain order, and returns what finished.
-
-    `carry` is changed in place: it is the state at the end of the day afterwards.
+    `finished`: FINISHED rows in the order of their end. `carry`: the state at the end of the day, the oldest first.
+    `unseen_raw`: coins that left without being seen to arrive. `forgotten_raw`: leftovers and dead bags dropped.
     """
-    ledger = _Ledger(carry, Fraction(str(rules.dust_fraction)), rules.dust_raw)
-    for movement in movements:
-        ledger.see(movement)
-    ledger.bury(day_end_ns, math.ceil(rules.dead_after_hours * _NS_PER_HOUR), rules.dead_quote_lamports)
-    return ledger.folded
+
+    finished: pa.Table
+    carry: Carry
+    unseen_raw: int
+    forgotten_raw: int
 
 
-class _Ledger:
-    """The fold's working state of one day."""
+def ledger_bucket(moves: pa.Table, carry: Carry, facts: CoinFacts, day_end_ns: int, rules: LedgerSettings) -> Folded:
+    """Moves `carry` over one day's `moves` (MOVES, any order) of the same wallets.
 
-    def __init__(self, carry: Carry, dust_fraction: Fraction, dust_raw: int) -> None:
-        self.carry = carry
-        self.folded = Folded()
-        self._dust_fraction = dust_fraction
-        self._dust_raw = dust_raw
-        # A transaction lies within one slot and so within one day.
-        self._charged: set[str] = set()
-        # The quotes of each coin's open trips; what has closed since may still be among them.
-        self._quotes: dict[str, set[str]] = {}
-        for _, mint, quote_mint in carry.trips:
-            self._quotes.setdefault(mint, set()).add(quote_mint)
+    `facts` are those of the end of the day, which is `day_end_ns`. Every sum is exact; the published rows have 38
+    digits, which 10**19 events of the largest amounts would not fill.
+    """
+    moves = in_chain_order(moves)
+    desk = _Desk.laid(moves, carry)
+    fold(desk.book, desk.moves, desk.places, desk.order, desk.first_row, _rules(desk.names, rules))
+    return _closed_day(desk, facts, day_end_ns, rules)
 
-    def see(self, move: Movement) -> None:
-        """One event, in chain order."""
-        if move.mint is None or move.quote_mint is None:
-            return
-        if move.reserve_base_raw is not None and move.reserve_quote_raw is not None:
-            self.carry.marks[move.mint, move.quote_mint] = Mark(move.reserve_base_raw, move.reserve_quote_raw)
-        if move.action in ("BUY", "SELL", "SWAP"):
-            self.carry.last_trade_ns[move.mint] = move.ts_ns
-        if move.action == "SWAP":
-            self.carry.last_trade_ns[move.quote_mint] = move.ts_ns
-        if move.base_raw is not None and move.action == "BUY":
-            self._buy(move, self._fees(move))
-        elif move.base_raw is not None and move.action == "SELL":
-            self._sell(move, self._fees(move))
 
-    def bury(self, day_end_ns: int, dead_after_ns: int, dead_quote: int) -> None:
-        """The day's end: bags of dead coins become losses, and leftovers of coins that nobody trades are forgotten."""
-        oldest = day_end_ns - dead_after_ns
-        last = self.carry.last_trade_ns
-        for trip in [t for t in self.carry.in_order() if last[t.mint] <= oldest]:
-            if self._is_worthless(trip, dead_quote):
-                trip.died_ts_ns = day_end_ns
-                self._finish(trip, "DEAD")
-        for key in [k for k in self.carry.written_off if last[k[1]] <= oldest]:
-            self.folded.forgotten_qty_raw += self.carry.written_off.pop(key)
-        self.carry.drop_unheld()
+def of_bucket(carry: Carry, bucket: int, buckets: int) -> Carry:
+    """The part of `carry` that belongs to the wallets of one bucket."""
+    if buckets == 1:
+        return carry
+    return Carry(*(_of_bucket(table, bucket, buckets) for table in (carry.held, carry.written_off)))
 
-    def _is_worthless(self, trip: Trip, dead_quote: int) -> bool:
-        # Unknown reserves are not an empty pool. Without SOL there is no threshold: nothing at all must be bid.
-        mark = self.carry.marks.get((trip.mint, trip.quote_mint))
-        if mark is None:
+
+def _of_bucket(table: pa.Table, bucket: int, buckets: int) -> pa.Table:
+    return table.filter(pa.array(bucket_of(table["wallet"], buckets) == bucket))
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """A bucket laid out for the kernel."""
+
+    book: Book
+    moves: Moves
+    places: Places
+    pool: Pool
+    names: Names
+    order: Rows
+    first_row: int
+
+    @classmethod
+    def laid(cls, moves: pa.Table, carry: Carry) -> _Desk:
+        """Codes, places and room for everything that the moves can make."""
+        legs, lots = laid_flat(carry.held["legs"]), laid_flat(carry.held["lots"])
+        codes, names = _codes(moves, carry, legs)
+        pool = _pool(moves, carry.held, legs)
+        coded = _moves(moves, codes)
+        order, room = _grouped(codes, names, coded.is_sell)
+        book = _book(carry, codes, legs, lots, coded, room + int(legs.offsets[-1]), len(names.quote))
+        offsets, content = text_buffers(pool.sig)
+        places = Places(pool.slot, offsets, content, pool.outer_ix, pool.inner_ix, pool.event_seq)
+        return cls(book, coded, places, pool, names, order, carry.held.num_rows + int(legs.offsets[-1]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Codes:
+    """Each text as a code: of carried trips, of carried leftovers, of moves."""
+
+    wallet: list[Codes]
+    mint: list[Codes]
+    quote: list[Codes]
+    alias: list[Codes]
+    legs_paid_in: Codes
+
+
+def _codes(moves: pa.Table, carry: Carry, legs: Flat) -> tuple[_Codes, Names]:
+    tables = [carry.held, carry.written_off, moves]
+    wallet, wallets = shared_codes([table["wallet"] for table in tables])
+    mint, mints = shared_codes([table["mint"] for table in tables])
+    others = pa.chunked_array([legs.children["other_quote"]])
+    (*quote, paid_in), quotes = shared_codes([*(table["quote_mint"] for table in tables), others])
+    alias, aliases = shared_codes([carry.held["alias"], moves["alias"]])
+    return _Codes(wallet, mint, quote, alias, paid_in), Names(wallets, aliases, mints, quotes)
+
+
+def _pool(moves: pa.Table, held: pa.Table, legs: Flat) -> Pool:
+    sigs = [*held["open_sig"].chunks, legs.children["sig"], *moves["sig"].chunks]
+    no_slot = np.zeros(int(legs.offsets[-1]), np.int64)
+    carried = len(no_slot) + held.num_rows
+    return Pool(
+        np.concatenate([held["open_slot"].to_numpy(), no_slot, moves["slot"].to_numpy()]),
+        np.concatenate([np.full(carried, -1, np.int32), moves["tx_index"].to_numpy()]),
+        pa.concat_arrays(sigs),
+        *(_placed(moves, held, legs, name) for name in ("outer_ix", "inner_ix", "event_seq")),
+        _placed(moves, held, legs, "ts_ns"),
+    )
+
+
+def _placed(moves: pa.Table, held: pa.Table, legs: Flat, name: str) -> NDArray[np.int64]:
+    return np.concatenate([held[f"open_{name}"].to_numpy(), legs.children[name].to_numpy(), moves[name].to_numpy()])
+
+
+def _moves(moves: pa.Table, codes: _Codes) -> Moves:
+    fee = np.array(moves["fee_lamports"].to_numpy())
+    slot, (offsets, content) = moves["slot"].to_numpy(), text_buffers(moves["sig"])
+    _charge_once(codes.wallet[2], np.asarray(slot), offsets, content, fee, len(moves))
+    return Moves(
+        codes.wallet[2],
+        codes.mint[2],
+        codes.quote[2],
+        codes.alias[1],
+        np.asarray(moves["is_sell"].to_numpy()),
+        np.asarray(moves["base_raw"].to_numpy()),
+        np.asarray(moves["quote_raw"].to_numpy()),
+        fee,
+        np.asarray(moves["decimals"].to_numpy()),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _charge_once(
+    wallet: Codes, slot: Rows, offsets: Rows, content: NDArray[np.uint8], fee: NDArray[np.uint64], wallets: int
+) -> None:
+    """Keeps a transaction's fee on the paying wallet's first move in it. A transaction lies within one slot."""
+    newest, before = np.full(wallets + 1, -1, np.int64), np.empty(len(wallet), np.int64)
+    for row in range(len(wallet)):
+        if not fee[row]:
+            continue
+        earlier = newest[wallet[row]]
+        before[row], newest[wallet[row]] = earlier, row
+        while earlier >= 0 and slot[earlier] == slot[row]:
+            if _same_text(offsets, content, earlier, row):
+                fee[row] = 0
+                break
+            earlier = before[earlier]
+
+
+@njit(cache=True, nogil=True)
+def _same_text(offsets: Rows, content: NDArray[np.uint8], a: int, b: int) -> bool:
+    length = offsets[a + 1] - offsets[a]
+    if offsets[b + 1] - offsets[b] != length:
+        return False
+    for place in range(length - 1, -1, -1):
+        if content[offsets[a] + place] != content[offsets[b] + place]:
             return False
-        return mark.sell_quote(trip.held_raw) < (dead_quote if trip.quote_mint == WSOL else 1)
-
-    def _fees(self, move: Movement) -> int:
-        """The transaction's fee and tip, for the paying wallet's first BUY or SELL in it, else 0."""
-        if move.wallet != move.fee_payer or move.sig in self._charged:
-            return 0
-        self._charged.add(move.sig)
-        return (move.tx_fee_lamports or 0) + (move.tip_lamports or 0)
-
-    def _buy(self, move: Movement, fee_lamports: int) -> None:
-        assert move.mint is not None and move.quote_mint is not None and move.base_raw is not None
-        key = (move.wallet, move.mint, move.quote_mint)
-        trip = self.carry.trips.get(key)
-        if trip is None:
-            if not move.base_raw:
-                return
-            trip = self.carry.trips[key] = _opened(move, key)
-            self._quotes.setdefault(move.mint, set()).add(move.quote_mint)
-        cost = (move.quote_raw or 0) + _in_quote(trip, fee_lamports)
-        trip.alias = trip.alias or move.alias
-        trip.add(Lot(move.base_raw, cost, move.base_raw))
-
-    def _sell(self, move: Movement, fee_lamports: int) -> None:
-        assert move.mint is not None and move.quote_mint is not None and move.base_raw is not None
-        key = (move.wallet, move.mint, move.quote_mint)
-        trip = self.carry.trips.get(key)
-        matched = min(move.base_raw, trip.held_raw) if trip is not None else 0
-        backed = matched + self._take_written_off(key, move.base_raw - matched)
-        unbacked = move.base_raw - backed
-        if trip is not None:
-            proceeds = (move.quote_raw or 0) - _in_quote(trip, fee_lamports)
-            if unbacked:
-                trip.unbacked_qty_raw = unbacked
-                trip.unbacked_proceeds_raw = proceeds - proceeds * backed // move.base_raw
-            self._leave(trip, move, matched, backed, proceeds - trip.unbacked_proceeds_raw)
-        if unbacked:
-            self.folded.unbacked_qty_raw += self._leave_others(move, unbacked)
-
-    def _leave_others(self, move: Movement, wanted_raw: int) -> int:
-        """Takes coins out of the wallet's trips in other quotes, oldest first, and returns how many none of them held.
-
-        What was paid for them is in no trip's money: their cost is matched by nothing.
-        """
-        assert move.mint is not None and move.quote_mint is not None
-        keys = [(move.wallet, move.mint, quote) for quote in self._quotes.get(move.mint, ())]
-        for trip in sorted((self.carry.trips[key] for key in keys if key in self.carry.trips), key=lambda t: t.age):
-            taken = min(wanted_raw, trip.held_raw)
-            if taken:
-                if move.quote_mint not in trip.other_quotes:
-                    trip.other_quotes.append(move.quote_mint)
-                self._leave(trip, move, taken, taken, 0)
-                wanted_raw -= taken
-        return wanted_raw
-
-    def _leave(self, trip: Trip, move: Movement, matched_raw: int, sold_raw: int, received_raw: int) -> None:
-        """One more leg; the trip closes where it leaves no more than dust."""
-        trip.sold_raw += sold_raw
-        trip.proceeds_raw += received_raw
-        trip.legs.append(Leg(move.sig, move.path, move.ts_ns, sold_raw, received_raw, trip.match(matched_raw)))
-        if self._is_dust(trip.held_raw, trip.bought_raw):
-            self._close(trip, move)
-
-    def _is_dust(self, left_raw: int, bought_raw: int) -> bool:
-        return left_raw <= self._dust_raw or left_raw <= self._dust_fraction * bought_raw
-
-    def _close(self, trip: Trip, move: Movement) -> None:
-        before = sum(leg.cost_raw for leg in trip.legs[:-1])
-        trip.legs[-1] = trip.legs[-1]._replace(cost_raw=trip.cost_raw - before)
-        trip.close_sig, trip.close_ts_ns, trip.close_slot = move.sig, move.ts_ns, move.slot
-        self._finish(trip, "CLOSED")
-
-    def _finish(self, trip: Trip, status: Literal["CLOSED", "DEAD"]) -> None:
-        trip.status = status
-        if trip.held_raw:
-            self.carry.written_off[trip.key] = self.carry.written_off.get(trip.key, 0) + trip.held_raw
-        del self.carry.trips[trip.key]
-        self.folded.finished.append(trip)
-
-    def _take_written_off(self, key: Key, wanted_raw: int) -> int:
-        """Uses up to `wanted_raw` written-off coins and returns how many there were."""
-        there = self.carry.written_off.get(key, 0)
-        taken = min(there, wanted_raw)
-        if taken and taken == there:
-            del self.carry.written_off[key]
-        elif taken:
-            self.carry.written_off[key] = there - taken
-        return taken
+    return True
 
 
-def _opened(move: Movement, key: Key) -> Trip:
-    wallet, mint, quote_mint = key
-    return Trip(wallet, move.alias, mint, quote_mint, move.sig, move.path, move.ts_ns, move.slot, _decimals(move))
+def _grouped(codes: _Codes, names: Names, is_sell: NDArray[np.bool_]) -> tuple[Rows, int]:
+    """Carried trips, leftovers and moves by (wallet, coin), else in this order; and how many legs they can make."""
+    wallet, mint, quote = (np.concatenate(column) for column in (codes.wallet, codes.mint, codes.quote))
+    by_mint = _counted(mint, np.arange(len(mint)), len(names.mint))
+    order = _counted(wallet, by_mint, len(names.wallet))
+    return order, int(_room_for_legs(order, wallet, mint, quote, is_sell, len(names.quote)))
 
 
-def _in_quote(trip: Trip, fee_lamports: int) -> int:
-    """The fee in the trip's own money: all of it for SOL, else 0 and it is only noted."""
-    if trip.quote_mint == WSOL:
-        return fee_lamports
-    trip.fee_lamports += fee_lamports
-    return 0
+@njit(cache=True, nogil=True)
+def _counted(codes: Codes, rows: Rows, n_codes: int) -> Rows:
+    """`rows` sorted by their code, stably: one pass of a radix sort."""
+    place = np.zeros(n_codes + 1, np.int64)
+    for code in codes:
+        place[code + 1] += 1
+    place = np.cumsum(place)
+    result = np.empty(len(rows), np.int64)
+    for row in rows:
+        result[place[codes[row]]] = row
+        place[codes[row]] += 1
+    return result
 
 
-def _decimals(move: Movement) -> int:
-    """The coin's decimals, read off the buy's human amount; pump.fun's 6 where there is none. For reading only."""
-    if not move.amount_out or not move.base_raw or move.amount_out < 0 or not math.isfinite(move.amount_out):
-        return _DEFAULT_DECIMALS
-    guess = round(math.log10(move.base_raw / move.amount_out))
-    return guess if 0 <= guess <= 18 else _DEFAULT_DECIMALS
+@njit(cache=True, nogil=True)
+def _room_for_legs(
+    order: Rows, wallet: Codes, mint: Codes, quote: Codes, is_sell: NDArray[np.bool_], n_quotes: int
+) -> int:
+    """At most: every sale takes coins out of the trips in all quotes of its (wallet, coin)."""
+    seen, group = np.full(n_quotes, -1, np.int64), -1
+    carried, room, sales, quotes = len(wallet) - len(is_sell), 0, 0, 0
+    for place in range(len(order)):
+        row = order[place]
+        if place == 0 or wallet[row] != wallet[order[place - 1]] or mint[row] != mint[order[place - 1]]:
+            room += sales * quotes
+            group, sales, quotes = group + 1, 0, 0
+        if seen[quote[row]] != group:
+            seen[quote[row]] = group
+            quotes += 1
+        if row >= carried and is_sell[row - carried]:
+            sales += 1
+    return room + sales * quotes
+
+
+def _book(carry: Carry, codes: _Codes, legs: Flat, lots: Flat, moves: Moves, room_for_legs: int, n_quotes: int) -> Book:
+    carried, bought = carry.held.num_rows, int(np.count_nonzero(~moves.is_sell))
+    book = Book(
+        _new_trips(carried + bought),
+        _new_lots(int(lots.offsets[-1]) + bought),
+        _new_legs(room_for_legs),
+        Leftovers(codes.wallet[1], codes.mint[1], codes.quote[1], wide_words(carry.written_off["qty_raw"])),
+        _new_leftovers(carried + bought + carry.written_off.num_rows),
+        Purses(
+            np.zeros(n_quotes + 1, np.int32), np.zeros(n_quotes + 1, np.int64), np.zeros((n_quotes + 1, 2), np.uint64)
+        ),
+        np.zeros(N_COUNTS, np.int64),
+        np.zeros((1, 2), np.uint64),
+    )
+    load_trips(book.trips, carry.held, [codes.wallet[0], codes.alias[0], codes.mint[0], codes.quote[0]], legs, lots)
+    load_lots(book.lots, lots)
+    load_legs(book.legs, legs, carried, codes.legs_paid_in)
+    book.counts[[N_TRIPS, N_LOTS, N_LEGS]] = carried, lots.offsets[-1], legs.offsets[-1]
+    return book
+
+
+def _new_trips(size: int) -> Trips:
+    links = [np.full(size, -1, np.int64) for _ in range(6)]
+    sums = [np.zeros((size, 2), np.uint64) for _ in range(8)]
+    counts = [np.zeros(size, np.int32) for _ in range(7)]
+    marks = [np.zeros(size, np.int8) for _ in range(2)]
+    return Trips(
+        *counts[:4], links[0], marks[0], *counts[4:6], *sums[:7], marks[1], links[1], counts[6],
+        np.zeros(size, np.uint64), sums[7], *links[2:],
+    )  # fmt: skip
+
+
+def _new_lots(size: int) -> Lots:
+    return Lots(np.empty(size, np.uint64), np.empty((size, 2), np.uint64), np.empty(size, np.uint64), _rows(size))
+
+
+def _new_legs(size: int) -> Legs:
+    sums = [np.empty((size, 2), np.uint64) for _ in range(2)]
+    return Legs(_rows(size), np.empty(size, np.uint64), *sums, np.empty(size, np.int32), _rows(size))
+
+
+def _new_leftovers(size: int) -> Leftovers:
+    return Leftovers(*(np.empty(size, np.int32) for _ in range(3)), np.empty((size, 2), np.uint64))
+
+
+def _rows(size: int) -> Rows:
+    return np.empty(size, np.int64)
+
+
+def _rules(names: Names, rules: LedgerSettings) -> Rules:
+    dust = Fraction(str(rules.dust_fraction)).limit_denominator(_FINEST_DUST)
+    parts, whole = np.uint64(dust.numerator), np.uint64(dust.denominator)
+    return Rules(np.uint64(rules.dust_raw), parts, whole, _code(names.quote, WSOL), _code(names.alias, ""))
+
+
+def _code(names: pa.Array, text: str) -> int:
+    """The code of `text`; one that no row has where it is not among them."""
+    place = pc.index(names, text).as_py()
+    return int(place) if place >= 0 else len(names)
+
+
+def _closed_day(desk: _Desk, facts: CoinFacts, day_end_ns: int, rules: LedgerSettings) -> Folded:
+    book, names, pool = desk.book, desk.names, desk.pool
+    last_trade = last_trades(facts, names.mint)
+    rule = DeadRule.of(day_end_ns, rules, _code(names.quote, WSOL))
+    forgotten = np.zeros((1, 2), np.uint64)
+    _bury(book, facts, names, last_trade, rule)
+    dead = _trips_that(book, DEAD)
+    kept = kept_leftovers(book.leftovers, int(book.counts[N_LEFTOVERS]), last_trade, rule.oldest_ns, forgotten)
+    finished = finished_table(book, np.flatnonzero(book.trips.status[: book.counts[N_TRIPS]] != OPEN), names, pool)
+    open_ids = _trips_that(book, OPEN)
+    held = held_table(book, open_ids, names, pool, _coin(book, open_ids, facts, names, last_trade))
+    written_off = written_off_table(book.leftovers, np.flatnonzero(kept), names, last_trade)
+    return Folded(
+        finished.take(pa.array(end_order(finished))),
+        Carry(held.take(pa.array(age_order(held))), written_off),
+        total(book.unseen),
+        total(forgotten) + total(book.trips.held[dead]),
+    )
+
+
+def _trips_that(book: Book, status: int) -> Rows:
+    return np.flatnonzero(book.trips.status[: book.counts[N_TRIPS]] == status)
+
+
+def _bury(book: Book, facts: CoinFacts, names: Names, last_trade: Rows, rule: DeadRule) -> None:
+    ids = _trips_that(book, OPEN)
+    quiet = ids[last_trade[book.trips.mint[ids]] <= rule.oldest_ns]
+    bury(book.trips, quiet, _marks(book, quiet, facts, names), last_trade, rule)
+
+
+def _marks(book: Book, ids: Rows, facts: CoinFacts, names: Names) -> PairMarks:
+    return look_up(facts, book.trips.mint[ids], names.mint, book.trips.quote[ids], names.quote)
+
+
+def _coin(book: Book, ids: Rows, facts: CoinFacts, names: Names, last_trade: Rows) -> dict[str, pa.Array]:
+    marks = _marks(book, ids, facts, names)
+    return {
+        "last_trade_ts_ns": pa.array(last_trade[book.trips.mint[ids]]),
+        "reserve_base_raw": pa.array(marks.base, mask=~marks.known),
+        "reserve_quote_raw": pa.array(marks.reserve, mask=~marks.known),
+        "fee_ppm": pa.array(marks.fee_ppm, mask=marks.fee_ppm < 0),
+    }

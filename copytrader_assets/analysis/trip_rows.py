@@ -1,181 +1,177 @@
-"""Round trips as Arrow rows and back: what the ledger reads of events, what it publishes, what it carries on.
+"""Round trips as published rows: FINISHED as `trades`, HELD as `open_positions`. Pure and by the column.
 
-Not here: the arithmetic (ledger.py) and the files (lake.py).
+Rows may be given in parts of any size: a row depends on nothing but itself. Not here: how trips come about
+(ledger.py), their order (trip_order.py), and the files (lake.py).
 """
 
 from __future__ import annotations
 
-import json
-from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Mapping
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from copytrader_assets.analysis.ledger import Carry, Leg, Lot, Mark, Movement, Trip
+from copytrader_assets.analysis.day_end import executable
+from copytrader_assets.analysis.moves import text_buffers
+from copytrader_assets.analysis.trip_json import (
+    CoinColumns,
+    EndColumns,
+    LegColumns,
+    LotColumns,
+    TripColumns,
+    finished_json,
+    open_json,
+    text_column,
+)
+from copytrader_assets.analysis.trip_tables import Flat, laid_flat
+from copytrader_assets.analysis.wide import ONE, Words, to_floats, wide_array, wide_words
 from copytrader_assets.schemas import AMOUNT, OPEN_POSITIONS, TRADES
 from copytrader_core.records import LAMPORTS_PER_SOL, WSOL
 
-# A transaction without an index keeps its events together: sig comes before the path.
-_CHAIN_ORDER = ("slot", "tx_index", "sig", "outer_ix", "inner_ix", "event_seq")
-WRITTEN_OFF = pa.schema(
-    [
-        ("wallet", pa.string()),
-        ("mint", pa.string()),
-        ("quote_mint", pa.string()),
-        ("qty_raw", AMOUNT),
-        ("last_trade_ts_ns", pa.int64()),
-    ]
-)
+_PATH = ("outer_ix", "inner_ix", "event_seq")
+_NS_PER_MS = 1_000_000
 
 
-def in_chain_order(events: pa.Table) -> pa.Table:
-    """`events` sorted by (slot, tx_index, outer_ix, inner_ix, event_seq); an unknown tx_index comes first."""
-    keys = events.select(_CHAIN_ORDER)
-    known = pc.fill_null(keys["tx_index"], -1)
-    keys = keys.set_column(keys.schema.get_field_index("tx_index"), "tx_index", known)
-    indices = pc.sort_indices(keys, [(name, "ascending") for name in _CHAIN_ORDER])
-    return events.take(indices)
-
-
-def movements(events: pa.Table) -> Iterator[Movement]:
-    """What the ledger reads of `events` (lake columns, any order), in chain order."""
-    ordered = in_chain_order(events).select(list(Movement._fields))
-    for batch in ordered.to_batches(max_chunksize=65_536):
-        yield from map(Movement._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))
-
-
-def trades_table(finished: Sequence[Trip]) -> pa.Table:
-    """The day's finished trips as rows of `trades`."""
-    return TRADES.conform(_rows([_row(trip, _finished_meta(trip)) for trip in finished], TRADES.arrow))
-
-
-def open_positions_table(carry: Carry) -> pa.Table:
-    """What is held, as rows of `open_positions`; lots and the coin's last state stand in meta_json."""
-    rows = [_row(trip, _open_meta(trip, carry)) for trip in carry.in_order()]
-    return OPEN_POSITIONS.conform(_rows(rows, OPEN_POSITIONS.arrow))
-
-
-def written_off_table(carry: Carry) -> pa.Table:
-    """The coins that finished trips left behind and that are still traded."""
-    rows = [
-        {
-            "wallet": key[0],
-            "mint": key[1],
-            "quote_mint": key[2],
-            "qty_raw": qty,
-            "last_trade_ts_ns": carry.last_trade_ns[key[1]],
-        }
-        for key, qty in sorted(carry.written_off.items())
-    ]
-    return _rows(rows, WRITTEN_OFF)
-
-
-def read_carry(open_positions: pa.Table, written_off: pa.Table) -> Carry:
-    """The carry that `open_positions_table` and `written_off_table` wrote."""
-    carry = Carry()
-    for row in open_positions.to_pylist():
-        meta = json.loads(row["meta_json"])
-        trip = _trip(row, meta)
-        carry.trips[trip.key] = trip
-        coin = meta["coin"]
-        carry.last_trade_ns[trip.mint] = coin["last_trade_ts_ns"]
-        if "reserve_base_raw" in coin:
-            carry.marks[trip.mint, trip.quote_mint] = Mark(coin["reserve_base_raw"], coin["reserve_quote_raw"])
-    for row in written_off.to_pylist():
-        carry.written_off[row["wallet"], row["mint"], row["quote_mint"]] = int(row["qty_raw"])
-        carry.last_trade_ns[row["mint"]] = row["last_trade_ts_ns"]
-    return carry
-
-
-def _rows(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    columns = [pa.array([row[field.name] for row in rows], field.type) for field in schema]
-    return pa.Table.from_arrays(columns, names=schema.names)
-
-
-def _row(trip: Trip, meta: dict[str, Any]) -> dict[str, Any]:
-    pnl = trip.proceeds_raw - trip.matched_raw
-    row: dict[str, Any] = {
-        "wallet": trip.wallet,
-        "alias": trip.alias,
-        "mint": trip.mint,
-        "quote_mint": trip.quote_mint,
-        "open_sig": trip.open_sig,
-        "open_path": trip.open_path,
-        "open_ts_ns": trip.open_ts_ns,
-        "open_slot": trip.open_slot,
-        "open_qty": trip.bought_raw / 10**trip.decimals,
-        "open_qty_raw": trip.bought_raw,
-        "close_sig": trip.close_sig,
-        "close_ts_ns": trip.close_ts_ns,
-        "close_slot": trip.close_slot,
-        "close_qty": trip.sold_raw / 10**trip.decimals,
-        "close_qty_raw": trip.sold_raw,
-        "hold_ms": (trip.close_ts_ns - trip.open_ts_ns) // 1_000_000 if trip.close_ts_ns is not None else None,
-        "pnl_x": trip.proceeds_raw / trip.matched_raw if trip.matched_raw else None,
-        "was_win": {"OPEN": None, "CLOSED": pnl > 0, "DEAD": False}[trip.status],
-        "n_buys": trip.n_buys,
-        "n_sells": len(trip.legs),
-        "status": trip.status,
-        "basis": "COMPLETE" if trip.is_complete else "INCOMPLETE",
-        "meta_json": json.dumps(meta, separators=(",", ":"), sort_keys=True),
+def trades_rows(finished: pa.Table, day_end_ns: int) -> pa.Table:
+    """FINISHED rows of the day that ends with `day_end_ns`, as rows of `trades`, in their order."""
+    finished = _whole(finished)
+    legs = laid_flat(finished["legs"])
+    dead = np.asarray(finished["is_dead"].to_numpy())
+    last = pa.array(np.maximum(legs.offsets[1:] - 1, 0), mask=dead)
+    ends = {name: legs.children[child].take(last) for name, child in (("close_sig", "sig"), ("close_ts_ns", "ts_ns"))}
+    columns = _columns(finished, legs) | ends
+    columns |= {
+        "close_slot": finished["close_slot"],
+        "hold_ms": pc.divide(pc.subtract(ends["close_ts_ns"], finished["open_ts_ns"]), _NS_PER_MS),
+        "was_win": pc.and_(pc.invert(finished["is_dead"]), pc.greater(columns["pnl_raw"], pa.scalar(0, AMOUNT))),
+        "status": pc.if_else(finished["is_dead"], "DEAD", "CLOSED"),
+        "basis": _basis(legs, np.asarray(finished["unbacked_qty_raw"].to_numpy())),
+        "meta_json": finished_json(_trip_columns(finished, legs), _end_columns(finished, day_end_ns)),
     }
-    for name, amount in (("open_cost", trip.cost_raw), ("close_proceeds", trip.proceeds_raw), ("pnl", pnl)):
-        row |= _money(name, amount, trip.quote_mint == WSOL)
-    return row
+    return TRADES.conform(pa.table(columns))
 
 
-def _money(name: str, amount: int, in_sol: bool) -> dict[str, Any]:
+def open_rows(held: pa.Table, default_fee_ppm: int) -> pa.Table:
+    """HELD rows as rows of `open_positions`, in their order.
+
+    `mark_quote_raw` in meta_json is what the bag would bring after the swap fee; `default_fee_ppm` is that fee where no
+    trade has shown it.
+    """
+    held = _whole(held)
+    legs = laid_flat(held["legs"])
+    nothing = {name: pa.nulls(held.num_rows, OPEN_POSITIONS.arrow.field(name).type) for name in _OF_THE_END}
+    meta = open_json(_trip_columns(held, legs), _coin_columns(held, default_fee_ppm))
+    columns = _columns(held, legs) | nothing | {"status": _repeated("OPEN", held.num_rows), "meta_json": meta}
+    return OPEN_POSITIONS.conform(pa.table(columns | {"basis": _basis(legs, np.zeros(held.num_rows, np.uint64))}))
+
+
+_OF_THE_END = ("close_sig", "close_ts_ns", "close_slot", "hold_ms", "was_win")
+
+
+def _whole(trips: pa.Table) -> pa.Table:
+    return trips.unify_dictionaries().combine_chunks()
+
+
+def _columns(trips: pa.Table, legs: Flat) -> dict[str, pa.Array | pa.ChunkedArray]:
+    """What a finished and an open trip have in common."""
+    sums = {name: wide_words(trips[f"{name}_raw"]) for name in ("bought", "sold", "cost", "proceeds", "matched")}
+    pnl = _difference(sums["proceeds"], sums["matched"])
+    scale = 10.0 ** trips["decimals"].to_numpy()
+    in_sol = np.asarray(pc.equal(trips["quote_mint"].cast(pa.string()), WSOL).to_numpy())
+    same = ("wallet", "alias", "mint", "quote_mint", "open_sig", "open_ts_ns", "open_slot", "n_buys")
     return {
-        f"{name}_raw": amount,
-        f"{name}_lamports": amount if in_sol else None,
-        f"{name}_sol": amount / LAMPORTS_PER_SOL if in_sol else None,
+        **{name: trips[name] for name in same},
+        "open_path": _path(trips),
+        "open_qty": pa.array(to_floats(sums["bought"]) / scale),
+        "open_qty_raw": trips["bought_raw"],
+        "close_qty": pa.array(to_floats(sums["sold"]) / scale),
+        "close_qty_raw": trips["sold_raw"],
+        "pnl_x": _ratio(sums["proceeds"], sums["matched"]),
+        "n_sells": pa.array(np.diff(legs.offsets)),
+        **_money("open_cost", sums["cost"], in_sol),
+        **_money("close_proceeds", sums["proceeds"], in_sol),
+        **_money("pnl", pnl, in_sol),
     }
 
 
-def _meta(trip: Trip) -> dict[str, Any]:
-    meta: dict[str, Any] = {"decimals": trip.decimals, "legs": [leg._asdict() for leg in trip.legs]}
-    if trip.fee_lamports:
-        meta["fee_lamports"] = trip.fee_lamports
-    if trip.other_quotes:
-        meta["other_quotes"] = trip.other_quotes
-    return meta
+def _difference(a: Words, b: Words) -> Words:
+    low = a[:, 0] - b[:, 0]
+    return np.stack([low, a[:, 1] - b[:, 1] - np.where(a[:, 0] < b[:, 0], ONE, np.uint64(0))], axis=1)
 
 
-def _finished_meta(trip: Trip) -> dict[str, Any]:
-    meta = _meta(trip)
-    if trip.unbacked_qty_raw:
-        meta["unbacked"] = {"qty_raw": trip.unbacked_qty_raw, "proceeds_raw": trip.unbacked_proceeds_raw}
-    if trip.held_raw:
-        meta["left_qty_raw"] = trip.held_raw
-    if trip.died_ts_ns is not None:
-        meta["died_ts_ns"] = trip.died_ts_ns
-    return meta
+def _path(trips: pa.Table) -> pa.ChunkedArray:
+    return pc.binary_join_element_wise(*(trips[f"open_{name}"].cast(pa.string()) for name in _PATH), ".")
 
 
-def _open_meta(trip: Trip, carry: Carry) -> dict[str, Any]:
-    coin: dict[str, int] = {"last_trade_ts_ns": carry.last_trade_ns[trip.mint]}
-    mark = carry.marks.get((trip.mint, trip.quote_mint))
-    if mark is not None:
-        coin |= {"reserve_base_raw": mark.base_raw, "reserve_quote_raw": mark.quote_raw}
-    lots = [{"qty_raw": lot.qty_raw, "cost_raw": lot.cost_raw, "left_raw": lot.left_raw} for lot in trip.lots]
-    return _meta(trip) | {"coin": coin, "lots": lots}
+def _ratio(proceeds: Words, matched: Words) -> pa.Array:
+    costs = to_floats(matched)
+    return pa.array(np.divide(to_floats(proceeds), costs, out=np.zeros_like(costs), where=costs != 0), mask=costs == 0)
 
 
-def _trip(row: dict[str, Any], meta: dict[str, Any]) -> Trip:
-    same = ("wallet", "alias", "mint", "quote_mint", "open_sig", "open_path", "open_ts_ns", "open_slot", "n_buys")
-    lots = deque(Lot(**lot) for lot in meta["lots"])
-    return Trip(
-        **{name: row[name] for name in same},
-        decimals=meta["decimals"],
-        bought_raw=int(row["open_qty_raw"]),
-        cost_raw=int(row["open_cost_raw"]),
-        held_raw=sum(lot.left_raw for lot in lots),
-        sold_raw=int(row["close_qty_raw"]),
-        proceeds_raw=int(row["close_proceeds_raw"]),
-        fee_lamports=meta.get("fee_lamports", 0),
-        other_quotes=meta.get("other_quotes", []),
-        lots=lots,
-        legs=[Leg(**leg) for leg in meta["legs"]],
+def _money(name: str, words: Words, in_sol: NDArray[np.bool_]) -> dict[str, pa.Array]:
+    raw = wide_array(words, AMOUNT)
+    return {
+        f"{name}_raw": raw,
+        f"{name}_lamports": pc.if_else(pa.array(in_sol), raw, pa.scalar(None, AMOUNT)),
+        f"{name}_sol": pa.array(to_floats(words) / LAMPORTS_PER_SOL, mask=~in_sol),
+    }
+
+
+def _basis(legs: Flat, unbacked: NDArray[np.uint64]) -> pa.Array:
+    """INCOMPLETE where more was sold than seen bought, or coins were sold for another quote."""
+    others = np.concatenate([[0], np.cumsum(legs.children["other_quote"].is_valid().to_numpy(zero_copy_only=False))])
+    incomplete = (unbacked > 0) | (others[legs.offsets[1:]] > others[legs.offsets[:-1]])
+    return pc.if_else(pa.array(incomplete), "INCOMPLETE", "COMPLETE")
+
+
+def _repeated(text: str, rows: int) -> pa.Array:
+    return pa.repeat(pa.scalar(text), rows)
+
+
+def _trip_columns(trips: pa.Table, legs: Flat) -> TripColumns:
+    quotes = legs.children["other_quote"].dictionary_encode()
+    return TripColumns(
+        np.asarray(trips["decimals"].to_numpy()),
+        wide_words(trips["fee_lamports"]),
+        _leg_columns(legs.offsets, legs.children, quotes),
+        text_column(*text_buffers(quotes.dictionary)),
     )
+
+
+def _leg_columns(offsets: NDArray[np.int64], legs: Mapping[str, pa.Array], quotes: pa.DictionaryArray) -> LegColumns:
+    paid_in = pc.fill_null(quotes.indices, -1).to_numpy().astype(np.int32)
+    return LegColumns(
+        offsets,
+        text_column(*text_buffers(legs["sig"])),
+        *(legs[name].to_numpy() for name in (*_PATH, "ts_ns", "qty_raw")),
+        wide_words(legs["proceeds_raw"]),
+        wide_words(legs["cost_raw"]),
+        paid_in,
+    )
+
+
+def _end_columns(finished: pa.Table, day_end_ns: int) -> EndColumns:
+    return EndColumns(
+        wide_words(finished["held_raw"]),
+        np.asarray(finished["is_dead"].to_numpy()),
+        day_end_ns,
+        np.asarray(finished["unbacked_qty_raw"].to_numpy()),
+        wide_words(finished["unbacked_proceeds_raw"]),
+    )
+
+
+def _coin_columns(held: pa.Table, default_fee_ppm: int) -> CoinColumns:
+    flat = laid_flat(held["lots"])
+    lots = LotColumns(
+        flat.offsets,
+        flat.children["qty_raw"].to_numpy(),
+        wide_words(flat.children["cost_raw"]),
+        flat.children["left_raw"].to_numpy(),
+    )
+    base, reserve = (pc.fill_null(held[f"reserve_{side}_raw"], 0).to_numpy() for side in ("base", "quote"))
+    fee = pc.fill_null(held["fee_ppm"], default_fee_ppm).to_numpy()
+    mark = executable(wide_words(held["held_raw"]), base, reserve, fee)
+    marked = np.asarray(held["reserve_base_raw"].is_valid().to_numpy())
+    return CoinColumns(np.asarray(held["last_trade_ts_ns"].to_numpy()), base, reserve, mark, marked, lots)

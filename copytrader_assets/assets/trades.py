@@ -1,25 +1,18 @@
 """`trades` and `open_positions`: one fold over a day's events, continued from the day before."""
 
 import datetime as dt
-import gc
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Final
 
 import dagster as dg
 
 from copytrader_assets import checks
-from copytrader_assets.analysis.ledger import Carry, Folded, fold
-from copytrader_assets.analysis.trip_rows import (
-    movements,
-    open_positions_table,
-    read_carry,
-    trades_table,
-    written_off_table,
-)
+from copytrader_assets.analysis.trip_checks import repeated_keys
+from copytrader_assets.analysis.trip_tables import PUBLISHED, Carry
 from copytrader_assets.inputs import first_day
 from copytrader_assets.lake import Lake
-from copytrader_assets.partitions import before, daily, day_bounds_ns, days_of, previous_day
+from copytrader_assets.ledger_day import LedgerDay, ledger_day
+from copytrader_assets.partitions import before, daily, days_of, previous_day
 from copytrader_assets.publish import Publication, Result, refuse, rules_check
 from copytrader_assets.resources import LakeFolder, Warehouse
 from copytrader_assets.schemas import EVENTS, OPEN_POSITIONS, TRADES, Table
@@ -58,6 +51,10 @@ def _spec(table: Table) -> dg.AssetSpec:
             asset=OPEN_POSITIONS.name,
             description="Bought - sold = change of what is held, to the raw coin.",
         ),
+        *(
+            dg.AssetCheckSpec(checks.KEYS, asset=table.name, description="A first buy opens one round trip of a day.")
+            for table in (TRADES, OPEN_POSITIONS)
+        ),
         dg.AssetCheckSpec(
             checks.CONTINUITY, asset=OPEN_POSITIONS.name, description="The following day continues this very snapshot."
         ),
@@ -68,29 +65,43 @@ def round_trips(context: dg.AssetExecutionContext, lake_folder: LakeFolder, ware
     lake = lake_folder.lake
     days = days_of(context)
     carry, parent = _carried(lake, warehouse, days[0])
+    _demand_present(lake, warehouse, days)
     with Publication(context, lake) as publication:
         for day in days:
-            parent = _day(publication, lake, day, carry, parent)
+            carry, parent = _day(publication, lake, day, carry, parent)
         if stale := checks.stale_successor(lake, days[-1], parent):
             publication.warning(OPEN_POSITIONS.name, checks.CONTINUITY, stale)
         yield from publication.finish()
 
 
-def _day(publication: Publication, lake: Lake, day: dt.date, carry: Carry, parent: str) -> str:
-    """Folds one day into `carry`, stages its two snapshots and returns the hash that the next day continues."""
-    if not lake.has(EVENTS.name, day):
-        raise refuse(f"events {day} is missing in the lake: run `copytrader materialize --from {day} --to {day}`")
-    source = lake.read(EVENTS.name, day)
-    held = _held(carry)
-    with _no_collector():
-        folded = fold(carry, movements(source), day_bounds_ns(day)[1], settings().ledger)
-    if problem := checks.balance_problem(source, held, _held(carry), folded):
-        publication.problem(OPEN_POSITIONS.name, checks.BALANCE, f"{day}: {problem}")
+def _demand_present(lake: Lake, warehouse: Warehouse, days: Sequence[dt.date]) -> None:
+    """Every day's events are there, and are those that it is sealed with."""
+    for day in days:
+        if not lake.has(EVENTS.name, day):
+            raise refuse(f"events {day} is missing in the lake: run `copytrader materialize --from {day} --to {day}`")
+    if outdated := checks.first_outdated(lake, days, warehouse.seals(days[0], days[-1])):
+        raise refuse(f"{outdated[1]}: run `copytrader materialize --from {outdated[0]} --to {days[-1]}`")
+
+
+def _day(publication: Publication, lake: Lake, day: dt.date, carry: Carry, parent: str) -> tuple[Carry, str]:
+    """Folds one day, stages its two snapshots; returns the state at its end and the hash that the next day continues."""
+    rules = settings().ledger
+    folded = ledger_day(lake, day, carry, rules)
+    _check(publication, day, folded)
     facts = {checks.PARENT: parent, checks.EVENTS_HASH: lake.snapshot(EVENTS.name, day).content_hash}
-    publication.add(TRADES, day, trades_table(folded.finished), facts, shown=_shown(folded))
-    written_off = written_off_table(carry)
-    staged = publication.add(OPEN_POSITIONS, day, open_positions_table(carry), facts, companion=written_off)
-    return staged.content_hash
+    publication.add_parts(TRADES, day, folded.trades(rules), facts, shown=folded.ends())
+    rows, companion = folded.open_positions(rules), folded.carry.stored()
+    staged = publication.add_parts(OPEN_POSITIONS, day, rows, facts, companion=companion)
+    return folded.carry, staged.content_hash
+
+
+def _check(publication: Publication, day: dt.date, folded: LedgerDay) -> None:
+    """What no part of a day can show by itself."""
+    if problem := folded.flow.problem:
+        publication.problem(OPEN_POSITIONS.name, checks.BALANCE, f"{day}: {problem}")
+    for table, trips in ((TRADES, folded.finished), (OPEN_POSITIONS, [folded.carry.held])):
+        for key in repeated_keys(trips):
+            publication.problem(table.name, checks.KEYS, f"{day}: {key} stands more than once")
 
 
 def _carried(lake: Lake, warehouse: Warehouse, first: dt.date) -> tuple[Carry, str]:
@@ -102,26 +113,25 @@ def _carried(lake: Lake, warehouse: Warehouse, first: dt.date) -> tuple[Carry, s
                 f"open_positions {previous} is missing, but there are events before {first}: "
                 f"run `copytrader materialize --from {_resume_day(lake, warehouse, first)} --to {first}`"
             )
-        return Carry(), checks.GENESIS
+        return Carry.nothing(), checks.GENESIS
     if broken := checks.first_break(lake, previous):
         raise refuse(f"{broken[1]}: run `copytrader materialize --from {broken[0]} --to {first}`")
-    snapshot = lake.snapshot(OPEN_POSITIONS.name, previous)
-    rows = lake.read(OPEN_POSITIONS.name, previous)
-    with _no_collector():
-        carry = read_carry(rows, lake.read_companion(OPEN_POSITIONS.name, previous))
-    return carry, snapshot.content_hash
+    _demand_seals(lake, warehouse, previous, first)
+    rows = lake.read(OPEN_POSITIONS.name, previous, tuple(PUBLISHED.values()))
+    carry = Carry.read(rows, lake.read_companion(OPEN_POSITIONS.name, previous))
+    return carry, lake.snapshot(OPEN_POSITIONS.name, previous).content_hash
 
 
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """The ledger makes millions of objects and no cycles; looking for them takes two thirds of its time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+def _demand_seals(lake: Lake, warehouse: Warehouse, previous: dt.date, first: dt.date) -> None:
+    """The carried state stands on days whose events are those of their seals, and the last of them is sealed now.
+
+    An older seal that has ended for a gap does not stop the days after it: its day is computed again when it is whole.
+    """
+    days = checks.chain(lake, previous)
+    seals = warehouse.seals(days[-1], previous)
+    held = [day for day in days if day == previous or (day in seals and seals[day].unsealed_reason is None)]
+    if outdated := checks.first_outdated(lake, held, seals):
+        raise refuse(f"{outdated[1]}: run `copytrader materialize --from {outdated[0]} --to {first}`")
 
 
 def _anything_before(lake: Lake, warehouse: Warehouse, first: dt.date) -> bool:
@@ -135,12 +145,3 @@ def _resume_day(lake: Lake, warehouse: Warehouse, first: dt.date) -> dt.date:
     if earlier:
         return earlier[-1] + dt.timedelta(days=1)
     return min(first_day(lake, warehouse.first_sealed_day()) or first, before(first))
-
-
-def _held(carry: Carry) -> int:
-    return sum(trip.held_raw for trip in carry.trips.values()) + sum(carry.written_off.values())
-
-
-def _shown(folded: Folded) -> dict[str, str | int | float]:
-    dead = sum(trip.status == "DEAD" for trip in folded.finished)
-    return {"closed": len(folded.finished) - dead, "dead": dead}

@@ -1,0 +1,350 @@
+"""`meta_json` of round trips, written byte by byte in a compiled kernel: one object a row, keys in order, no spaces.
+
+Millions of rows make an object a row too slow. Not here: which trips, and the other columns (trip_rows.py).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+from numpy.typing import NDArray
+
+from copytrader_assets.analysis.wide import ZERO, Words, difference, divided
+
+_TEN = np.uint64(10)
+_TEN_19 = np.uint64(10**19)
+_63 = np.uint64(63)
+_QUOTE, _BACKSLASH, _SPACE = 34, 92, 32
+
+Bytes = NDArray[np.uint8]
+Rows = NDArray[np.int64]
+Numbers = NDArray[np.uint64]
+
+
+class TextColumn(NamedTuple):
+    """Texts as offsets and bytes; `plain` where JSON needs no escapes in any of them."""
+
+    offsets: Rows
+    content: Bytes
+    plain: bool
+
+
+class LegColumns(NamedTuple):
+    """Legs, laid flat: those of row r are `starts[r]` to `starts[r + 1]`. `paid_in` is a code of other quotes or -1."""
+
+    starts: Rows
+    sig: TextColumn
+    outer_ix: NDArray[np.int32]
+    inner_ix: NDArray[np.int32]
+    event_seq: NDArray[np.int32]
+    ts_ns: Rows
+    qty: Numbers
+    proceeds: Words
+    cost: Words
+    paid_in: NDArray[np.int32]
+
+
+class LotColumns(NamedTuple):
+    """Lots, laid flat as legs are."""
+
+    starts: Rows
+    qty: Numbers
+    cost: Words
+    left: Numbers
+
+
+class TripColumns(NamedTuple):
+    """What all trips have."""
+
+    decimals: NDArray[np.int8]
+    fees: Words
+    legs: LegColumns
+    quotes: TextColumn
+
+
+class EndColumns(NamedTuple):
+    """What finished trips have."""
+
+    left: Words
+    is_dead: NDArray[np.bool_]
+    died_ts_ns: int
+    unbacked: Numbers
+    unbacked_proceeds: Words
+
+
+class CoinColumns(NamedTuple):
+    """What open trips have; reserves and mark count where `marked`."""
+
+    last_trade: Rows
+    base: Numbers
+    reserve: Numbers
+    mark: Numbers
+    marked: NDArray[np.bool_]
+    lots: LotColumns
+
+
+class Sink(NamedTuple):
+    """Where the bytes go; `at[0]` is the next free place."""
+
+    content: Bytes
+    at: Rows
+
+
+def text_column(offsets: Rows, content: Bytes) -> TextColumn:
+    """Texts with the knowledge whether any of them needs escapes."""
+    used = content[offsets[0] : offsets[-1]]
+    return TextColumn(offsets, content, bool(_is_plain(used)))
+
+
+@njit(cache=True, nogil=True)
+def _is_plain(content: Bytes) -> bool:
+    bad = 0
+    for byte in content:
+        bad += (byte == _QUOTE) | (byte == _BACKSLASH) | (byte < _SPACE)
+    return bad == 0
+
+
+def finished_json(trips: TripColumns, ends: EndColumns) -> pa.Array:
+    """One object a finished trip."""
+    sink, offsets = _room(trips, 0)
+    _write_finished(sink, offsets, trips, ends)
+    return _as_texts(sink, offsets)
+
+
+def open_json(trips: TripColumns, coins: CoinColumns) -> pa.Array:
+    """One object an open trip."""
+    sink, offsets = _room(trips, len(coins.lots.qty))
+    _write_open(sink, offsets, trips, coins)
+    return _as_texts(sink, offsets)
+
+
+def _room(trips: TripColumns, lots: int) -> tuple[Sink, NDArray[np.int32]]:
+    """Bytes enough for everything at its longest."""
+    legs, texts = trips.legs, len(trips.decimals)
+    legs_of_others = int(np.count_nonzero(legs.paid_in >= 0))
+    longest_quote = int(np.diff(trips.quotes.offsets).max(initial=0))
+    sigs = int(legs.sig.offsets[-1] - legs.sig.offsets[0]) * (1 if legs.sig.plain else 6)
+    size = 512 * texts + 256 * len(legs.qty) + sigs + 160 * lots + legs_of_others * (6 * longest_quote + 3)
+    return Sink(np.empty(size, np.uint8), np.zeros(1, np.int64)), np.zeros(texts + 1, np.int32)
+
+
+def _as_texts(sink: Sink, offsets: NDArray[np.int32]) -> pa.Array:
+    written = sink.content[: sink.at[0]].copy()
+    return pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(written))
+
+
+_DECIMALS = np.frombuffer(b'"decimals":', np.uint8)
+_FEES = np.frombuffer(b',"fee_lamports":', np.uint8)
+_LEGS = np.frombuffer(b',"legs":[', np.uint8)
+_COST = np.frombuffer(b'{"cost_raw":', np.uint8)
+_PATH = np.frombuffer(b',"path":"', np.uint8)
+_PROCEEDS = np.frombuffer(b'","proceeds_raw":', np.uint8)
+_QTY = np.frombuffer(b',"qty_raw":', np.uint8)
+_SIG = np.frombuffer(b',"sig":"', np.uint8)
+_TS = np.frombuffer(b'","ts_ns":', np.uint8)
+_LEFT_QTY = np.frombuffer(b',"left_qty_raw":', np.uint8)
+_DIED = np.frombuffer(b',"died_ts_ns":', np.uint8)
+_OTHERS = np.frombuffer(b',"other_quotes":["', np.uint8)
+_UNBACKED = np.frombuffer(b',"unbacked":{"proceeds_raw":', np.uint8)
+_COIN = np.frombuffer(b'{"coin":{"last_trade_ts_ns":', np.uint8)
+_BASE = np.frombuffer(b',"reserve_base_raw":', np.uint8)
+_RESERVE = np.frombuffer(b',"reserve_quote_raw":', np.uint8)
+_AFTER_COIN = np.frombuffer(b"},", np.uint8)
+_LOTS = np.frombuffer(b',"lots":[', np.uint8)
+_LEFT = np.frombuffer(b',"left_raw":', np.uint8)
+_MARK = np.frombuffer(b',"mark_quote_raw":', np.uint8)
+_NULL = np.frombuffer(b"null", np.uint8)
+_ESCAPE = np.frombuffer(b"\\u00", np.uint8)
+_NEXT_TEXT = np.frombuffer(b'","', np.uint8)
+_HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
+
+
+@njit(cache=True, nogil=True)
+def _write_finished(sink: Sink, offsets: NDArray[np.int32], trips: TripColumns, ends: EndColumns) -> None:
+    for row in range(len(trips.decimals)):
+        _byte(sink, 123)
+        _number_after(sink, _DECIMALS, trips.decimals[row])
+        if ends.is_dead[row]:
+            _number_after(sink, _DIED, ends.died_ts_ns)
+        _fees(sink, trips, row)
+        if ends.left[row, 0] | ends.left[row, 1]:
+            _wide_after(sink, _LEFT_QTY, ends.left, row)
+        _legs(sink, trips.legs, row)
+        _other_quotes(sink, trips, row)
+        if ends.unbacked[row]:
+            _wide_after(sink, _UNBACKED, ends.unbacked_proceeds, row)
+            _unsigned_after(sink, _QTY, ends.unbacked[row])
+            _byte(sink, 125)
+        _byte(sink, 125)
+        offsets[row + 1] = sink.at[0]
+
+
+@njit(cache=True, nogil=True)
+def _write_open(sink: Sink, offsets: NDArray[np.int32], trips: TripColumns, coins: CoinColumns) -> None:
+    for row in range(len(trips.decimals)):
+        _number_after(sink, _COIN, coins.last_trade[row])
+        if coins.marked[row]:
+            _unsigned_after(sink, _BASE, coins.base[row])
+            _unsigned_after(sink, _RESERVE, coins.reserve[row])
+        _text(sink, _AFTER_COIN)
+        _number_after(sink, _DECIMALS, trips.decimals[row])
+        _fees(sink, trips, row)
+        _legs(sink, trips.legs, row)
+        _lots(sink, coins.lots, row)
+        if coins.marked[row]:
+            _unsigned_after(sink, _MARK, coins.mark[row])
+        else:
+            _text(sink, _MARK)
+            _text(sink, _NULL)
+        _other_quotes(sink, trips, row)
+        _byte(sink, 125)
+        offsets[row + 1] = sink.at[0]
+
+
+@njit(cache=True, nogil=True)
+def _fees(sink: Sink, trips: TripColumns, row: int) -> None:
+    if trips.fees[row, 0] | trips.fees[row, 1]:
+        _wide_after(sink, _FEES, trips.fees, row)
+
+
+@njit(cache=True, nogil=True)
+def _legs(sink: Sink, legs: LegColumns, row: int) -> None:
+    _text(sink, _LEGS)
+    for leg in range(legs.starts[row], legs.starts[row + 1]):
+        if leg > legs.starts[row]:
+            _byte(sink, 44)
+        _wide_after(sink, _COST, legs.cost, leg)
+        _number_after(sink, _PATH, legs.outer_ix[leg])
+        _byte(sink, 46)
+        _number(sink, legs.inner_ix[leg])
+        _byte(sink, 46)
+        _number(sink, legs.event_seq[leg])
+        _wide_after(sink, _PROCEEDS, legs.proceeds, leg)
+        _unsigned_after(sink, _QTY, legs.qty[leg])
+        _text(sink, _SIG)
+        _quoted(sink, legs.sig, leg)
+        _number_after(sink, _TS, legs.ts_ns[leg])
+        _byte(sink, 125)
+    _byte(sink, 93)
+
+
+@njit(cache=True, nogil=True)
+def _lots(sink: Sink, lots: LotColumns, row: int) -> None:
+    _text(sink, _LOTS)
+    for lot in range(lots.starts[row], lots.starts[row + 1]):
+        if lot > lots.starts[row]:
+            _byte(sink, 44)
+        _wide_after(sink, _COST, lots.cost, lot)
+        _unsigned_after(sink, _LEFT, lots.left[lot])
+        _unsigned_after(sink, _QTY, lots.qty[lot])
+        _byte(sink, 125)
+    _byte(sink, 93)
+
+
+@njit(cache=True, nogil=True)
+def _other_quotes(sink: Sink, trips: TripColumns, row: int) -> None:
+    """Each other quote that the coins were sold for, once, in the order in which it appeared."""
+    legs, found = trips.legs, 0
+    for leg in range(legs.starts[row], legs.starts[row + 1]):
+        quote = legs.paid_in[leg]
+        if quote < 0 or _appeared(legs, legs.starts[row], leg):
+            continue
+        _text(sink, _NEXT_TEXT if found else _OTHERS)
+        _quoted(sink, trips.quotes, quote)
+        found += 1
+    if found:
+        _byte(sink, _QUOTE)
+        _byte(sink, 93)
+
+
+@njit(cache=True, nogil=True)
+def _appeared(legs: LegColumns, first: int, leg: int) -> bool:
+    for earlier in range(first, leg):
+        if legs.paid_in[earlier] == legs.paid_in[leg]:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _byte(sink: Sink, byte: int) -> None:
+    sink.content[sink.at[0]] = byte
+    sink.at[0] += 1
+
+
+@njit(cache=True, nogil=True)
+def _text(sink: Sink, text: Bytes) -> None:
+    at = sink.at[0]
+    for place in range(len(text)):
+        sink.content[at + place] = text[place]
+    sink.at[0] = at + len(text)
+
+
+@njit(cache=True, nogil=True)
+def _quoted(sink: Sink, column: TextColumn, row: int) -> None:
+    """The text inside JSON quotes."""
+    text = column.content[column.offsets[row] : column.offsets[row + 1]]
+    if column.plain:
+        _text(sink, text)
+        return
+    for byte in text:
+        if byte < _SPACE:
+            _text(sink, _ESCAPE)
+            _byte(sink, _HEX[byte >> 4])
+            _byte(sink, _HEX[byte & 15])
+            continue
+        if byte == _QUOTE or byte == _BACKSLASH:
+            _byte(sink, _BACKSLASH)
+        _byte(sink, byte)
+
+
+@njit(cache=True, nogil=True)
+def _number_after(sink: Sink, text: Bytes, value: int) -> None:
+    _text(sink, text)
+    _number(sink, value)
+
+
+@njit(cache=True, nogil=True)
+def _unsigned_after(sink: Sink, text: Bytes, value: np.uint64) -> None:
+    _text(sink, text)
+    _digits(sink, value, 1)
+
+
+@njit(cache=True, nogil=True)
+def _wide_after(sink: Sink, text: Bytes, words: Words, row: int) -> None:
+    _text(sink, text)
+    high, low = words[row, 1], words[row, 0]
+    if high >> _63:
+        _byte(sink, 45)
+        high, low = difference(ZERO, ZERO, high, low)
+    if high == ZERO:
+        _digits(sink, low, 1)
+        return
+    # Below 10**38: two halves of 19 digits.
+    top, bottom = divided(high, low, _TEN_19)
+    _digits(sink, top, 1)
+    _digits(sink, bottom, 19)
+
+
+@njit(cache=True, nogil=True)
+def _number(sink: Sink, value: int) -> None:
+    if value < 0:
+        _byte(sink, 45)
+        value = -value
+    _digits(sink, np.uint64(value), 1)
+
+
+@njit(cache=True, nogil=True)
+def _digits(sink: Sink, value: np.uint64, least: int) -> None:
+    """`value` with at least so many digits."""
+    count, rest = 1, value // _TEN
+    while rest:
+        count, rest = count + 1, rest // _TEN
+    count = max(count, least)
+    at = sink.at[0]
+    for place in range(count - 1, -1, -1):
+        sink.content[at + place] = np.uint8(48) + np.uint8(value % _TEN)
+        value //= _TEN
+    sink.at[0] = at + count
