@@ -1,4 +1,4 @@
-"""A made-up day of raw_events of real shape and its way into Postgres, for benchmarks of reading. Nothing is timed here.
+"""A made-up day of raw_events of real shape and its way into Postgres, for benchmarks. Nothing is timed here.
 
 Real shape: base58 keys, a few wallets and coins that make most of the events, 17 or 27 accounts an instruction (some of
 them the same everywhere, some the coin's, some the wallet's) and the thirteen things that meta_json says; together

@@ -207,7 +207,9 @@ EVENTS = Table(
         Column("base_mint", pa.string(), "the coin"),
         Column("quote_mint", pa.string(), "what the coin is paid in; WSOL for SOL"),
         Column("base_raw", pa.uint64(), "coins moved, raw", repeats=False),
-        Column("quote_raw", pa.uint64(), "quote that left or reached the wallet, swap fees included, raw", repeats=False),
+        Column(
+            "quote_raw", pa.uint64(), "quote that left or reached the wallet, swap fees included, raw", repeats=False
+        ),
         Column("swap_fee_raw", pa.uint64(), "protocol, creator, LP and cashback share, raw quote", repeats=False),
         Column("tx_fee_lamports", pa.int64(), "the transaction's network fee", ge=0, repeats=False),
         Column("tip_lamports", pa.int64(), "the transaction's tip", ge=0),

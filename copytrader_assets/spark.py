@@ -146,7 +146,9 @@ def _folded(row: Any) -> Folded:
 
 def _rows(pieces: pa.Table, kind: str) -> pa.Table:
     """The rows of all pieces of one kind, in the order of the pieces."""
-    messages = [rows for what, rows in zip(*(pieces[n].to_pylist() for n in ("kind", "rows")), strict=True) if what == kind]
+    messages = [
+        rows for what, rows in zip(*(pieces[n].to_pylist() for n in ("kind", "rows")), strict=True) if what == kind
+    ]
     return pa.concat_tables([_table(message) for message in messages] or [MOVES.empty_table()])
 
 

@@ -31,12 +31,12 @@ from numpy.typing import NDArray
 from copytrader_assets.analysis.coin_facts import CoinFacts, PairMarks, last_trades, look_up
 from copytrader_assets.analysis.day_end import DeadRule, bury, kept_leftovers
 from copytrader_assets.analysis.ledger_kernel import (
+    DEAD,
     N_COUNTS,
     N_LEFTOVERS,
     N_LEGS,
     N_LOTS,
     N_TRIPS,
-    DEAD,
     OPEN,
     Book,
     Codes,

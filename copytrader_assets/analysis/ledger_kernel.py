@@ -20,7 +20,6 @@ from copytrader_assets.analysis.wide import (
     add_wide,
     at_most,
     difference,
-    divided,
     product,
     share,
     signed_share,

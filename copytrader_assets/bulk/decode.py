@@ -1,4 +1,4 @@
-"""Binary COPY of raw_events to Arrow columns in chain order. Not here: where the bytes come from, what rows must keep to.
+"""Binary COPY of raw_events to Arrow columns in chain order. Not here: where the bytes come from, the rows' rules.
 
 Formats: https://www.postgresql.org/docs/current/sql-copy.html (binary format) and each type's *_send in the server's
 source (numeric_send: groups of four decimal digits; jsonb_send: a version byte, then text; timestamps: microseconds

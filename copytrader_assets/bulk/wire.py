@@ -21,7 +21,7 @@ import psycopg
 from copytrader_assets.bulk.octets import Bytes, big32
 from copytrader_core.errors import StoreError
 
-# Below so many waiting bytes the reader sleeps on: waking up for every 8 kB that Postgres sends costs more than reading.
+# Below so many waiting bytes the reader sleeps on: waking up for each 8 kB that Postgres sends costs more than reading.
 _LOW_WATER: Final = 1 << 20
 _READ_AT_LEAST: Final = 1 << 20
 _FIRST_SIZE: Final = 16 << 20
