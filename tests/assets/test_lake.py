@@ -5,14 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import time
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from copytrader_assets import lake_root
 from copytrader_assets.lake import Lake
 from copytrader_assets.query import open_lake
 from copytrader_assets.schemas import EVENTS, FOLLOW_EDGES, TABLES, Table
+from copytrader_assets.screening import is_clean
 from copytrader_core.errors import StoreError
 from copytrader_core.files import data_dir
 
@@ -131,6 +136,25 @@ def test_good_rows_keep_the_rules() -> None:
 def test_a_broken_rule_is_named_with_its_row(changes: dict[str, object], rule: str) -> None:
     (violation,) = FOLLOW_EDGES.violations(edges(**changes))
     assert violation.rule == rule and violation.keys[0].startswith("a/")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "follower": st.sampled_from(["a", "b", "c", "d", None]),
+                "follow_prob_5s": st.sampled_from([0.0, 0.5, 1.0, 1.5, -0.1, None]),
+                "n_followed": st.sampled_from([0, 5, -1, None]),
+            }
+        ),
+        max_size=3,
+    )
+)
+def test_the_screen_lets_exactly_those_rows_pass_in_which_pandera_finds_nothing(rows: list[dict[str, Any]]) -> None:
+    table = FOLLOW_EDGES.conform(pa.concat_tables([edges().slice(0, 0), *(edges(**row) for row in rows)]))
+    frame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    assert is_clean(FOLLOW_EDGES, table, frame) == (FOLLOW_EDGES._named_violations(frame) == ())
 
 
 def test_duplicates_are_found_and_only_the_first_ten_are_named() -> None:
