@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from copytrader_assets.lake_root import (
     Root,
+    children,
     lake_root,
     move,
     open_parquet,
@@ -165,11 +166,11 @@ class Lake:
         for one in staged:
             target = self.file(one.asset, one.day)
             target.parent.mkdir(parents=True, exist_ok=True)
-            companions = [file.name for file in one.folder.iterdir() if file.name != _FILE]
+            companions = [file.name for file in children(one.folder) if file.name != _FILE]
             for name in [*companions, _FILE]:
                 move(one.folder / name, target.parent / name)
             sync_folder(target.parent)
-            for old in list(target.parent.iterdir()):
+            for old in children(target.parent):
                 if old.name not in {_FILE, *companions}:
                     old.unlink()
             remove_tree(one.folder)
@@ -177,7 +178,7 @@ class Lake:
     def sweep(self, older_than_seconds: float) -> None:
         """Removes staged snapshots that a killed run left behind. Their names say when they were begun."""
         oldest = time.time() - older_than_seconds
-        for folder in list((self.root / ".staging").glob("*")):
+        for folder in children(self.root / ".staging"):
             if int(folder.name.split("-")[-2]) < oldest:
                 remove_tree(folder)
 

@@ -61,10 +61,17 @@ def sync(sink: Any) -> None:
 def move(staged: Root, final: Root) -> None:
     """Makes `staged` visible as `final` in one step, in place of what was there."""
     if isinstance(staged, Path):
-        staged.replace(final)
-    else:
+        staged.replace(str(final))
+    elif isinstance(final, UPath):
         staged.fs.copy(staged.path, final.path)
         staged.unlink()
+
+
+def children(folder: Root, pattern: str = "*") -> list[Root]:
+    """What lies in a folder; nothing if it is not there."""
+    if isinstance(folder, Path):
+        return list(folder.glob(pattern))
+    return list(folder.glob(pattern))
 
 
 def sync_folder(folder: Root) -> None:

@@ -114,7 +114,7 @@ def _one_array(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _hash_rows(
     kinds: Ints,
     valid: tuple[npt.NDArray[np.bool_], ...],
@@ -153,12 +153,12 @@ def _hash_rows(
     return high, low
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _whole_words(size: int) -> int:
     return (size + 3) // 4 * 4
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _write_number(line: Bytes, end: int, value: int, unsigned: bool) -> int:
     if unsigned or value >= 0:
         return _write_digits(line, end, np.uint64(value))
@@ -166,7 +166,7 @@ def _write_number(line: Bytes, end: int, value: int, unsigned: bool) -> int:
     return _write_digits(line, end + 1, np.uint64(0) - np.uint64(value))
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _write_digits(line: Bytes, end: int, value: np.uint64) -> int:
     """Writes the decimal digits at `end` and returns where they end."""
     digits = 1

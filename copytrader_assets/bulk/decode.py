@@ -131,7 +131,7 @@ def _misfit(layout: Layout, columns: _Columns, row: int, place: int) -> DataErro
     return DataError(f"{field.name} of {'/'.join(map(str, key))} is not {what}")
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _header(wire: Bytes, place: int) -> int:
     """The size of the file header at `place`, 0 if there is none; a row begins with its number of columns instead."""
     if wire[place] != ord("P") or wire[place + 1] != ord("G"):
@@ -139,7 +139,7 @@ def _header(wire: Bytes, place: int) -> int:
     return _SIGNATURE_BYTES + 8 + big32(wire, place + _SIGNATURE_BYTES + 4)
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _find_cells(wire: Bytes, end: int, kinds: Kinds, cells: Ints, sizes: Ints) -> int:
     """Where each value begins, its four bytes of length included; adds up the texts' sizes. Returns how many rows."""
     width = len(kinds)
@@ -171,7 +171,7 @@ def _find_cells(wire: Bytes, end: int, kinds: Kinds, cells: Ints, sizes: Ints) -
     return row
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _chain_order(wire: Bytes, cells: Ints, key: Ints) -> Ints:
     """The rows' numbers in chain order; where tx_index is not known, before those where it is, in byte order of sig."""
     rows = len(cells)
@@ -186,7 +186,7 @@ def _chain_order(wire: Bytes, cells: Ints, key: Ints) -> Ints:
     return _merge_sorted(wire, numbers, signatures)
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _merge_sorted(wire: Bytes, numbers: Ints, signatures: Ints) -> Ints:
     """Bottom-up merge sort that leaves runs which are in order as they are: a day mostly lies in order."""
     rows = len(numbers)
@@ -208,7 +208,7 @@ def _merge_sorted(wire: Bytes, numbers: Ints, signatures: Ints) -> Ints:
     return order
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _before(wire: Bytes, numbers: Ints, signatures: Ints, one: int, two: int) -> bool:
     for part in range(2):
         if numbers[one, part] != numbers[two, part]:
@@ -222,7 +222,7 @@ def _before(wire: Bytes, numbers: Ints, signatures: Ints, one: int, two: int) ->
     return False
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _compare(wire: Bytes, one: int, two: int) -> int:
     """Byte order of two texts: below 0, 0 or above."""
     size_one, size_two = big32(wire, one), big32(wire, two)
@@ -232,7 +232,7 @@ def _compare(wire: Bytes, one: int, two: int) -> int:
     return size_one - size_two
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _fill(
     wire: Bytes,
     cells: Ints,
@@ -267,7 +267,7 @@ def _fill(
     return -1
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _store(wire: Bytes, at: int, size: int, kind: int, numbers: Ints, column: int, row: int) -> bool:
     """Writes a number; False if it does not fit."""
     if kind == _NUMERIC:
@@ -287,7 +287,7 @@ def _store(wire: Bytes, at: int, size: int, kind: int, numbers: Ints, column: in
     return size == 8 and kind != _INT4
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _numeric(wire: Bytes, at: int) -> tuple[int, bool]:
     """A NUMERIC as u64, and whether it is one: groups of four digits, the first worth 10000 ** weight."""
     groups, weight, sign = big16(wire, at), big16(wire, at + 2), big16(wire, at + 4)

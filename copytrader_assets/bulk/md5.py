@@ -22,7 +22,7 @@ _SINES: Final = np.array([int(abs(math.sin(step + 1)) * 2**32) for step in range
 _TURNS: Final = np.array([7, 12, 17, 22, 5, 9, 14, 20, 4, 11, 16, 23, 6, 10, 15, 21], np.uint32)
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def md5(text: Bytes, words: Words, size: int) -> tuple[np.uint64, np.uint64]:
     """The digest of `text[:size]` as two big-endian halves. `words` is the same memory; behind the text it is used."""
     blocks = _pad(text, size)
@@ -46,14 +46,14 @@ def md5(text: Bytes, words: Words, size: int) -> tuple[np.uint64, np.uint64]:
     return _half(a, b), _half(c, d)
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _turn(a: np.uint32, b: np.uint32, mixed: np.uint32, word: np.uint32, step: int, round_: int) -> np.uint32:
     total = np.uint32(np.uint32(a + np.uint32(mixed)) + np.uint32(_SINES[round_ * 16 + step] + word))
     by = _TURNS[round_ * 4 + (step & 3)]
     return np.uint32(b + np.uint32(np.uint32(total << by) | np.uint32(total >> np.uint32(np.uint32(32) - by))))
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _pad(text: Bytes, size: int) -> int:
     """Writes the padding and the length in bits behind the text; returns the number of blocks."""
     blocks = (size + 8) // BLOCK_BYTES + 1
@@ -65,12 +65,12 @@ def _pad(text: Bytes, size: int) -> int:
     return blocks
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _half(first: np.uint32, second: np.uint32) -> np.uint64:
     return np.uint64(_swapped(first)) << np.uint64(32) | np.uint64(_swapped(second))
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _swapped(word: np.uint32) -> np.uint32:
     value = np.uint64(word)
     swapped = np.uint64(0)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 Bytes = npt.NDArray[np.uint8]
 
 
-@numba.njit(nogil=True, cache=True, inline="always")  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True, inline="always")
 def move(target: Bytes, to: int, source: Bytes, begin: int, size: int) -> None:
     """Copies `size` bytes; the two must not overlap."""
     there, here = np.uint64(to), np.uint64(begin)
@@ -22,28 +22,28 @@ def move(target: Bytes, to: int, source: Bytes, begin: int, size: int) -> None:
         target[there + offset] = source[here + offset]
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def big16(source: Bytes, place: int) -> int:
     """Two bytes as a number from 0."""
     at = np.uint64(place)
-    return np.int64(source[at]) << 8 | np.int64(source[at + np.uint64(1)])
+    return int(np.int64(source[at]) << 8 | np.int64(source[at + np.uint64(1)]))
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def big32(source: Bytes, place: int) -> int:
     """Four bytes as a signed number."""
     at = np.uint64(place)
     value = np.uint32(0)
     for offset in range(4):
         value = np.uint32(value << np.uint32(8)) | np.uint32(source[at + np.uint64(offset)])
-    return np.int64(np.int32(value))
+    return int(np.int32(value))
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def big64(source: Bytes, place: int) -> int:
     """Eight bytes as a signed number; of a float or an unsigned one the bits."""
     at = np.uint64(place)
     value = np.uint64(0)
     for offset in range(8):
         value = value << np.uint64(8) | np.uint64(source[at + np.uint64(offset)])
-    return np.int64(value)
+    return int(np.int64(value))

@@ -9,7 +9,7 @@ An encrypted connection goes through libpq; the buffer then looks the same.
 
 from __future__ import annotations
 
-import select
+import selectors
 import socket
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -91,10 +91,11 @@ def _receive_past_libpq(connection: psycopg.Connection[Any], query: str, wire: W
     try:
         text = query.encode()
         stream.setblocking(False)
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * _LOW_WATER)
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _LOW_WATER)
         stream.sendall(b"Q" + (len(text) + 5).to_bytes(4, "big") + text + b"\0")
-        _read_answer(stream, wire)
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(stream, selectors.EVENT_READ)
+            _read_answer(stream, waiting, wire)
     except (OSError, StoreError) as error:
         connection.close()
         raise StoreError(f"the connection to Postgres broke while a day was read: {error}; try again") from error
@@ -104,13 +105,13 @@ def _receive_past_libpq(connection: psycopg.Connection[Any], query: str, wire: W
         stream.detach()
 
 
-def _read_answer(stream: socket.socket, wire: Wire) -> None:
+def _read_answer(stream: socket.socket, waiting: selectors.BaseSelector, wire: Wire) -> None:
     """Reads up to ReadyForQuery. Everything that is not CopyData is taken out of the buffer."""
     error: psycopg.Error | None = None
     start = filled = 0
     while True:
         wire.end = filled
-        filled += _some(stream, wire.room())
+        filled += _some(stream, waiting, wire.room())
         while True:
             start, found = _skip_copy_data(wire.content, start, filled)
             wire.messages += found
@@ -129,7 +130,8 @@ def _read_answer(stream: socket.socket, wire: Wire) -> None:
                 return
 
 
-def _some(stream: socket.socket, room: memoryview) -> int:
+def _some(stream: socket.socket, waiting: selectors.BaseSelector, room: memoryview) -> int:
+    """Reads what is there, at least one byte, and returns how many bytes that were."""
     waited = 0.0
     while True:
         try:
@@ -137,7 +139,7 @@ def _some(stream: socket.socket, room: memoryview) -> int:
         except BlockingIOError:
             if waited > _SILENT_SECONDS:
                 raise StoreError(f"Postgres has been silent for {_SILENT_SECONDS:.0f} s") from None
-            select.select([stream], [], [], _LOOK_EVERY_SECONDS)
+            waiting.select(_LOOK_EVERY_SECONDS)
             waited += _LOOK_EVERY_SECONDS
             continue
         if count == 0:
@@ -145,7 +147,7 @@ def _some(stream: socket.socket, room: memoryview) -> int:
         return count
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _skip_copy_data(content: Bytes, start: int, filled: int) -> tuple[int, int]:
     """The first byte behind the whole CopyData messages from `start` on, and their number."""
     count = 0
