@@ -228,7 +228,7 @@ def _compare(wire: Bytes, one: int, two: int) -> int:
     size_one, size_two = big32(wire, one), big32(wire, two)
     for at in range(4, 4 + min(size_one, size_two)):
         if wire[one + at] != wire[two + at]:
-            return np.int64(wire[one + at]) - np.int64(wire[two + at])
+            return int(np.int64(wire[one + at]) - np.int64(wire[two + at]))
     return size_one - size_two
 
 
@@ -288,7 +288,7 @@ def _store(wire: Bytes, at: int, size: int, kind: int, numbers: Ints, column: in
 
 
 @numba.njit(nogil=True, cache=True)
-def _numeric(wire: Bytes, at: int) -> tuple[int, bool]:
+def _numeric(wire: Bytes, at: int) -> tuple[np.uint64, bool]:
     """A NUMERIC as u64, and whether it is one: groups of four digits, the first worth 10000 ** weight."""
     groups, weight, sign = big16(wire, at), big16(wire, at + 2), big16(wire, at + 4)
     value = np.uint64(0)

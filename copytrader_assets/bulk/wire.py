@@ -44,9 +44,9 @@ class Wire:
     def room(self) -> memoryview:
         """At least _READ_AT_LEAST bytes behind `end`."""
         self._grow(self.end + _READ_AT_LEAST)
-        return memoryview(self.content)[self.end :]
+        return self.content.data[self.end :]
 
-    def append(self, message: bytes | memoryview) -> None:
+    def append(self, message: bytes | bytearray | memoryview) -> None:
         """Adds a CopyData message that libpq has unwrapped, wrapped again."""
         size = len(message)
         self._grow(self.end + size + 5)
@@ -73,7 +73,7 @@ def receive(connection: psycopg.Connection[Any], query: str, wire: Wire) -> None
     if is_plain(connection):
         _receive_past_libpq(connection, query, wire)
         return
-    with connection.cursor() as cursor, cursor.copy(query) as copy:  # type: ignore[call-overload]
+    with connection.cursor() as cursor, cursor.copy(query) as copy:
         for message in copy:
             wire.append(message)
 
