@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from copytrader_assets.lake import Lake
+from copytrader_assets.lake_root import children
 from copytrader_assets.schemas import TABLES
 
 _ASSET = re.compile(r"[a-z][a-z0-9_]*")
@@ -22,7 +23,7 @@ def open_lake(lake: Lake) -> duckdb.DuckDBPyConnection:
     if not isinstance(lake.root, Path):
         connection.register_filesystem(lake.root.fs)
     for asset in sorted({*TABLES, *_present(lake)}):
-        if next(iter((lake.root / asset).glob("day=*/*.parquet")), None) is not None:
+        if children(lake.root / asset, "day=*/*.parquet"):
             connection.execute(_view_of_files(lake, asset))
         else:
             _empty_view(connection, asset, TABLES[asset].arrow)
@@ -30,8 +31,8 @@ def open_lake(lake: Lake) -> duckdb.DuckDBPyConnection:
 
 
 def _present(lake: Lake) -> Iterable[str]:
-    folders = lake.root.iterdir() if lake.root.is_dir() else []
-    return [f.name for f in folders if _ASSET.fullmatch(f.name) and any(f.glob("day=*/*.parquet"))]
+    folders = children(lake.root)
+    return [f.name for f in folders if _ASSET.fullmatch(f.name) and children(f, "day=*/*.parquet")]
 
 
 def _view_of_files(lake: Lake, asset: str) -> str:

@@ -29,7 +29,7 @@ from copytrader_core.errors import ConfigError
 from copytrader_core.settings import LedgerSettings, SparkSettings, settings
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 # One task reads so many of a file's row groups: about half a million events.
 _ROW_GROUPS: Final = 8
@@ -85,7 +85,19 @@ def folded_by_spark(
     carried = session.createDataFrame(_carried(carry, buckets), _PIECES)
     fold = _folding(session.sparkContext.broadcast(facts), day_bounds_ns(day)[1], rules)
     found = pieces.unionAll(carried).repartition(buckets, "bucket").groupBy("bucket").applyInArrow(fold, _FOLDED)
-    by_bucket = {row.bucket: _folded(row) for row in found.toLocalIterator()}
+    yield from _streamed(found)
+
+
+def _streamed(found: DataFrame) -> Iterator[Folded]:
+    """The buckets' results in their order. Computed side by side first: Spark streams one partition at a time."""
+    from pyspark import StorageLevel
+
+    stored = found.persist(StorageLevel.DISK_ONLY)
+    try:
+        stored.count()
+        by_bucket = {row.bucket: _folded(row) for row in stored.toLocalIterator()}
+    finally:
+        stored.unpersist()
     yield from (by_bucket[bucket] for bucket in sorted(by_bucket))
 
 

@@ -17,7 +17,7 @@ from copytrader_core.settings import LedgerSettings, settings
 from tests.assets.planted import Market, day
 from tests.assets.test_ledger import lake_events, of_day
 
-RULES = LedgerSettings(bucket_rows=400)
+RULES = LedgerSettings(bucket_rows=450)
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
