@@ -194,5 +194,5 @@ def _plain(table: pa.Table) -> pa.Table:
 
 def _in_order(table: pa.Table) -> pa.Table:
     keys = ("slot", "tx_index", "sig", "outer_ix", "inner_ix", "event_seq")
-    order = pa.compute.sort_indices(table, [(key, "ascending") for key in keys], null_placement="at_start")
+    order = pa.compute.sort_indices(table, [(key, "ascending", "at_start") for key in keys])
     return table.take(order)
