@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ from copytrader_assets.analysis.trip_tables import Carry
 from copytrader_assets.lake import Lake
 from copytrader_assets.partitions import day_bounds_ns
 from copytrader_assets.schemas import EVENTS
+from copytrader_assets.spark import folded_by_spark
 from copytrader_core.settings import LedgerSettings
 
 _PART_ROWS = 65_536
@@ -63,11 +64,16 @@ class LedgerDay:
         return {"closed": sum(table.num_rows for table in self.finished) - dead, "dead": dead}
 
 
-def ledger_day(lake: Lake, day: dt.date, carry: Carry, rules: LedgerSettings) -> LedgerDay:
-    """Moves `carry` over the published events of `day`. The same for any number of buckets and threads."""
+def ledger_day(
+    lake: Lake, day: dt.date, carry: Carry, rules: LedgerSettings, engine: Literal["threads", "spark"] = "threads"
+) -> LedgerDay:
+    """Moves `carry` over the published events of `day`. The same for any number of buckets, threads and any engine."""
     with ThreadPoolExecutor(rules.threads) as pool:
         known = pool.submit(_facts, lake, day, carry)
-        folded = list(_folded(lake, day, carry, known, rules, pool))
+        if engine == "spark":
+            folded = list(folded_by_spark(lake, day, carry, known.result()[0], rules))
+        else:
+            folded = list(_folded(lake, day, carry, known, rules, pool))
     after = _joined(folded)
     changes = Flow.of(held_raw(carry), held_raw(after), folded)
     _, day_end_ns = day_bounds_ns(day)

@@ -96,7 +96,9 @@ class Publication:
     ) -> Staged:
         """The same for a day that comes in parts, each checked by itself: a key must not stand in two parts."""
         checked = self._checked(table, day, parts)
-        staged = self._lake.stage_parts(table.name, day, _loose(table), checked, facts, companion)
+        staged = self._lake.stage_parts(
+            table.name, day, _loose(table), checked, facts, companion, repeating=table.repeating
+        )
         return self._keep(staged, {**facts, **(shown or {})})
 
     def _checked(self, table: Table, day: dt.date, parts: Iterable[pa.Table]) -> Iterator[pa.Table]:

@@ -30,7 +30,10 @@ _STYLES: Final = ("time_stop", "target_x", "panic_dump", "scale_out", "mixed")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: Arrow type, whether it may be NULL, its meaning, and the bounds or values it must keep to."""
+    """A column: Arrow type, whether it may be NULL, its meaning, and the bounds or values it must keep to.
+
+    `repeats` says that values come again within a few ten thousand rows, so that a file's dictionary of them pays.
+    """
 
     name: str
     type: pa.DataType
@@ -39,6 +42,7 @@ class Column:
     ge: float | None = None
     le: float | None = None
     isin: tuple[str, ...] | None = None
+    repeats: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,11 @@ class Table:
         """The column names in order."""
         return [c.name for c in self.columns]
 
+    @property
+    def repeating(self) -> list[str]:
+        """The columns for which a dictionary pays."""
+        return [c.name for c in self.columns if c.repeats]
+
     def metadata(self) -> dg.TableSchema:
         """The column metadata that Dagster's UI shows."""
         import dagster as dg
@@ -106,11 +115,18 @@ class Table:
         return table.select(self.names).replace_schema_metadata(None).cast(loose).combine_chunks()
 
     def violations(self, table: pa.Table) -> tuple[Violation, ...]:
-        """Every broken rule of the rows, checked by pandera over all of them. `table` must conform."""
+        """Every broken rule of the rows: screened in Arrow, named by pandera. `table` must conform."""
         import pandas as pd
+
+        from copytrader_assets.screening import is_clean
+
+        checkable = _checkable(table)
+        frame = checkable.to_pandas(types_mapper=pd.ArrowDtype)
+        return () if is_clean(self, checkable, frame) else self._named_violations(frame)
+
+    def _named_violations(self, frame: pd.DataFrame) -> tuple[Violation, ...]:
         import pandera.errors
 
-        frame = _checkable(table).to_pandas(types_mapper=pd.ArrowDtype)
         try:
             self._pandera().validate(frame, lazy=True)
         except pandera.errors.SchemaErrors as errors:
@@ -175,10 +191,10 @@ EVENTS = Table(
     "Every decoded event of the day in chain order: slot, tx_index, outer_ix, inner_ix, event_seq.",
     (
         Column("ts_ns", pa.int64(), "block time, ns UTC", nullable=False, ge=0),
-        Column("recv_ts_ns", pa.int64(), "local receive time, ns UTC"),
+        Column("recv_ts_ns", pa.int64(), "local receive time, ns UTC", repeats=False),
         Column("slot", pa.int64(), "slot", nullable=False, ge=0),
-        Column("tx_index", pa.int32(), "place in the block; NULL where no source knows it", ge=0),
-        Column("sig", pa.string(), "transaction signature", nullable=False),
+        Column("tx_index", pa.int32(), "place in the block; NULL where no source knows it", ge=0, repeats=False),
+        Column("sig", pa.string(), "transaction signature", nullable=False, repeats=False),
         Column("outer_ix", pa.int32(), "top-level instruction", nullable=False, ge=0),
         Column("inner_ix", pa.int32(), "inner instruction, -1 = top level", nullable=False, ge=-1),
         Column("event_seq", pa.int32(), "event of that instruction", nullable=False, ge=0),
@@ -190,19 +206,21 @@ EVENTS = Table(
         Column("mint", pa.string(), "the coin"),
         Column("base_mint", pa.string(), "the coin"),
         Column("quote_mint", pa.string(), "what the coin is paid in; WSOL for SOL"),
-        Column("base_raw", pa.uint64(), "coins moved, raw"),
-        Column("quote_raw", pa.uint64(), "quote that left or reached the wallet, swap fees included, raw"),
-        Column("swap_fee_raw", pa.uint64(), "protocol, creator, LP and cashback share, raw quote"),
-        Column("tx_fee_lamports", pa.int64(), "the transaction's network fee", ge=0),
+        Column("base_raw", pa.uint64(), "coins moved, raw", repeats=False),
+        Column(
+            "quote_raw", pa.uint64(), "quote that left or reached the wallet, swap fees included, raw", repeats=False
+        ),
+        Column("swap_fee_raw", pa.uint64(), "protocol, creator, LP and cashback share, raw quote", repeats=False),
+        Column("tx_fee_lamports", pa.int64(), "the transaction's network fee", ge=0, repeats=False),
         Column("tip_lamports", pa.int64(), "the transaction's tip", ge=0),
-        Column("reserve_base_raw", pa.uint64(), "effective base reserve after the event"),
-        Column("reserve_quote_raw", pa.uint64(), "effective quote reserve after the event"),
-        Column("amount_in", pa.float64(), "what the wallet gave, for reading"),
-        Column("amount_out", pa.float64(), "what the wallet got, for reading"),
-        Column("price_est", pa.float64(), "quote per coin before fees, for reading"),
-        Column("fee_sol", pa.float64(), "network fee and tip, for reading"),
-        Column("ix_accounts_json", pa.string(), "the instruction's accounts"),
-        Column("meta_json", pa.string(), "anything else that was decoded"),
+        Column("reserve_base_raw", pa.uint64(), "effective base reserve after the event", repeats=False),
+        Column("reserve_quote_raw", pa.uint64(), "effective quote reserve after the event", repeats=False),
+        Column("amount_in", pa.float64(), "what the wallet gave, for reading", repeats=False),
+        Column("amount_out", pa.float64(), "what the wallet got, for reading", repeats=False),
+        Column("price_est", pa.float64(), "quote per coin before fees, for reading", repeats=False),
+        Column("fee_sol", pa.float64(), "network fee and tip, for reading", repeats=False),
+        Column("ix_accounts_json", pa.string(), "the instruction's accounts", repeats=False),
+        Column("meta_json", pa.string(), "anything else that was decoded", repeats=False),
         Column("leader_wallet", pa.string(), "leader of the validated edge that this buy followed"),
         Column("created_at", pa.timestamp("us", "UTC"), "when the row was written"),
     ),

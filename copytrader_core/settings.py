@@ -151,6 +151,13 @@ class ExecutorSettings(_Section):
     paper_balance_sol: float = Field(100.0, gt=0)
 
 
+class SparkSettings(_Section):
+    """Where `engine = "spark"` folds, and what else Spark is told."""
+
+    master: str = Field("local[2]", description="Spark's master: local[N], local-cluster[...], spark://HOST:PORT, yarn")
+    options: dict[str, str] = Field({}, description="further options of Spark by their names, which win over ours")
+
+
 class Settings(BaseSettings):
     """The whole tree. `home` holds everything that the platform writes by itself."""
 
@@ -162,6 +169,10 @@ class Settings(BaseSettings):
     lake: str | None = Field(None, description="path or fsspec URL of the lake; default is HOME/lake")
     rpc_url_file: Path | None = Field(None, description="file with the RPC URL, which may hold a key, owner-readable")
     rpc_rate: float = Field(10.0, gt=0, description="requests a second to an RPC node that is not on this machine")
+    engine: Literal["threads", "spark"] = Field(
+        "threads", description="what folds a day's buckets of wallets: threads of this process, or Spark"
+    )
+    spark: SparkSettings = SparkSettings()
     ingest: IngestSettings = IngestSettings()
     ledger: LedgerSettings = LedgerSettings()
     patterns: PatternSettings = PatternSettings()
@@ -190,8 +201,13 @@ class Settings(BaseSettings):
 
     @property
     def lake_path(self) -> Path:
-        """The absolute folder of the lake."""
+        """The absolute folder of the lake, if it is one."""
         return Path(self.lake).expanduser().resolve() if self.lake else self.home_path / "lake"
+
+    @property
+    def lake_location(self) -> str:
+        """The absolute folder of the lake, or its fsspec URL."""
+        return self.lake if self.lake and "://" in self.lake else str(self.lake_path)
 
     @property
     def database_url(self) -> str | None:
