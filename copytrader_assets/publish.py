@@ -9,11 +9,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
 from copytrader_assets.lake import Lake, Staged
+from copytrader_assets.lineage import column_lineage
+from copytrader_assets.pictures import table_pictures
 from copytrader_assets.schemas import Table
 from copytrader_core.errors import DataError
 
@@ -49,7 +52,7 @@ class Publication:
         self._context = context
         self._lake = lake
         self._staged: list[Staged] = []
-        self._metadata: dict[tuple[str, dt.date], dict[str, str | int | float]] = {}
+        self._metadata: dict[tuple[str, dt.date], dict[str, Any]] = {}
         # (asset, check) -> what is wrong; warnings do not stop the publish.
         self._problems: dict[tuple[str, str], list[str]] = {}
         self._warnings: dict[tuple[str, str], list[str]] = {}
@@ -79,12 +82,12 @@ class Publication:
         facts: Mapping[str, str],
         *,
         companion: pa.Table | None = None,
-        shown: Mapping[str, str | int | float] | None = None,
+        shown: Mapping[str, Any] | None = None,
     ) -> Staged:
-        """Checks and stages one day. `facts` go into the file, `shown` only into Dagster's metadata."""
+        """Checks and stages one day. `facts` go into the file, `shown` only into Dagster's metadata, with pictures."""
         parts = self._checked(table, day, [rows])
         staged = self._lake.stage_parts(table.name, day, _loose(table), parts, facts, companion)
-        return self._keep(staged, {**facts, **(shown or {})})
+        return self._keep(staged, {**facts, **table_pictures(table.name, rows), **(shown or {})})
 
     def add_parts(self, table: Table, day: dt.date, parts: Iterable[pa.Table], facts: Mapping[str, str]) -> Staged:
         """The same for a day that comes in parts, each checked by itself: a key must not stand in two parts."""
@@ -101,11 +104,12 @@ class Publication:
                 self.problem(table.name, RULES, f"{day}: {violation}")
             yield conforming
 
-    def _keep(self, staged: Staged, shown: Mapping[str, str | int | float]) -> Staged:
+    def _keep(self, staged: Staged, shown: Mapping[str, Any]) -> Staged:
         self._staged.append(staged)
         self._metadata[staged.asset, staged.day] = {
             "dagster/partition_row_count": staged.rows,
             "content_hash": staged.content_hash,
+            **column_lineage(staged.asset),
             **shown,
         }
         return staged
