@@ -132,7 +132,8 @@ def _known(name: str, sample: str) -> Callable[[pd.DataFrame], pd.Series]:
 def _hours_add_up(frame: pd.DataFrame) -> pd.Series:
     import numpy as np
 
-    hours = frame["opens_by_hour"].tolist()
+    known = frame["opens_by_hour"].notna()
+    hours = [opens if there else () for opens, there in zip(frame["opens_by_hour"], known, strict=True)]
     whole = np.array([len(opens) == HOURS and min(opens) >= 0 for opens in hours], dtype=bool)
     sums = np.array([sum(opens) for opens in hours], dtype=np.int64)
     return (frame["sample_trades"] == sums) & whole

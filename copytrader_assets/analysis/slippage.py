@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from copytrader_assets.analysis.columns import flags, floats, ints
-from copytrader_assets.analysis.grouped import Flags, Floats
+from copytrader_assets.analysis.grouped import Flags, Floats, ratio
 from copytrader_assets.analysis.price_path import PricePath
 
 
@@ -61,4 +61,4 @@ def entry_delay(path: PricePath, slippage: EntrySlippage) -> Floats:
     before = path.first_at(pair, ints(path.own.rows, "slot")) - 1
     known = before >= path.first_of(pair)
     reference = np.where(known, path.spot[np.maximum(before, 0)], np.nan) if len(at) else np.zeros(0)
-    return np.asarray(slippage.spot / reference - 1)
+    return ratio(slippage.spot, reference) - 1

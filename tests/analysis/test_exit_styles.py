@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from measured import fingerprints
+from planted_crowd import Crowd
 from planted_trips import DAY_NS, END_NS, Planted, event, events_table, open_trip, trip, trips_table
 
 from copytrader_assets.analysis.exit_context import Falls, sold_in_parts
@@ -15,15 +16,13 @@ from copytrader_core.settings import PatternSettings
 STYLES = ("time_stop", "target_x", "panic_dump", "scale_out", "mixed")
 
 
-def styles_of(world: Planted, **settings) -> dict[str, str]:
-    table = fingerprints(
-        trips_table(world.trips),
-        trips_table([]),
-        events_table(world.events),
-        wallets=dict.fromkeys(world.styles),
-        settings=PatternSettings(**settings),
-    )
+def called_styles(styles: dict[str, str], trips: pa.Table, events: pa.Table, **settings) -> dict[str, str]:
+    table = fingerprints(trips, trips_table([]), events, dict.fromkeys(styles), settings=PatternSettings(**settings))
     return dict(zip(table["wallet"].to_pylist(), table["typical_exit_style"].to_pylist(), strict=True))
+
+
+def styles_of(world: Planted, **settings) -> dict[str, str]:
+    return called_styles(world.styles, trips_table(world.trips), events_table(world.events), **settings)
 
 
 def falls_of(rows: list[dict], events: list[dict]) -> Falls:
@@ -42,6 +41,18 @@ def test_planted_styles_are_recognised(noise, n_trips, with_path):
 
     assert np.mean([called[wallet] == style for wallet, style in world.styles.items()]) >= 0.95
     assert "time_stop" not in {called[wallet] for wallet, style in world.styles.items() if style == "mixed"}
+
+
+@pytest.mark.parametrize(("noise", "n_trips"), [(0.1, 50), (0.18, 60), (0.25, 80)])
+def test_wallets_that_react_to_a_price_are_recognised_too(noise, n_trips):
+    """Delays, overshoot, flights at a profit and mixtures, in a market whose price nobody planted."""
+    crowd = Crowd(np.random.default_rng(n_trips), noise=noise, n_trips=n_trips)
+    for style in STYLES * 5:
+        crowd.add(style)
+    called = called_styles(crowd.styles, trips_table(crowd.trips), crowd.events())
+
+    assert sum(called[wallet] == style for wallet, style in crowd.styles.items()) >= 24
+    assert "time_stop" not in {called[wallet] for wallet, style in crowd.styles.items() if style == "mixed"}
 
 
 @pytest.mark.parametrize("pair", [("time_stop", "target_x"), ("time_stop", "scale_out"), ("target_x", "panic_dump")])
