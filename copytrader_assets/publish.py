@@ -102,6 +102,8 @@ class Publication:
                 raise DataError(f"{table.name} {day} does not have its columns: {error}") from error
             for violation in table.violations(conforming):
                 self.problem(table.name, RULES, f"{day}: {violation}")
+            if "as_of" in table.names and (others := set(conforming["as_of"].unique().to_pylist()) - {day}):
+                self.problem(table.name, RULES, f"{day}: as_of is the day of the partition, found {sorted(others)}")
             yield conforming
 
     def _keep(self, staged: Staged, shown: Mapping[str, Any]) -> Staged:

@@ -71,10 +71,10 @@ EVENTS = Table(
         Column("tip_lamports", pa.int64(), "the transaction's tip", ge=0),
         Column("reserve_base_raw", pa.uint64(), "effective base reserve after the event"),
         Column("reserve_quote_raw", pa.uint64(), "effective quote reserve after the event"),
-        Column("amount_in", pa.float64(), "what the wallet gave, for reading"),
-        Column("amount_out", pa.float64(), "what the wallet got, for reading"),
-        Column("price_est", pa.float64(), "quote per coin before fees, for reading"),
-        Column("fee_sol", pa.float64(), "network fee and tip, for reading"),
+        Column("amount_in", pa.float64(), "what the wallet gave, for reading", finite=False),
+        Column("amount_out", pa.float64(), "what the wallet got, for reading", finite=False),
+        Column("price_est", pa.float64(), "quote per coin before fees, for reading", finite=False),
+        Column("fee_sol", pa.float64(), "network fee and tip, for reading", finite=False),
         Column("ix_accounts_json", pa.string(), "the instruction's accounts"),
         Column("meta_json", pa.string(), "anything else that was decoded"),
         Column("leader_wallet", pa.string(), "leader of the validated edge that this buy followed"),
@@ -86,10 +86,6 @@ EVENTS = Table(
             "a BUY or SELL names coin and quote", lambda f: ~_is_swap(f) | (f["mint"].notna() & f["quote_mint"].notna())
         ),
         Rule("a BUY or SELL has amounts", lambda f: ~_is_swap(f) | (f["base_raw"].notna() & f["quote_raw"].notna())),
-        Rule(
-            "both reserves are known or neither",
-            lambda f: f["reserve_base_raw"].notna() == f["reserve_quote_raw"].notna(),
-        ),
     ),
 )
 

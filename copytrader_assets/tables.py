@@ -35,6 +35,8 @@ class Column:
     ge: float | None = None
     le: float | None = None
     isin: tuple[str, ...] | None = None
+    finite: bool = True
+    """Whether a real number must be one; for reading only, an absurd one must not stop a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ def _checks(column: Column) -> list[Any]:
     import pandera.pandas as pa_pandas
 
     checks = []
-    if pa.types.is_floating(column.type):
+    if pa.types.is_floating(column.type) and column.finite:
         checks.append(pa_pandas.Check(_is_finite, error=f"{column.name} is finite"))
     if column.ge is not None:
         checks.append(pa_pandas.Check.ge(column.ge, error=f"{column.name} >= {column.ge}"))

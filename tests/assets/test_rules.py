@@ -34,7 +34,6 @@ _BREAKS: dict[str, dict[str, dict[str, Any]]] = {
     "events": {
         "a BUY or SELL names coin and quote": {"mint": None},
         "a BUY or SELL has amounts": {"quote_raw": None},
-        "both reserves are known or neither": {"reserve_base_raw": None},
     },
     "trades": _TRIP_BREAKS | {
         "a finished trip is CLOSED or DEAD": {"status": "OPEN"},
@@ -84,7 +83,7 @@ def beyond(column: Column) -> list[tuple[str, dict[str, Any]]]:
         found.append((f"{name} is one of {', '.join(column.isin)}", {name: "?"}))
     if not column.nullable:
         found.append((f"{name} is not NULL", {name: None}))
-    if pa.types.is_floating(column.type):
+    if pa.types.is_floating(column.type) and column.finite:
         found.append((f"{name} is finite", {name: float("inf")}))
     return found
 
