@@ -55,7 +55,7 @@ def test_a_wallet_that_is_tracked_later_is_measured_over_all_its_history(tracked
     tracked.plant(Market(3, 3, events_per_day=120).rows, *map(day, range(3)))
     tracked.succeed(day(0), day(2))
     track(tracked.url, wallet_4="four")
-    tracked.succeed(day(2), select=PATTERNS)
+    tracked.succeed(day(2))
     late = published(tracked, day(2))
     tracked.forget_lake()
     tracked.succeed(day(0), day(2))
