@@ -47,7 +47,8 @@ class DayReader:
     @contextmanager
     def open(cls, lake: Lake, wallets: Mapping[str, str | None]) -> Iterator[DayReader]:
         """A reader for `wallets`; it spills to disk rather than take more than 2 GB."""
-        with duckdb.connect(":memory:", config={"memory_limit": _MEMORY}) as engine:
+        spill = str(lake.root / ".staging" / "duckdb")
+        with duckdb.connect(":memory:", config={"memory_limit": _MEMORY, "temp_directory": spill}) as engine:
             engine.register("wallets", pa.table({"wallet": pa.array(sorted(wallets), pa.string())}))
             yield cls(lake, engine)
 
