@@ -11,6 +11,7 @@ from copytrader_assets.schemas import (
     FOLLOW_EDGES,
     LEADER_SCORES,
     OPEN_POSITIONS,
+    TABLES,
     TRADES,
     WALLET_PATTERNS,
     WALLET_WINDOWS,
@@ -80,7 +81,7 @@ _OF: Final[Mapping[str, Mapping[str, str]]] = {
     FOLLOW_EDGES.name: _EDGE,
     LEADER_SCORES.name: _SCORE,
     WALLET_PATTERNS.name: _MEASURES,
-    WALLET_WINDOWS.name: {k: v for k, v in _MEASURES.items() if "leader_score" not in k},
+    WALLET_WINDOWS.name: _MEASURES,
 }
 
 
@@ -88,7 +89,12 @@ def column_lineage(asset: str) -> dict[str, dg.TableColumnLineage]:
     """The metadata entry of an asset's column lineage; nothing for an asset without one."""
     if asset not in _OF:
         return {}
-    deps = {column: _sources(text, column, asset) for columns, text in _OF[asset].items() for column in columns.split()}
+    deps = {
+        column: _sources(text, column, asset)
+        for columns, text in _OF[asset].items()
+        for column in columns.split()
+        if column in TABLES[asset].names
+    }
     return {"dagster/column_lineage": dg.TableColumnLineage(deps)}
 
 
