@@ -1,11 +1,11 @@
 """How a wallet leaves its positions: one of five styles with the share of trips that agrees with it.
 
-A style is called where it is dominant, that is where it describes at least 65 % of the closed trips:
+A style is called where it is dominant, that is where it describes about two thirds of the closed trips:
 
 - scale_out: the trip is sold in two or more transactions of which none sells nearly everything;
 - time_stop: hold times are concentrated, whatever the price did;
 - target_x: exit multiples above 1 are concentrated, whatever the time was;
-- panic_dump: trips are left at a loss soon after the price fell (or at a concentrated multiple below 1);
+- panic_dump: trips are left soon after the price fell, more often than it falls by itself, or at a concentrated loss;
 - mixed: none of these.
 
 Concentration is the length of the shortest interval of log holds (or log multiples) that holds 65 % of the trips: up to
