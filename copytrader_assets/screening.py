@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 if TYPE_CHECKING:
     import pandas as pd
 
-    from copytrader_assets.schemas import Column, Rule, Table
+    from copytrader_assets.tables import Column, Rule, Table
 
 
 def is_clean(table: Table, rows: pa.Table, frame: pd.DataFrame) -> bool:
@@ -31,6 +31,8 @@ def _keeps_bounds(column: Column, values: pa.ChunkedArray) -> bool:
     if values.null_count and not column.nullable:
         return False
     if column.isin is not None and not _all(pc.is_in(values.drop_null(), pa.array(column.isin))):
+        return False
+    if pa.types.is_floating(values.type) and column.finite and not _all(pc.is_finite(values)):
         return False
     return (column.ge is None and column.le is None) or _is_within(values, column.ge, column.le)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -83,12 +83,25 @@ class LedgerSettings(_Section):
     threads: int = Field(2, ge=1, description="threads that fold buckets side by side")
 
 
+_WindowName = Annotated[str, StringConstraints(pattern=r"^([1-9]\d*d|last[1-9]\d*|lifetime)$")]
+
+
 class PatternSettings(_Section):
-    """Fingerprints: the window and the sample that a style needs."""
+    """Fingerprints: the window, the other windows beside it, and the sample that a style needs."""
 
     window_days: int = Field(30, ge=1)
     last_trades: int | None = Field(None, ge=1, description="at most the last N trips of each wallet")
     min_style_trades: int = Field(10, ge=1)
+    windows: tuple[_WindowName, ...] = Field(
+        ("7d", "last50", "lifetime"), description="windows of wallet_windows: 7d, last50 or lifetime, any numbers"
+    )
+    wallet_windows: dict[str, tuple[_WindowName, ...]] = Field(
+        {}, description="more windows for single wallets: address to names"
+    )
+    path_days: int = Field(
+        7, ge=1, description="how many days before the day on which a trip ended its price path is followed back"
+    )
+    hold_over_seconds: float = Field(5.0, ge=0, description="the hold that hold_over speaks of")
 
 
 class NetworkSettings(_Section):

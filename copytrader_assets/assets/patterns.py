@@ -1,4 +1,4 @@
-"""`follow_edges`, `leader_scores`, `wallet_patterns`: what is known of the tracked wallets at the end of each day."""
+"""`follow_edges` and `leader_scores`: who copies whom at the end of each day. Fingerprints: fingerprints.py."""
 
 import datetime as dt
 import statistics
@@ -8,8 +8,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from copytrader_assets import checks
-from copytrader_assets.analysis import fingerprint, network
+from copytrader_assets.analysis import network
 from copytrader_assets.inputs import INPUTS, Inputs, first_day
 from copytrader_assets.lake import Lake
 from copytrader_assets.partitions import daily, days_of
@@ -19,9 +18,6 @@ from copytrader_assets.schemas import (
     EVENTS,
     FOLLOW_EDGES,
     LEADER_SCORES,
-    OPEN_POSITIONS,
-    TRADES,
-    WALLET_PATTERNS,
     Table,
 )
 from copytrader_core.settings import settings
@@ -43,17 +39,6 @@ _BUY_COLUMNS = (
     "quote_mint",
     "quote_raw",
 )
-_PATH_COLUMNS = (
-    *_BUY_COLUMNS,
-    "sig",
-    "action",
-    "base_raw",
-    "swap_fee_raw",
-    "reserve_base_raw",
-    "reserve_quote_raw",
-)
-
-
 _SCOPE_NOTES = {
     "tracked": "only events of tracked wallets were kept on {days}: untracked followers and the chance of following "
     "cannot be seen there, so edges are missing or wrong; ingest with --scope touched or all",
@@ -118,57 +103,6 @@ def copy_network(context: dg.AssetExecutionContext, lake_folder: LakeFolder, war
             shown: dict[str, str | int | float] = {"slot_ms": slot_ms, **_scope_note(warehouse, day, rules.window_days)}
             publication.add(FOLLOW_EDGES, day, edges, facts, shown=shown)
             publication.add(LEADER_SCORES, day, scores, facts)
-        yield from publication.finish()
-
-
-@dg.asset(
-    name=WALLET_PATTERNS.name,
-    deps=[TRADES.name, OPEN_POSITIONS.name, EVENTS.name, LEADER_SCORES.name],
-    partitions_def=daily,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    group_name="patterns",
-    kinds={"parquet"},
-    description=WALLET_PATTERNS.about,
-    metadata={"dagster/column_schema": WALLET_PATTERNS.metadata()},
-    check_specs=[rules_check(WALLET_PATTERNS)],
-    output_required=False,
-)
-def wallet_patterns(
-    context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse
-) -> Iterator[Result]:
-    """Reads the tracked wallets' trips, and the events of their coins for the price paths around their exits."""
-    lake, rules, days = lake_folder.lake, settings().patterns, days_of(context)
-    if broken := checks.first_break(lake, days[-1]):
-        raise refuse(f"{broken[1]}: run `copytrader materialize --from {broken[0]} --to {days[-1]}`")
-    first = first_day(lake, warehouse.first_sealed_day())
-    wallets = warehouse.tracked_wallets()
-    mine = pa.array(wallets, pa.string())
-
-    def of_mine(rows: pa.Table) -> pa.Table:
-        return rows.filter(pc.is_in(rows["wallet"], mine))
-
-    def of_their_coins(rows: pa.Table) -> pa.Table:
-        coins = pc.unique(of_mine(rows)["mint"])
-        return rows.filter(pc.and_(pc.is_in(rows["mint"], coins), pc.is_in(rows["action"], pa.array(["BUY", "SELL"]))))
-
-    trips = _Sliding(lake, TRADES, tuple(TRADES.names), of_mine)
-    paths = _Sliding(lake, EVENTS, _PATH_COLUMNS, of_their_coins)
-    with Publication(context, lake) as publication:
-        for day in days:
-            inputs = _demanded(lake, WALLET_PATTERNS, day, first)
-            rows = fingerprint.wallet_patterns(
-                trips.joined(inputs.days),
-                of_mine(lake.read(OPEN_POSITIONS.name, day)),
-                paths.joined(inputs.days),
-                wallets=wallets,
-                as_of=day,
-                settings=rules,
-                scores=lake.read(LEADER_SCORES.name, day),
-                observed_days=len(inputs.days),
-                slot_ms=_slot_ms(paths.over(inputs.days)),
-            )
-            facts = {INPUTS: inputs.content_hash(lake)}
-            publication.add(WALLET_PATTERNS, day, rows, facts, shown={"wallets": rows.num_rows})
         yield from publication.finish()
 
 

@@ -15,7 +15,12 @@ from copytrader_assets.analysis.grouped import Groups
 from copytrader_assets.analysis.habits import Habits
 from copytrader_assets.analysis.pair_counts import spread_lags_ms
 from copytrader_assets.analysis.shrinkage import shrink
-from copytrader_assets.analysis.survival import median_hold_ms
+from copytrader_assets.analysis.survival import Observed, hold_quantiles_ms
+
+
+def median_hold_ms(codes, ages_ms, entries_ms, ended, n_groups):
+    return hold_quantiles_ms(Observed(codes, ages_ms, entries_ms, ended), (0.5,), n_groups)[0]
+
 
 samples = st.lists(st.tuples(st.integers(0, 3), st.floats(-1e6, 1e6)), max_size=40)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -178,10 +179,12 @@ def test_trades_and_events_have_the_columns_of_postgres() -> None:
 
 
 def postgres_columns(table: str) -> set[str]:
-    text = (data_dir("sql") / "migrations" / "0001_spine.sql").read_text()
-    body = text.split(f"CREATE TABLE {table} (")[1].split("\n);")[0]
+    texts = [file.read_text() for file in sorted((data_dir("sql") / "migrations").glob("*.sql"))]
+    body = texts[0].split(f"CREATE TABLE {table} (")[1].split("\n);")[0]
     words = [line.split()[0] for line in body.splitlines() if line.strip()]
-    return {word for word in words if word.islower()}
+    added = [re.findall(rf"ALTER TABLE {table}\n((?:    ADD COLUMN .*\n)+)", text) for text in texts]
+    more = re.findall(r"ADD COLUMN (\w+)", "".join(block for blocks in added for block in blocks))
+    return {word for word in words if word.islower()} | set(more)
 
 
 def test_a_missing_column_is_refused() -> None:
