@@ -26,6 +26,7 @@ from copytrader_assets.analysis.found_edges import FoundEdges
 from copytrader_assets.analysis.grouped import Flags, Floats, Ints, weighed
 from copytrader_assets.analysis.habits import Habits
 from copytrader_assets.analysis.pair_counts import count_pairs
+from copytrader_assets.analysis.windows import Windows
 from copytrader_core.settings import NetworkSettings
 
 MIN_GAIN = 6.0
@@ -64,14 +65,14 @@ def _rivals(
     """(rival, follower, chance rate): wallets without an edge that often bought just before a follower of one."""
     horizon = int(settings.horizon_seconds * 1000 / slot_ms)
     leader, follower = [], []
+    windows, per_wallet = Windows.over(buys), buys.per_wallet
     for one in np.unique(edges.counts.follower):
         mine = edges.counts.follower == one
-        before = np.bincount(
-            buys.wallet[buys.leaders_of(buys.of_wallet(int(one)), horizon)], minlength=len(buys.wallets)
-        )
-        before[edges.counts.leader[mine]] = 0
-        often = np.flatnonzero(before >= RIVAL_SHARE * edges.counts.followed[30][mine].max())
-        often = often[np.argsort(-before[often] / buys.per_wallet[often], kind="stable")[:MAX_RIVALS]]
+        who, before = windows.before(buys.of_wallet(int(one)), horizon)
+        often = (before >= RIVAL_SHARE * edges.counts.followed[30][mine].max()) & (who != one)
+        often &= ~np.isin(who, edges.counts.leader[mine])
+        who, before = who[often], before[often]
+        often = who[np.argsort(-before / per_wallet[who], kind="stable")[:MAX_RIVALS]]
         leader.append(often)
         follower.append(np.full(len(often), one))
     empty = np.zeros(0, dtype=np.int64)
@@ -96,10 +97,11 @@ def opportunities(buys: FirstBuys, follower: int, candidates: Ints, horizon: int
     bought = np.full(buys.n_mints, len(buys), dtype=np.int64)
     own = buys.of_wallet(follower)
     bought[buys.mint[own]] = own
-    at = buys.of_wallets(candidates)
+    at = buys.of_wallets(candidates).astype(np.int64)
     column = np.repeat(np.arange(len(candidates)), buys.per_wallet[candidates])
     answer = bought[buys.mint[at]]
-    open_still = answer >= buys.after[at]
+    never = answer == len(buys)
+    open_still = never | buys.is_later(np.where(never, 0, answer), at)
     at, column, answer = at[open_still], column[open_still], answer[open_still]
     coins, row = np.unique(buys.mint[at], return_inverse=True)
     soon = answer < len(buys)

@@ -1,6 +1,6 @@
 """One sweep over every leader's first buys: who came after, how often, and how often by chance.
 
-Co-occurrences are looked at leader by leader and never kept: only the counts leave.
+Co-occurrences are counted where they stand and never listed: only the counts leave.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from copytrader_assets.analysis.first_buys import FirstBuys
-from copytrader_assets.analysis.grouped import Floats, Ints
+from copytrader_assets.analysis.grouped import Flags, Floats, Ints
 from copytrader_assets.analysis.habits import Habits
+from copytrader_assets.analysis.windows import Windows
 
 DEVOTED_SHARE = 0.4
 ALWAYS = 0.95
@@ -27,31 +28,53 @@ class Sweep:
     expected: Floats
 
 
+def sweep(buys: FirstBuys, habits: Habits, leaders: Ints, slots: int, min_followed: int) -> Sweep:
+    """Count every wallet's first buys within `slots` slots after each leader's, on the same coin."""
+    windows, found, shares = Windows.over(buys), [], []
+    per_wallet, aside = buys.per_wallet, np.zeros(len(buys.wallets), dtype=np.bool_)
+    for leader in leaders:
+        own = buys.of_wallet(int(leader))
+        who, counts = windows.after(own, slots)
+        often = counts >= min_followed
+        who, counts = who[often], counts[often]
+        devoted = who[counts >= _devotion(len(own), buys.n_mints) * per_wallet[who]]
+        shares.append(_share(buys, habits, own, slots, devoted, aside))
+        found.append((who, counts))
+    row = np.repeat(np.arange(len(leaders)), [len(who) for who, _ in found]).astype(np.int64)
+    none = [np.zeros(0, dtype=np.int64)]
+    follower, followed = (np.concatenate(none + [pair[k] for pair in found]) for k in (0, 1))
+    expected = _expected(buys, habits, follower, row, np.array(shares).reshape(len(leaders), habits.n))
+    return Sweep(np.asarray(leaders)[row], follower, followed, expected)
+
+
 def _devotion(n_coins: int, n_mints: int) -> float:
     """The share of its buys that a wallet makes in a leader's windows from which on it is no part of the crowd.
 
     The followers of a popular leader may be most of those who buy so early: judged by each other none would stand out.
     Far above the share of all coins that the leader buys, so that snipers stay in the crowd.
     """
-    return min(max(DEVOTED_SHARE, 3 * n_coins / n_mints), ALWAYS)
+    return min(max(DEVOTED_SHARE, 3 * n_coins / max(n_mints, 1)), ALWAYS)
 
 
-def sweep(buys: FirstBuys, habits: Habits, leaders: Ints, slots: int, min_followed: int) -> Sweep:
-    """Count every wallet's first buys within `slots` slots after each leader's, on the same coin."""
-    pairs: list[Sweep] = []
-    for leader in leaders:
-        own = buys.of_wallet(int(leader))
-        near = buys.followers(own, slots)
-        counts = np.bincount(buys.wallet[near], minlength=len(buys.wallets))
-        often = np.flatnonzero(counts >= min_followed)
-        devoted = often[counts[often] >= _devotion(len(own), buys.n_mints) * buys.per_wallet[often]]
-        others = near[~np.isin(buys.wallet[near], devoted)] if len(devoted) else near
-        crowd = habits.without(buys.of_wallets(devoted))
-        expected = crowd.expected(buys, often, crowd.within(others))
-        pairs.append(Sweep(np.full(len(often), leader), often, counts[often], expected))
-    empty = np.zeros(0, dtype=np.int64)
+def _share(buys: FirstBuys, habits: Habits, own: Ints, slots: int, devoted: Ints, aside: Flags) -> Floats:
+    """What share of each stratum the crowd without the devoted has inside the leader's windows. `aside` stays false."""
+    aside[devoted] = True
+    inside = habits.after(buys, own, slots, aside if len(devoted) else None)
+    aside[devoted] = False
+    gone = np.bincount(habits.stratum[buys.of_wallets(devoted)], minlength=habits.n)
+    return habits.share(inside, habits.everybody - gone)
 
-    def joined(name: str) -> Ints:
-        return np.concatenate([empty, *(getattr(pair, name) for pair in pairs)])
 
-    return Sweep(joined("leader"), joined("follower"), joined("followed"), joined("expected").astype(np.float64))
+def _expected(buys: FirstBuys, habits: Habits, follower: Ints, row: Ints, shares: Floats) -> Floats:
+    """Mean number of each pair's co-occurrences: the follower's profile over strata times the leader's shares.
+
+    One matrix product for all pairs of a part of the wallets: a wallet that meets many leaders is looked at once.
+    """
+    wallets, place = np.unique(follower, return_inverse=True)
+    expected = np.zeros(len(follower))
+    order = np.argsort(place, kind="stable")
+    bounds = np.searchsorted(place[order], np.arange(len(wallets) + 1))
+    for part, profile in habits.profiles(buys, wallets):
+        pairs = order[bounds[part.start] : bounds[part.stop]]
+        expected[pairs] = (profile @ shares.T)[place[pairs] - part.start, row[pairs]]
+    return expected

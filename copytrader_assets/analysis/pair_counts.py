@@ -55,35 +55,59 @@ class PairCounts:
         return ratio(self.followed[seconds], self.opportunities)
 
 
-def count_pairs(buys: FirstBuys, leader: Ints, follower: Ints, slot_ms: float) -> PairCounts:
-    """The record of each pair (leader[i], follower[i]); one pass over the followers' buys for each leader."""
+def count_pairs(buys: FirstBuys, leader: Ints, follower: Ints, slot_ms: float, since_slot: int = 0) -> PairCounts:
+    """The record of each pair (leader[i], follower[i]); one pass over the followers' buys for each leader.
+
+    Only what the leader bought from `since_slot` on counts. Pairs come back leader by leader.
+    """
     empty = np.zeros(0, dtype=np.int64)
-    parts = [_of_leader(buys, int(one), follower[leader == one], slot_ms) for one in np.unique(leader)]
-    return PairCounts.joined(parts or [_of_leader(buys, 0, empty, slot_ms)])
+    parts = [_of_leader(buys, int(one), follower[leader == one], slot_ms, since_slot) for one in np.unique(leader)]
+    return PairCounts.joined(parts or [_of_leader(buys, 0, empty, slot_ms, since_slot)])
 
 
-def _of_leader(buys: FirstBuys, leader: int, followers: Ints, slot_ms: float) -> PairCounts:
+@dataclass(frozen=True, slots=True)
+class Met:
+    """The coins that a leader and one of its followers both bought: elements of follower and leader, row of follower.
+
+    `opportunities` counts for each follower what the leader bought before it, or it never did.
+    """
+
+    at: Ints
+    source: Ints
+    pair: Ints
+    later: Flags
+    own: Ints
+
+    @classmethod
+    def of(cls, buys: FirstBuys, leader: int, followers: Ints, since_slot: int = 0) -> Met:
+        """Looked up by coin: one place a coin, then one pass over the followers' buys."""
+        own = buys.of_wallet(leader) if len(buys) else np.zeros(0, dtype=np.int32)
+        own = own[buys.slot[own] >= since_slot]
+        led = np.full(buys.n_mints, -1, dtype=np.int64)
+        led[buys.mint[own]] = own
+        at = buys.of_wallets(followers).astype(np.int64)
+        pair = np.repeat(np.arange(len(followers)), buys.per_wallet[followers])
+        met = led[buys.mint[at]] >= 0
+        at, pair = at[met], pair[met]
+        source = led[buys.mint[at]]
+        return cls(at, source, pair, buys.is_later(at, source), own)
+
+
+def _of_leader(buys: FirstBuys, leader: int, followers: Ints, slot_ms: float, since_slot: int) -> PairCounts:
     """The record of one leader with each of `followers`."""
-    led = np.full(buys.n_mints, -1, dtype=np.int64)
-    own = buys.of_wallet(leader) if len(buys) else followers
-    led[buys.mint[own]] = own
-    at = buys.of_wallets(followers)
-    pair = np.repeat(np.arange(len(followers)), buys.per_wallet[followers])
-    met = led[buys.mint[at]] >= 0
-    at, pair = at[met], pair[met]
-    source = led[buys.mint[at]]
-    later = at >= buys.after[source]
-    opportunities = len(own) - np.bincount(pair[~later], minlength=len(followers))
-    ahead = (buys.after[at] <= source) & (buys.slot[source] - buys.slot[at] <= WITHIN_SECONDS[-1] * 1000 / slot_ms)
+    met = Met.of(buys, leader, followers, since_slot)
+    at, source, pair, later = met.at, met.source, met.pair, met.later
+    opportunities = len(met.own) - np.bincount(pair[~later], minlength=len(followers))
+    ahead = buys.is_later(source, at) & (buys.slot[source] - buys.slot[at] <= WITHIN_SECONDS[-1] * 1000 / slot_ms)
     preceded = pair[ahead]
     at, pair, source = at[later], pair[later], source[later]
-    slots = buys.slot[at] - buys.slot[source]
+    slots = (buys.slot[at] - buys.slot[source]).astype(np.int64)
     soon = {seconds: slots <= seconds * 1000 / slot_ms for seconds in WITHIN_SECONDS}
     within = soon[WITHIN_SECONDS[-1]]
-    places = (buys.tx_index[at] - buys.tx_index[source])[within]
+    places = (buys.tx_index[at] - buys.tx_index[source])[within].astype(np.int64)
     lags = Groups.of(pair[within], slots[within].astype(np.float64) * slot_ms, len(followers))
     spread = Groups.of(pair[within], spread_lags_ms(pair[within], slots[within], places, slot_ms), len(followers))
-    sizes = buys.size_sol[at[within]]
+    sizes = buys.size_sol[at[within]].astype(np.float64)
     paid = np.bincount(pair[within][np.isfinite(sizes)], minlength=len(followers))
     return PairCounts(
         leader=np.full(len(followers), leader, dtype=np.int64),
