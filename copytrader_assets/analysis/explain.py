@@ -128,10 +128,39 @@ def select(seen: Opportunities, chance: Floats, min_excess: float) -> Flags:
         chosen = _toggled(chosen, max(equals, key=lambda c: seen.lead_slots[c]))
         best, rates = model.fit(chosen)
         chosen, best, rates = _pruned(model, chosen, best, rates)
+    for _ in range(len(chance)):
+        swap = _impostor(seen, model, chosen, min_excess)
+        if swap is None:
+            break
+        chosen = _toggled(_toggled(chosen, swap[0]), swap[1])
+        best, rates = model.fit(chosen)
     while (refuted := _refuted(seen, chosen, rates, model.chance + min_excess)) >= 0:
         chosen = _toggled(chosen, refuted)
         best, rates = model.fit(chosen)
     return chosen & (rates - model.chance >= min_excess)
+
+
+def _impostor(
+    seen: Opportunities, model: _NoisyOr, chosen: Flags, min_excess: float
+) -> tuple[int, int] | None:
+    """(chosen candidate, another that it stands in for), or None.
+
+    A sibling with the follower's own taste in their leader's buys predicts it better than the leader does. But where
+    the sibling bought alone it draws nobody, and where the leader bought alone it does.
+    """
+    present = seen.followed | seen.ignored
+    for c in np.flatnonzero(chosen).tolist():
+        for other in np.flatnonzero(~chosen & present.any(axis=0)).tolist():
+            with_it, without = present[:, c] & ~present[:, other], present[:, other] & ~present[:, c]
+            drawn, led = int((seen.followed[:, c] & with_it).sum()), int((seen.followed[:, other] & without).sum())
+            both = present[:, c] & present[:, other]
+            together = int((seen.followed[:, c] & both).sum()) / max(int(both.sum()), 1)
+            floor = max(together / 2, model.chance[c] + min_excess)
+            refuted = binom.cdf(drawn, int(with_it.sum()), floor) < MAX_REFUTED
+            by_chance = binom.sf(led - 1, int(without.sum()), model.chance[other] + min_excess / 2)
+            if refuted and led >= MIN_ALONE and by_chance < MAX_REFUTED:
+                return c, other
+    return None
 
 
 def _refuted(seen: Opportunities, chosen: Flags, rates: Floats, floor: Floats) -> int:

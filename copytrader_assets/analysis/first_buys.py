@@ -63,7 +63,7 @@ class FirstBuys:
     """One element per (coin, wallet), sorted by coin and within it in chain order.
 
     Coin m owns the elements mint_starts[m] to mint_starts[m + 1]. `slot` counts from the window's first one, `tx_index`
-    is -1 where unknown, `size_sol` NaN where the coin is not quoted in SOL.
+    is -1 where unknown, `size_sol` NaN where the coin is not quoted in SOL. `base_slot` is the chain's slot 0 of it.
     `by_wallet` lists the elements of each wallet: wallet w owns by_wallet[wallet_starts[w]:wallet_starts[w + 1]].
     """
 
@@ -76,6 +76,7 @@ class FirstBuys:
     mint_starts: Ints
     by_wallet: Codes
     wallet_starts: Ints
+    base_slot: int = 0
 
     @classmethod
     def of(cls, buys: pa.Table) -> FirstBuys:
@@ -101,11 +102,19 @@ class FirstBuys:
             rows = day.buys()
             own = (rows.mint, rows.wallet, rows.slot, rows.tx_index, rows.size_sol)
             _place(cursor, mint_codes, wallet_codes, base, *own, *columns)
-        return cls._first(names, n_wallets, starts, *columns)
+        return cls._first(names, n_wallets, starts, *columns, base_slot=int(base) if base != _LAST_SLOT else 0)
 
     @classmethod
     def _first(
-        cls, names: pa.Array, n_wallets: int, starts: Ints, wallet: Codes, slot: Codes, tx: Codes, size: Sizes
+        cls,
+        names: pa.Array,
+        n_wallets: int,
+        starts: Ints,
+        wallet: Codes,
+        slot: Codes,
+        tx: Codes,
+        size: Sizes,
+        base_slot: int,
     ) -> FirstBuys:
         """Indexed, and of each wallet's buys of a coin the first only. The given arrays are overwritten."""
         mint = np.empty(len(wallet), dtype=np.int32)
@@ -113,7 +122,7 @@ class FirstBuys:
         n = _keep_first(starts, np.full(n_wallets, -1, dtype=np.int32), mint, wallet, slot, tx, size)
         mint, wallet, slot, tx, size = (column[:n] for column in (mint, wallet, slot, tx, size))
         by_wallet, wallet_starts = _index(wallet, n_wallets)
-        return cls(names, mint, wallet, slot, tx, size, starts, by_wallet, wallet_starts)
+        return cls(names, mint, wallet, slot, tx, size, starts, by_wallet, wallet_starts, base_slot)
 
     def __len__(self) -> int:
         return len(self.wallet)
@@ -166,11 +175,18 @@ class FirstBuys:
         columns = {name: getattr(self, name)[keep] for name in ("mint", "wallet", "slot", "tx_index", "size_sol")}
         return replace(self, **columns, mint_starts=starts, by_wallet=by_wallet, wallet_starts=wallet_starts)
 
-    def merged(self, owner: Ints) -> FirstBuys:
-        """The same with wallet w's buys counted as those of wallet `owner[w]`, whose code and name stay."""
+    def into_merged(self, owner: Ints) -> FirstBuys:
+        """The same with wallet w's buys counted as those of wallet `owner[w]`, whose code and name stay.
+
+        The memory of this object goes into the result: it must not be used any more.
+        """
+        if np.array_equal(owner, np.arange(len(owner))):
+            return self
         codes = np.asarray(owner, dtype=np.int32)[self.wallet]
-        columns = (self.slot.copy(), self.tx_index.copy(), self.size_sol.copy())
-        return FirstBuys._first(self.wallets, len(self.wallets), self.mint_starts, codes, *columns)
+        columns = (codes, self.slot, self.tx_index, self.size_sol)
+        return FirstBuys._first(
+            self.wallets, len(self.wallets), self.mint_starts, *columns, base_slot=self.base_slot
+        )
 
 
 def _unified(parts: Sequence[pa.Array]) -> tuple[int, list[Codes], pa.Array]:

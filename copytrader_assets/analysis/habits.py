@@ -22,8 +22,9 @@ from copytrader_assets.analysis.first_buys import Codes, FirstBuys
 from copytrader_assets.analysis.grouped import Flags, Floats, Ints
 from copytrader_assets.analysis.windows import strata_after
 
-AGE_SECONDS = (1.0, 3.0, 10.0, 30.0, 120.0, 600.0, 3600.0, 6 * 3600.0)
-"""Borders of the age strata; the last stratum has no end."""
+AGE_SECONDS = (0.4, 0.8, 1.2, 1.6, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0, 600.0, 3600.0, 6 * 3600.0)
+"""Borders of the age strata; the last stratum has no end. Slot by slot at first: of two snipers the faster one comes
+before the slower on every coin, and that is no following."""
 N_AGES = len(AGE_SECONDS) + 1
 WHOLE_WEIGHT = 300.0
 AGE_WEIGHT = 30.0
