@@ -31,6 +31,7 @@ BUY_COLUMNS = (
     "quote_raw",
 )
 """What `reduced` reads of the BUY rows."""
+_MOST_LAMPORTS = 9.2e18
 ROW_SCHEMA = pa.schema(
     [
         pa.field("mint_code", pa.int32(), nullable=False),
@@ -62,7 +63,7 @@ class DayBuys:
     def rows(self) -> pa.Table:
         """The day as it stands in the lake (ROW_SCHEMA)."""
         tx = pa.array(self.tx_index, pa.int32(), mask=self.tx_index < 0)
-        lamports = np.rint(np.nan_to_num(self.size_sol) * LAMPORTS_PER_SOL).astype(np.int64)
+        lamports = np.minimum(np.rint(np.nan_to_num(self.size_sol) * LAMPORTS_PER_SOL), _MOST_LAMPORTS).astype(np.int64)
         paid = pa.array(lamports, mask=np.isnan(self.size_sol))
         return pa.table([self.mint, self.wallet, self.slot, tx, paid], schema=ROW_SCHEMA)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from copytrader_assets.analysis.first_buys import FirstBuys
 from copytrader_assets.analysis.grouped import Flags, Floats, Groups, Ints, ratio, total
+from copytrader_assets.analysis.lags import median_slots
 
 WITHIN_SECONDS = (2, 5, 10, 30)
 
@@ -20,7 +21,8 @@ class PairCounts:
 
     An opportunity is a first buy of the leader of a coin that the follower had not bought before it. Lags in ms and
     sizes in SOL are those of what was followed within 30 s; `same_slot` counts what landed in the leader's own slot,
-    `preceded` the coins that the follower bought first, up to 30 s ahead of the leader.
+    `preceded` the coins that the follower bought first, up to 30 s ahead of the leader, `slots_seen[d]` the follows that
+    came d slots later.
     """
 
     leader: Ints
@@ -29,7 +31,8 @@ class PairCounts:
     followed: dict[int, Ints]
     same_slot: Ints
     preceded: Ints
-    lag_p50_ms: Floats
+    slots_seen: Ints
+    slot_ms: Floats
     lag_p90_ms: Floats
     size_sol: Floats
 
@@ -53,6 +56,10 @@ class PairCounts:
     def probability(self, seconds: int) -> Floats:
         """Raw share of opportunities followed within `seconds`."""
         return ratio(self.followed[seconds], self.opportunities)
+
+    def lag_p50_ms(self) -> Floats:
+        """The median lag of each pair, finer than a slot; NaN where nothing was followed."""
+        return median_slots(self.slots_seen) * self.slot_ms
 
 
 def count_pairs(buys: FirstBuys, leader: Ints, follower: Ints, slot_ms: float, since_slot: int = 0) -> PairCounts:
@@ -104,9 +111,9 @@ def _of_leader(buys: FirstBuys, leader: int, followers: Ints, slot_ms: float, si
     slots = (buys.slot[at] - buys.slot[source]).astype(np.int64)
     soon = {seconds: slots <= seconds * 1000 / slot_ms for seconds in WITHIN_SECONDS}
     within = soon[WITHIN_SECONDS[-1]]
-    places = (buys.tx_index[at] - buys.tx_index[source])[within].astype(np.int64)
     lags = Groups.of(pair[within], slots[within].astype(np.float64) * slot_ms, len(followers))
-    spread = Groups.of(pair[within], spread_lags_ms(pair[within], slots[within], places, slot_ms), len(followers))
+    width = int(WITHIN_SECONDS[-1] * 1000 / slot_ms) + 1
+    seen = np.bincount(pair[within] * width + slots[within], minlength=len(followers) * width)
     sizes = buys.size_sol[at[within]].astype(np.float64)
     paid = np.bincount(pair[within][np.isfinite(sizes)], minlength=len(followers))
     return PairCounts(
@@ -116,25 +123,8 @@ def _of_leader(buys: FirstBuys, leader: int, followers: Ints, slot_ms: float, si
         followed={seconds: np.bincount(pair[near], minlength=len(followers)) for seconds, near in soon.items()},
         same_slot=np.bincount(pair[slots == 0], minlength=len(followers)),
         preceded=np.bincount(preceded, minlength=len(followers)),
-        lag_p50_ms=spread.quantile(0.5),
+        slots_seen=seen.reshape(len(followers), width),
+        slot_ms=np.full(len(followers), slot_ms),
         lag_p90_ms=lags.quantile(0.9),
         size_sol=ratio(total(pair[within], sizes, len(followers)), paid),
     )
-
-
-def spread_lags_ms(pair: Ints, slots: Ints, places: Ints, slot_ms: float) -> Floats:
-    """Lags in ms from whole slots: the lags of d slots of one pair, in the order of their places within the slot, are
-    spread evenly over the time that d slots mean (d - 1/2 to d + 1/2 slots; 0 to 1/2 within one slot).
-
-    A slot lasts as long as a fast follower's whole lag: without this its median would jump from slot to slot. It is the
-    usual estimate of a median from grouped data and moves it by at most half a slot.
-    """
-    order = np.lexsort((places, slots, pair))
-    new = np.ones(len(order), dtype=np.bool_)
-    new[1:] = (np.diff(pair[order]) != 0) | (np.diff(slots[order]) != 0)
-    first = np.flatnonzero(new)
-    size = np.diff(np.append(first, len(order)))
-    share = (np.arange(len(order)) - np.repeat(first, size) + 0.5) / np.repeat(size, size)
-    lag = np.empty(len(order))
-    lag[order] = np.where(slots[order] == 0, share / 2, slots[order] - 0.5 + share)
-    return np.asarray(lag * slot_ms)

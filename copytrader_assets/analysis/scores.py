@@ -44,7 +44,7 @@ def scores(edges: FoundEdges, leaders: Mapping[str, int]) -> pa.Table:
 
 def edge_weights(edges: FoundEdges) -> Floats:
     """Excess follow probability within 30 s, discounted by the median lag: p * exp(-lag / 10 s), in 0..1."""
-    return np.asarray(np.clip(edges.excess, 0, 1) * np.exp(-edges.counts.lag_p50_ms / LAG_SCALE_MS))
+    return np.asarray(np.clip(edges.excess, 0, 1) * np.exp(-edges.counts.lag_p50_ms() / LAG_SCALE_MS))
 
 
 def page_rank(edges: FoundEdges, weight: Floats) -> dict[int, float]:
