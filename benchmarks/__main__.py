@@ -9,7 +9,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import decoding, ingest, landing, ledger
+from benchmarks import decoding, ingest, landing, ledger, network
 from benchmarks.measure import Measured
 
 BENCHMARKS: dict[str, Callable[[], list[Measured]]] = {
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[], list[Measured]]] = {
     "ingest": ingest.run,
     "landing": landing.run,
     "ledger": ledger.run,
+    "network": network.run,
 }
 
 

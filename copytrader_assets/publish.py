@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
+from typing import TypeAlias
 
 import dagster as dg
 import pyarrow as pa
@@ -22,6 +23,8 @@ _SHOWN_PROBLEMS = 10
 # No run takes this long: what is older was left by one that was killed.
 _ABANDONED_SECONDS = 2 * 86_400.0
 
+# What a day's metadata may hold: numbers are plotted over the days, Markdown may hold a picture.
+Shown: TypeAlias = str | int | float | dg.MarkdownMetadataValue
 Result = dg.MaterializeResult | dg.AssetCheckResult  # type: ignore[type-arg]
 
 
@@ -49,7 +52,7 @@ class Publication:
         self._context = context
         self._lake = lake
         self._staged: list[Staged] = []
-        self._metadata: dict[tuple[str, dt.date], dict[str, str | int | float]] = {}
+        self._metadata: dict[tuple[str, dt.date], dict[str, Shown]] = {}
         # (asset, check) -> what is wrong; warnings do not stop the publish.
         self._problems: dict[tuple[str, str], list[str]] = {}
         self._warnings: dict[tuple[str, str], list[str]] = {}
@@ -79,7 +82,7 @@ class Publication:
         facts: Mapping[str, str],
         *,
         companion: pa.Table | None = None,
-        shown: Mapping[str, str | int | float] | None = None,
+        shown: Mapping[str, Shown] | None = None,
     ) -> Staged:
         """Checks and stages one day. `facts` go into the file, `shown` only into Dagster's metadata."""
         parts = self._checked(table, day, [rows])
@@ -101,7 +104,7 @@ class Publication:
                 self.problem(table.name, RULES, f"{day}: {violation}")
             yield conforming
 
-    def _keep(self, staged: Staged, shown: Mapping[str, str | int | float]) -> Staged:
+    def _keep(self, staged: Staged, shown: Mapping[str, Shown]) -> Staged:
         self._staged.append(staged)
         self._metadata[staged.asset, staged.day] = {
             "dagster/partition_row_count": staged.rows,

@@ -168,7 +168,11 @@ def _read_slots(connection: psycopg.Connection[Any], day: dt.date, first: int, l
 
 
 def _expression(column: str) -> str:
-    """Times as integers: a text timestamp would depend on the session."""
+    """Times as integers: a text timestamp would depend on the session. The leader is filled in from the snapshot's own
+    edges: with it the same day would never be the same snapshot again.
+    """
+    if column == "leader_wallet":
+        return "NULL::text"
     return "(extract(epoch FROM created_at) * 1000000)::bigint" if column == "created_at" else column
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from copytrader_assets.analysis.first_buys import FirstBuys
+from copytrader_assets.analysis.first_buys import Codes, FirstBuys
 from copytrader_assets.analysis.grouped import Floats, Ints, weighed
 from copytrader_assets.analysis.habits import Habits
 
@@ -47,7 +47,7 @@ class _Outside:
         return weighed(self.row, weights, self.n)
 
 
-def _outside(buys: FirstBuys, own: Ints, followers: Ints, slots: int) -> _Outside:
+def _outside(buys: FirstBuys, own: Codes, followers: Ints, slots: int) -> _Outside:
     """The followers' buys that are not within `slots` slots after the leader's buy of the same coin."""
     led = np.full(buys.n_mints, -1, dtype=np.int64)
     led[buys.mint[own]] = own

@@ -59,7 +59,8 @@ def cohorts(buys: FirstBuys, habits: Habits, horizon: int) -> Cohorts:
     likely = poisson_tail(together, _by_chance(buys, habits, one, other)) <= MAX_P
     likely[likely] = ~_announced(buys, one[likely], other[likely], horizon)
     share = together / np.maximum(np.maximum(per_wallet[one], per_wallet[other]), 1)
-    return Cohorts(*(column[likely] for column in (one, other, together, share, first, last)))
+    one, other, together, first, last = (column[likely] for column in (one, other, together, first, last))
+    return Cohorts(one, other, together, share[likely], first, last)
 
 
 def _candidates(buys: FirstBuys, wallets: Ints) -> tuple[Ints, Ints]:
@@ -77,8 +78,19 @@ def _candidates(buys: FirstBuys, wallets: Ints) -> tuple[Ints, Ints]:
 
 
 @compiled
-def _fill_candidates(  # type: ignore[no-untyped-def]
-    wallets, by_wallet, wallet_starts, mint, wallet, slot, mint_starts, sample, needed, limit, found, out
+def _fill_candidates(
+    wallets: Codes,
+    by_wallet: Codes,
+    wallet_starts: Codes,
+    mint: Codes,
+    wallet: Codes,
+    slot: Codes,
+    mint_starts: Codes,
+    sample: int,
+    needed: int,
+    limit: int,
+    found: Codes,
+    out: Codes,
 ) -> int:
     """Writes the pairs into `out` and returns their number; a pair may come twice, from either side."""
     n_out = 0
@@ -101,7 +113,7 @@ def _fill_candidates(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _partners(sampled, mint, wallet, slot, starts, limit, found) -> int:  # type: ignore[no-untyped-def]
+def _partners(sampled: Codes, mint: Codes, wallet: Codes, slot: Codes, starts: Codes, limit: int, found: Codes) -> int:
     """The other wallets of the same coin and slot as each sampled buy, unless there are more than `limit`."""
     n = 0
     for at in sampled:
@@ -120,16 +132,27 @@ def _partners(sampled, mint, wallet, slot, starts, limit, found) -> int:  # type
 
 def _meetings(buys: FirstBuys, one: Ints, other: Ints, horizon: int) -> tuple[Ints, Ints, Ints, Ints]:
     """For each pair: coins bought in one slot, coins bought within the horizon; first and last common slot."""
-    out = tuple(np.zeros(len(one), dtype=np.int64) for _ in range(4))
+    together, met, first, last = (np.zeros(len(one), dtype=np.int64) for _ in range(4))
     place = np.full(buys.n_mints, -1, dtype=np.int32)
     arrays = (buys.by_wallet, buys.wallet_starts, buys.mint, buys.slot)
-    _fill_meetings(one, other, *arrays, place, horizon, *out)
-    return out
+    _fill_meetings(one, other, *arrays, place, horizon, together, met, first, last)
+    return together, met, first, last
 
 
 @compiled
-def _fill_meetings(  # type: ignore[no-untyped-def]
-    one, other, by_wallet, starts, mint, slot, place, horizon, together, met, first, last
+def _fill_meetings(
+    one: Codes,
+    other: Codes,
+    by_wallet: Codes,
+    starts: Codes,
+    mint: Codes,
+    slot: Codes,
+    place: Codes,
+    horizon: int,
+    together: Codes,
+    met: Codes,
+    first: Codes,
+    last: Codes,
 ) -> None:
     for pair in range(len(one)):
         for k in range(starts[one[pair]], starts[one[pair] + 1]):
@@ -154,9 +177,7 @@ def _by_chance(buys: FirstBuys, habits: Habits, one: Ints, other: Ints) -> Float
     for wallet in np.unique(one):
         mine = np.flatnonzero(one == wallet)
         inside = np.zeros(habits.n, dtype=np.int64)
-        _same_slot_strata(
-            buys.of_wallet(int(wallet)), buys.mint, buys.slot, buys.mint_starts, habits.stratum, inside
-        )
+        _same_slot_strata(buys.of_wallet(int(wallet)), buys.mint, buys.slot, buys.mint_starts, habits.stratum, inside)
         share = habits.share(inside)
         for part, profile in habits.profiles(buys, other[mine]):
             expected[mine[part]] = profile @ share
@@ -164,7 +185,7 @@ def _by_chance(buys: FirstBuys, habits: Habits, one: Ints, other: Ints) -> Float
 
 
 @compiled
-def _same_slot_strata(own, mint, slot, starts, stratum, inside) -> None:  # type: ignore[no-untyped-def]
+def _same_slot_strata(own: Codes, mint: Codes, slot: Codes, starts: Codes, stratum: Codes, inside: Codes) -> None:
     for at in own:
         j = at
         while j > starts[mint[at]] and slot[j - 1] == slot[at]:
@@ -194,7 +215,7 @@ def _common(buys: FirstBuys, a: int, b: int) -> Codes:
     mine, theirs = buys.of_wallet(a), buys.of_wallet(b)
     _, i, j = np.intersect1d(buys.mint[mine], buys.mint[theirs], assume_unique=True, return_indices=True)
     same = buys.slot[mine[i]] == buys.slot[theirs[j]]
-    return mine[i][same]
+    return np.asarray(mine[i][same])
 
 
 def _sharing(buys: FirstBuys, common: Codes, who: Ints) -> Flags:

@@ -1,4 +1,4 @@
-"""Compiling loops that NumPy would have to unroll into memory. Not here: the loops, which stand with what they count."""
+"""Compiling loops that NumPy would unroll into memory. Not here: the loops, which stand with what they count."""
 
 from __future__ import annotations
 

@@ -70,9 +70,9 @@ class DayBuys:
     @classmethod
     def of_rows(cls, rows: pa.Table, mints: pa.Array, wallets: pa.Array) -> DayBuys:
         """The day from its rows in the lake."""
-        codes = (rows[name].to_numpy() for name in ("mint_code", "wallet_code", "slot"))
+        mint, wallet, slot = (rows[name].to_numpy() for name in ("mint_code", "wallet_code", "slot"))
         tx = pc.fill_null(rows["tx_index"], -1).to_numpy()
-        return cls(mints, wallets, *codes, tx, floats(rows, "paid_lamports") / LAMPORTS_PER_SOL)
+        return cls(mints, wallets, mint, wallet, slot, tx, floats(rows, "paid_lamports") / LAMPORTS_PER_SOL)
 
 
 def reduced(buys: pa.Table) -> DayBuys:

@@ -6,8 +6,8 @@ Evidence, each enough by itself:
 - `one_transaction`: both traded in the same transaction, three times at least, which both must have signed. A wallet
   that did so with more than HUB_DEGREE others is a router's and proves nothing.
 - `same_slot`: a cohort (`cohorts`), whatever pays for it.
-Not evidence: following somebody, however fast; using the same program; being of one size. The links make groups; a group
-of more than MAX_ENTITY wallets is a chain of coincidences and stays unmerged.
+Not evidence: following somebody, however fast; using the same program; being of one size. The links make groups; a
+group of more than MAX_ENTITY wallets is a chain of coincidences and stays unmerged.
 """
 
 from __future__ import annotations
@@ -66,12 +66,14 @@ class Evidence:
     @classmethod
     def joined(cls, parts: list[Evidence]) -> Evidence:
         """All pairs, one part after the other."""
-        names = (sum((getattr(part, name) for part in parts), []) for name in ("one", "other", "kind"))
-        numbers = (
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("count", "strength", "first_slot", "last_slot")
+        one, other, kind = (
+            [value for part in parts for value in getattr(part, name)] for name in ("one", "other", "kind")
         )
-        return cls(*names, *numbers)
+        strength = np.concatenate([part.strength for part in parts])
+        count, first, last = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("count", "first_slot", "last_slot")
+        )
+        return cls(one, other, kind, count, strength, first, last)
 
 
 def find_entities(buys: FirstBuys, links: pa.Table, horizon: int, slot_ms: float, base_slot: int) -> Evidence:
@@ -94,8 +96,9 @@ def _of_links(links: pa.Table) -> Evidence:
     enough = (count >= MIN_TRANSACTIONS) & (~paid | (share >= PAID_SHARE))
     keep = enough & ~_is_hub(links, FEE_PAYER) & ~_is_hub(links, ONE_TRANSACTION)
     rows = links.filter(pa.array(keep))
-    names = (rows[name].to_pylist() for name in ("wallet", "partner", "kind"))
-    return Evidence(*names, count[keep], share[keep], ints(rows, "first_slot"), ints(rows, "last_slot"))
+    one, other, kind = (rows[name].to_pylist() for name in ("wallet", "partner", "kind"))
+    slots = (ints(rows, "first_slot"), ints(rows, "last_slot"))
+    return Evidence(one, other, kind, count[keep], share[keep], *slots)
 
 
 def _is_hub(links: pa.Table, kind: str) -> Flags:
@@ -158,16 +161,14 @@ def entity_rows(evidence: Evidence, head: Mapping[str, str], as_of: date) -> pa.
     for row in np.argsort(-evidence.strength * np.minimum(evidence.count, 50), kind="stable").tolist():
         for name in (evidence.one[row], evidence.other[row]):
             best.setdefault(name, row)
-    size = {chief: 0 for chief in head.values()}
+    size = dict.fromkeys(head.values(), 0)
     for chief in head.values():
         size[chief] += 1
     rows: list[dict[str, Any]] = [_row(evidence, best[name], name, head[name], size, as_of) for name in sorted(head)]
     return pa.Table.from_pylist(rows, schema=ENTITY_SCHEMA)
 
 
-def _row(
-    evidence: Evidence, at: int, name: str, entity: str, size: Mapping[str, int], as_of: date
-) -> dict[str, Any]:
+def _row(evidence: Evidence, at: int, name: str, entity: str, size: Mapping[str, int], as_of: date) -> dict[str, Any]:
     partner = evidence.other[at] if evidence.one[at] == name else evidence.one[at]
     return {
         "wallet": name,

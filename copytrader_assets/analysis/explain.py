@@ -140,9 +140,7 @@ def select(seen: Opportunities, chance: Floats, min_excess: float) -> Flags:
     return chosen & (rates - model.chance >= min_excess)
 
 
-def _impostor(
-    seen: Opportunities, model: _NoisyOr, chosen: Flags, min_excess: float
-) -> tuple[int, int] | None:
+def _impostor(seen: Opportunities, model: _NoisyOr, chosen: Flags, min_excess: float) -> tuple[int, int] | None:
     """(chosen candidate, another that it stands in for), or None.
 
     A sibling with the follower's own taste in their leader's buys predicts it better than the leader does. But where

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -21,7 +22,8 @@ from copytrader_assets.analysis.compiled import compiled
 from copytrader_assets.analysis.day_buys import DayBuys, reduced
 from copytrader_assets.analysis.grouped import Flags, Ints, ranges
 
-Codes: TypeAlias = NDArray[np.int32]
+Codes: TypeAlias = NDArray[Any]
+"""Integers of 32 bits where many are held, of 64 where few are computed with."""
 Sizes: TypeAlias = NDArray[np.float32]
 _LAST_SLOT = np.iinfo(np.int64).max
 
@@ -96,13 +98,15 @@ class FirstBuys:
             counts += np.bincount(codes[coins], minlength=n_mints)
             base = min(base, first)
         starts = np.append(0, np.cumsum(counts))
-        columns = tuple(np.empty(starts[-1], dtype=kind) for kind in (np.int32, np.int32, np.int32, np.float32))
+        wallet, slot, tx = (np.empty(starts[-1], dtype=np.int32) for _ in range(3))
+        size = np.empty(starts[-1], dtype=np.float32)
         cursor = starts[:-1].copy()
         for day, mint_codes, wallet_codes in zip(days, mint_maps, wallet_maps, strict=True):
             rows = day.buys()
             own = (rows.mint, rows.wallet, rows.slot, rows.tx_index, rows.size_sol)
-            _place(cursor, mint_codes, wallet_codes, base, *own, *columns)
-        return cls._first(names, n_wallets, starts, *columns, base_slot=int(base) if base != _LAST_SLOT else 0)
+            _place(cursor, mint_codes, wallet_codes, base, *own, wallet, slot, tx, size)
+        first_slot = int(base) if base != _LAST_SLOT else 0
+        return cls._first(names, n_wallets, starts, wallet, slot, tx, size, first_slot)
 
     @classmethod
     def _first(
@@ -120,7 +124,8 @@ class FirstBuys:
         mint = np.empty(len(wallet), dtype=np.int32)
         starts = starts.copy()
         n = _keep_first(starts, np.full(n_wallets, -1, dtype=np.int32), mint, wallet, slot, tx, size)
-        mint, wallet, slot, tx, size = (column[:n] for column in (mint, wallet, slot, tx, size))
+        mint, wallet, slot, tx = (column[:n] for column in (mint, wallet, slot, tx))
+        size = size[:n]
         by_wallet, wallet_starts = _index(wallet, n_wallets)
         return cls(names, mint, wallet, slot, tx, size, starts, by_wallet, wallet_starts, base_slot)
 
@@ -184,9 +189,7 @@ class FirstBuys:
             return self
         codes = np.asarray(owner, dtype=np.int32)[self.wallet]
         columns = (codes, self.slot, self.tx_index, self.size_sol)
-        return FirstBuys._first(
-            self.wallets, len(self.wallets), self.mint_starts, *columns, base_slot=self.base_slot
-        )
+        return FirstBuys._first(self.wallets, len(self.wallets), self.mint_starts, *columns, base_slot=self.base_slot)
 
 
 def _unified(parts: Sequence[pa.Array]) -> tuple[int, list[Codes], pa.Array]:
@@ -198,12 +201,24 @@ def _unified(parts: Sequence[pa.Array]) -> tuple[int, list[Codes], pa.Array]:
     joined = np.concatenate([np.zeros(0, np.int32), *maps])
     bounds = np.cumsum([0, *(len(part) for part in parts)])
     names = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], pa.string())
-    return len(names), [joined[a:b] for a, b in zip(bounds, bounds[1:], strict=False)], names
+    return len(names), [joined[a:b] for a, b in pairwise(bounds)], names
 
 
 @compiled
-def _place(  # type: ignore[no-untyped-def]
-    cursor, mint_codes, wallet_codes, base, day_mint, day_wallet, day_slot, day_tx, day_size, wallet, slot, tx, size
+def _place(
+    cursor: Codes,
+    mint_codes: Codes,
+    wallet_codes: Codes,
+    base: int,
+    day_mint: Codes,
+    day_wallet: Codes,
+    day_slot: Codes,
+    day_tx: Codes,
+    day_size: Codes,
+    wallet: Codes,
+    slot: Codes,
+    tx: Codes,
+    size: Codes,
 ) -> None:
     """Appends a day's rows to their coins; `cursor` is where each coin's next row goes."""
     for row in range(len(day_mint)):
@@ -217,7 +232,7 @@ def _place(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _keep_first(starts, seen, mint, wallet, slot, tx, size) -> int:  # type: ignore[no-untyped-def]
+def _keep_first(starts: Codes, seen: Codes, mint: Codes, wallet: Codes, slot: Codes, tx: Codes, size: Codes) -> int:
     """Moves the first row of each (coin, wallet) forward over the others, in place. Returns how many there are."""
     kept = 0
     begin = starts[0]
@@ -248,7 +263,7 @@ def _index(wallet: Codes, n_wallets: int) -> tuple[Codes, Ints]:
 
 
 @compiled
-def _fill_index(cursor, wallet, by_wallet) -> None:  # type: ignore[no-untyped-def]
+def _fill_index(cursor: Codes, wallet: Codes, by_wallet: Codes) -> None:
     """A counting sort of the elements by wallet."""
     for row in range(len(wallet)):
         who = wallet[row]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from copytrader_assets.analysis.first_buys import FirstBuys
+from copytrader_assets.analysis.first_buys import Codes, FirstBuys
 from copytrader_assets.analysis.grouped import Flags, Floats, Ints
 from copytrader_assets.analysis.habits import Habits
 from copytrader_assets.analysis.windows import Windows
@@ -34,9 +34,7 @@ def sweep(buys: FirstBuys, habits: Habits, leaders: Ints, slots: int, min_follow
     per_wallet, aside = buys.per_wallet, np.zeros(len(buys.wallets), dtype=np.bool_)
     for leader in leaders:
         own = buys.of_wallet(int(leader))
-        who, counts = windows.after(own, slots)
-        often = counts >= min_followed
-        who, counts = who[often], counts[often]
+        who, counts = windows.after(own, slots, min_followed)
         devoted = who[counts >= _devotion(len(own), buys.n_mints) * per_wallet[who]]
         shares.append(_share(buys, habits, own, slots, devoted, aside))
         found.append((who, counts))
@@ -56,7 +54,7 @@ def _devotion(n_coins: int, n_mints: int) -> float:
     return min(max(DEVOTED_SHARE, 3 * n_coins / max(n_mints, 1)), ALWAYS)
 
 
-def _share(buys: FirstBuys, habits: Habits, own: Ints, slots: int, devoted: Ints, aside: Flags) -> Floats:
+def _share(buys: FirstBuys, habits: Habits, own: Codes, slots: int, devoted: Ints, aside: Flags) -> Floats:
     """What share of each stratum the crowd without the devoted has inside the leader's windows. `aside` stays false."""
     aside[devoted] = True
     inside = habits.after(buys, own, slots, aside if len(devoted) else None)

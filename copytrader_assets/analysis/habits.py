@@ -85,7 +85,9 @@ class Habits:
 
 
 @compiled
-def _fill_strata(starts, slot, borders, block_slots, stratum, everybody) -> None:  # type: ignore[no-untyped-def]
+def _fill_strata(
+    starts: Codes, slot: Codes, borders: Floats, block_slots: float, stratum: Codes, everybody: Codes
+) -> None:
     """Within a coin the age only grows, so that its border moves on and is never searched for."""
     n_ages = len(borders) + 1
     for coin in range(len(starts) - 1):
@@ -100,7 +102,7 @@ def _fill_strata(starts, slot, borders, block_slots, stratum, everybody) -> None
 
 
 @compiled
-def _fill_profiles(by_wallet, starts, wallets, stratum, table) -> None:  # type: ignore[no-untyped-def]
+def _fill_profiles(by_wallet: Codes, starts: Codes, wallets: Codes, stratum: Codes, table: Floats) -> None:
     for row in range(len(wallets)):
         for at in range(starts[wallets[row]], starts[wallets[row] + 1]):
             table[row, stratum[by_wallet[at]]] += 1.0

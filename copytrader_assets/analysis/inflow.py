@@ -1,8 +1,8 @@
 """How much SOL a leader's followers bring after it, ahead of us and behind us, slot by slot; and whether that holds.
 
-Over the leader's first buys of a coin: `ahead_sol(k)` is the mean SOL that its validated followers bought at most k slots
-later, `behind_sol(k)` what they bought from then to the horizon. Sums over buys, followed or not, so the mean is what one
-buy may expect. Not here: what the policy makes of it (copytrader_core.policy.inflow).
+Over the leader's first buys of a coin: `ahead_sol(k)` is the mean SOL that its validated followers bought at most k
+slots later, `behind_sol(k)` what they bought from then to the horizon. Sums over buys, followed or not, so the mean is
+what one buy may expect. Not here: what the policy makes of it (copytrader_core.policy.inflow).
 """
 
 from __future__ import annotations
@@ -125,9 +125,7 @@ def calibration_rows(
         mine = follower[leader == one]
         before = Answers.of(first_half, int(one), mine, horizon)
         pairs.append((before, Answers.of(buys, int(one), mine, horizon, middle)))
-    for k in CHECKED_SLOTS:
-        if pairs:
-            rows.append(_deciles(pairs, k, horizon, as_of))
+    rows += [_deciles(pairs, k, horizon, as_of) for k in CHECKED_SLOTS if pairs]
     return pa.concat_tables(rows)
 
 
@@ -140,6 +138,8 @@ def _deciles(pairs: list[tuple[Answers, Answers]], k: int, horizon: int, as_of: 
     expected_ahead = np.repeat([before.mean(k) for before, _ in pairs], sizes)
     order = np.argsort(expected, kind="stable")
     parts = [part for part in np.array_split(order, DECILES) if len(part)]
-    means = [[float(values[part].mean()) for part in parts] for values in (expected, total - ahead, expected_ahead, ahead)]
+    means = [
+        [float(values[part].mean()) for part in parts] for values in (expected, total - ahead, expected_ahead, ahead)
+    ]
     columns = [np.full(len(parts), k), np.arange(1, len(parts) + 1), [len(part) for part in parts], *means]
     return pa.table([*columns, pa.array([as_of] * len(parts), pa.date32())], schema=CALIBRATION_SCHEMA)

@@ -1,8 +1,8 @@
 """Who buys after whom: validated (leader, follower) edges, as of the end of a day, and everything that rests on them.
 
 Pure: reduced days in, Arrow out. In order: the window's first buys, wallets of one actor merged, edges found, their
-scores, their validation on the window's two halves, the inflow that they promise. The methods live in `seed_network` and
-`conditional_network`; this module only puts the steps together and writes rows. The formulas are in docs/methods.md.
+scores, their validation on the window's two halves, the inflow that they promise. The methods live in `seed_network`
+and `conditional_network`; this module only puts the steps together and writes rows. The formulas: docs/methods.md.
 """
 
 from __future__ import annotations

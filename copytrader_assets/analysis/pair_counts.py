@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from copytrader_assets.analysis.first_buys import FirstBuys
+from copytrader_assets.analysis.first_buys import Codes, FirstBuys
 from copytrader_assets.analysis.grouped import Flags, Floats, Groups, Ints, ratio, total
 from copytrader_assets.analysis.lags import median_slots
 
@@ -21,8 +21,8 @@ class PairCounts:
 
     An opportunity is a first buy of the leader of a coin that the follower had not bought before it. Lags in ms and
     sizes in SOL are those of what was followed within 30 s; `same_slot` counts what landed in the leader's own slot,
-    `preceded` the coins that the follower bought first, up to 30 s ahead of the leader, `slots_seen[d]` the follows that
-    came d slots later.
+    `preceded` the coins that the follower bought first, up to 30 s ahead of the leader, `slots_seen[d]` the follows
+    that came d slots later.
     """
 
     leader: Ints
@@ -83,7 +83,7 @@ class Met:
     source: Ints
     pair: Ints
     later: Flags
-    own: Ints
+    own: Codes
 
     @classmethod
     def of(cls, buys: FirstBuys, leader: int, followers: Ints, since_slot: int = 0) -> Met:

@@ -67,7 +67,7 @@ def _pairs(wallet: pa.ChunkedArray, partner: pa.ChunkedArray, slot: pa.ChunkedAr
 def joined_links(days: list[pa.Table]) -> pa.Table:
     """The links of several days added up. `n_of_wallet` counts the days on which the pair was seen."""
     keys = ["wallet", "partner", "kind"]
-    table = pa.concat_tables([LINK_SCHEMA.empty_table(), *days])
+    table = pa.concat_tables([LINK_SCHEMA.empty_table(), *(day.cast(LINK_SCHEMA) for day in days)])
     sums = [("n_transactions", "sum"), ("n_of_wallet", "sum"), ("first_slot", "min"), ("last_slot", "max")]
     added = table.group_by(keys).aggregate(sums).rename_columns([*keys, *(name for name, _ in sums)])
     return added.cast(LINK_SCHEMA).sort_by([(name, "ascending") for name in keys])

@@ -29,23 +29,24 @@ class Windows:
         """Counters for the wallets of `buys`."""
         return cls(buys, np.zeros(len(buys.wallets), np.int32), np.zeros(len(buys.wallets), np.int32))
 
-    def after(self, own: Codes, slots: int) -> tuple[Ints, Ints]:
+    def after(self, own: Codes, slots: int, at_least: int = 1) -> tuple[Ints, Ints]:
         """(wallet, how many of its first buys lie within `slots` slots after any of `own`), by wallet."""
         b = self.buys
         n = _count_after(own, slots, b.mint, b.wallet, b.slot, b.tx_index, b.mint_starts, self.counts, self.touched)
-        return self._taken(n)
+        return self._taken(n, at_least)
 
     def before(self, own: Codes, slots: int) -> tuple[Ints, Ints]:
         """(wallet, how many of its first buys lie at most `slots` slots before any of `own`), by wallet."""
         b = self.buys
         n = _count_before(own, slots, b.mint, b.wallet, b.slot, b.tx_index, b.mint_starts, self.counts, self.touched)
-        return self._taken(n)
+        return self._taken(n, 1)
 
-    def _taken(self, n: int) -> tuple[Ints, Ints]:
-        found = np.sort(self.touched[:n]).astype(np.int64)
-        counts = self.counts[found].astype(np.int64)
+    def _taken(self, n: int, at_least: int) -> tuple[Ints, Ints]:
+        found = self.touched[:n]
+        often = np.sort(found[self.counts[found] >= at_least]).astype(np.int64)
+        counts = self.counts[often].astype(np.int64)
         self.counts[found] = 0
-        return found, counts
+        return often, counts
 
 
 def strata_after(
@@ -63,7 +64,17 @@ def strata_after(
 
 
 @compiled
-def _count_after(own, slots, mint, wallet, slot, tx, starts, counts, touched) -> int:  # type: ignore[no-untyped-def]
+def _count_after(
+    own: Codes,
+    slots: int,
+    mint: Codes,
+    wallet: Codes,
+    slot: Codes,
+    tx: Codes,
+    starts: Codes,
+    counts: Codes,
+    touched: Codes,
+) -> int:
     n = 0
     for i in own:
         at, end = slot[i], starts[mint[i] + 1]
@@ -81,7 +92,17 @@ def _count_after(own, slots, mint, wallet, slot, tx, starts, counts, touched) ->
 
 
 @compiled
-def _count_before(own, slots, mint, wallet, slot, tx, starts, counts, touched) -> int:  # type: ignore[no-untyped-def]
+def _count_before(
+    own: Codes,
+    slots: int,
+    mint: Codes,
+    wallet: Codes,
+    slot: Codes,
+    tx: Codes,
+    starts: Codes,
+    counts: Codes,
+    touched: Codes,
+) -> int:
     n = 0
     for i in own:
         at, begin = slot[i], starts[mint[i]]
@@ -99,8 +120,17 @@ def _count_before(own, slots, mint, wallet, slot, tx, starts, counts, touched) -
 
 
 @compiled
-def _strata_after(  # type: ignore[no-untyped-def]
-    own, slots, mint, wallet, slot, tx, starts, stratum, skipped, inside
+def _strata_after(
+    own: Codes,
+    slots: int,
+    mint: Codes,
+    wallet: Codes,
+    slot: Codes,
+    tx: Codes,
+    starts: Codes,
+    stratum: Codes,
+    skipped: Flags,
+    inside: Codes,
 ) -> None:
     for i in own:
         at, end = slot[i], starts[mint[i] + 1]

@@ -124,8 +124,8 @@ NEVER_TRADERS: Final = frozenset(
         ),
     )
 )
-"""Base58 addresses that may stand in an event without being anybody's wallet: programs, the protocol's accounts, fee and
-tip accounts, the mayhem agent. A coin's own accounts are not listed: they trade one coin each."""
+"""Base58 addresses that may stand in an event without being anybody's wallet: programs, the protocol's accounts, fee
+and tip accounts, the mayhem agent. A coin's own accounts are not listed: they trade one coin each."""
 
 
 @lru_cache(maxsize=ADDRESS_CACHE_SIZE)

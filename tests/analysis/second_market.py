@@ -36,7 +36,7 @@ class Link(NamedTuple):
 
 @dataclass
 class Market:
-    """`book[wallet][coin]` is the wallet's first buy; `links` are the true edges; `bundles` lists one actor's wallets."""
+    """`book[wallet][coin]` is the wallet's first buy; `links` are the true edges; `bundles` are one actor each."""
 
     seed: int = 0
     days: int = 3
