@@ -183,7 +183,8 @@ def _duckdb(frame: pd.DataFrame, leaders: np.ndarray) -> Answer:
         connection.register("buys", frame)
         connection.register("leaders", pd.DataFrame({"wallet": leaders}))
         rows = connection.execute(
-            "SELECT l.wallet AS leader, f.wallet AS follower, count(*) AS n FROM buys l JOIN leaders USING (wallet) JOIN buys f ON f.mint = l.mint"
+            "SELECT l.wallet AS leader, f.wallet AS follower, count(*) AS n"
+            " FROM buys l JOIN leaders USING (wallet) JOIN buys f ON f.mint = l.mint"
             f" WHERE f.slot <= l.slot + {_HORIZON} AND (f.slot > l.slot OR (f.slot = l.slot AND f.tx > l.tx))"
             f" GROUP BY 1, 2 HAVING count(*) >= {_MIN_FOLLOWED}"
         ).fetchnumpy()

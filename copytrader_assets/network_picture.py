@@ -13,13 +13,13 @@ import pyarrow as pa
 
 from copytrader_assets.analysis.star_layout import Arrow, Seat, Star, lag_distance, packed, stars
 
-__all__ = ["MAX_ARROWS", "arrows_of", "drawn_network", "overview"]
+__all__ = ["MAX_ARROWS", "arrows_of", "drawn_network", "in_widths", "overview"]
 
 MAX_ARROWS = 400
 _GAP, _CAPTION, _DOT = 14.0, 15.0, 3.2
 _RINGS_MS = (1_000.0, 5_000.0)
 _STYLE = (
-    "svg{background:#fff;font:11px system-ui,sans-serif}text{fill:#1d2126}.net-line{stroke:#1f6f6b;fill:none}"
+    "svg{background:#fff;font-family:system-ui,sans-serif}.net-name{fill:#1d2126;font-size:11px}.net-line{stroke:#1f6f6b;fill:none}"
     ".net-ring{fill:none;stroke:#e4e2dc}.net-leader{fill:#1f6f6b}.net-dot{fill:#fff;stroke:#1f6f6b;stroke-width:1.4}"
     ".net-both{fill:#8fc1bc;stroke:#1f6f6b;stroke-width:1.4}.net-again{fill:#fff;stroke:#cf5a34;stroke-width:1.2}"
 )
@@ -41,20 +41,31 @@ def overview(edges: pa.Table, names: Mapping[str, str | None], width: int = 900)
 
 
 def drawn_network(arrows: Sequence[Arrow], width: int, style: str = "") -> str:
-    """The MAX_ARROWS strongest of `arrows` as an SVG of `width`."""
+    """The MAX_ARROWS strongest of `arrows` as one SVG of `width` that needs nothing else."""
+    symbols, (placed,) = in_widths(arrows, (width,))
+    css = f"<style>{style}</style>" if style else ""
+    return placed.replace("<use", f"{css}<defs>{symbols}</defs><use", 1)
+
+
+def in_widths(arrows: Sequence[Arrow], widths: Sequence[int]) -> tuple[str, list[str]]:
+    """The stars once, as <g> elements for a <defs>, and for each width an SVG that lays them out."""
     strongest = sorted(arrows, key=lambda arrow: -arrow.weight)[:MAX_ARROWS]
     found = stars(strongest)
-    middles, height = packed(found, width, _GAP, _CAPTION)
-    parts = [_drawn(star, x, y) for star, (x, y) in zip(found, middles, strict=True)]
     words = f"{len(strongest)} followings around {len(found)} leaders"
-    css = f"<style>{style}</style>" if style else ""
+    symbols = "".join(_drawn(star, f"net{n}") for n, star in enumerate(found))
+    return symbols, [_laid_out(found, width, words) for width in widths]
+
+
+def _laid_out(found: Sequence[Star], width: int, words: str) -> str:
+    middles, height = packed(found, width, _GAP, _CAPTION)
+    uses = "".join(f'<use href="#net{n}" x="{x:.0f}" y="{y:.0f}"/>' for n, (x, y) in enumerate(middles))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {max(height, 20):.0f}" role="img" '
-        f'aria-label="{words}">{css}{"".join(parts)}</svg>'
+        f'aria-label="{words}">{uses}</svg>'
     )
 
 
-def _drawn(star: Star, x: float, y: float) -> str:
+def _drawn(star: Star, name_of_star: str) -> str:
     """Rings of equal lag, lines, dots over them, and the leader's name below."""
     rings = "".join(
         f'<circle class="net-ring" r="{star.inner + lag_distance(ms):.0f}"/>' for ms in _RINGS_MS if len(star.seats) > 3
@@ -65,9 +76,9 @@ def _drawn(star: Star, x: float, y: float) -> str:
     middle = star.seats[0]
     name = escape(_fitting(middle.name))
     return (
-        f'<g transform="translate({x:.0f} {y:.0f})">{rings}{lines}{dots}'
+        f'<g id="{name_of_star}">{rings}{lines}{dots}'
         f'<circle class="net-leader" r="5"><title>{escape(middle.name)}</title></circle>'
-        f'<text class="net-name" y="{star.radius + 11:.0f}" text-anchor="middle">{name}</text></g>'
+        f'<text class="net-name" y="{star.bottom + 9:.0f}" text-anchor="middle">{name}</text></g>'
     )
 
 

@@ -17,6 +17,7 @@ __all__ = ["Arrow", "Seat", "Star", "lag_distance", "packed", "stars"]
 _NODE_ROOM = 11.0
 _LEAST_RADIUS = 15.0
 _LAG_ROOM = 26.0
+_NAME_ROOM, _HALF_NAME = 66.0, 6.0
 _FASTEST_MS, _SLOWEST_MS = 300.0, 30_000.0
 
 
@@ -48,11 +49,22 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Star:
-    """A leader with all that hangs on it. `radius` holds everything; `inner` is where the lags begin."""
+    """A leader with all that hangs on it, inside the box from (left, top) to (right, bottom) around its middle.
+
+    `inner` is how far from the middle the lags begin.
+    """
 
     seats: tuple[Seat, ...]
-    radius: float
     inner: float
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        """Room from left to right, that of a name at least."""
+        return max(self.right - self.left, _NAME_ROOM)
 
 
 def lag_distance(lag_ms: float) -> float:
@@ -110,8 +122,8 @@ def _star(root: str, name: str, below: dict[str, list[Arrow]], parent: dict[str,
             seats.append(Seat(arrow.follower, arrow.follower_name, x, y, arrow, origin, not own))
             if own:
                 waiting.append((arrow.follower, far, angle - share / 2, share, (x, y)))
-    radius = max(math.hypot(seat.x, seat.y) for seat in seats) + _NODE_ROOM / 2
-    return Star(tuple(seats), radius, inner)
+    xs, ys, half = [seat.x for seat in seats], [seat.y for seat in seats], _NODE_ROOM / 2
+    return Star(tuple(seats), inner, min(xs) - half, min(ys) - half, max(xs) + half, max(*ys, _HALF_NAME) + half)
 
 
 def _sectors(
@@ -131,27 +143,33 @@ def _sectors(
 def packed(drawn: Sequence[Star], width: float, gap: float, caption: float) -> tuple[list[tuple[float, float]], float]:
     """The middle of each star, in rows from left to right, and the height of all. `caption`: room below each."""
     middles: list[tuple[float, float]] = []
-    row: list[Star] = []
     top = 0.0
-    for star in [*drawn, None]:
-        if star is None or (row and sum(2 * s.radius + gap for s in [*row, star]) > width):
-            if row:
-                height = 2 * max(s.radius for s in row)
-                middles += _in_row(row, width, top + height / 2, gap)
-                top += height + caption + gap
-            row = []
-        if star is not None:
-            row.append(star)
+    for row in _rows(drawn, width, gap):
+        height = max(star.bottom - star.top for star in row)
+        middles += _in_row(row, width, top + height / 2, gap)
+        top += height + caption + gap
     return middles, top
+
+
+def _rows(drawn: Sequence[Star], width: float, gap: float) -> list[list[Star]]:
+    """As many stars in a row as fit, at least one."""
+    rows: list[list[Star]] = []
+    used = math.inf
+    for star in drawn:
+        if used + star.width + gap > width:
+            rows.append([])
+            used = 0.0
+        rows[-1].append(star)
+        used += star.width + gap
+    return rows
 
 
 def _in_row(row: Sequence[Star], width: float, y: float, gap: float) -> list[tuple[float, float]]:
     """Spread over the width, the rest of the room divided between the stars; a short row keeps to the left."""
-    used = sum(2 * star.radius + gap for star in row)
-    spare = min((width - used) / len(row), 3 * gap)
+    spare = min((width - sum(star.width + gap for star in row)) / len(row), 3 * gap)
     middles, x = [], 0.0
     for star in row:
-        room = 2 * star.radius + gap + max(spare, 0.0)
-        middles.append((x + room / 2, y))
+        room = star.width + gap + max(spare, 0.0)
+        middles.append((x + room / 2 - (star.left + star.right) / 2, y - (star.top + star.bottom) / 2))
         x += room
     return middles

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -138,10 +139,16 @@ def test_trades_and_events_have_the_columns_of_postgres() -> None:
 
 
 def postgres_columns(table: str) -> set[str]:
-    text = (data_dir("sql") / "migrations" / "0001_spine.sql").read_text()
+    """The columns that the migrations create and add."""
+    text = "\n".join(file.read_text() for file in sorted((data_dir("sql") / "migrations").glob("*.sql")))
     body = text.split(f"CREATE TABLE {table} (")[1].split("\n);")[0]
     words = [line.split()[0] for line in body.splitlines() if line.strip()]
-    return {word for word in words if word.islower()}
+    added = [
+        name
+        for change in re.findall(rf"ALTER TABLE {table}\n([^;]*);", text)
+        for name in re.findall(r"ADD COLUMN (\w+)", change)
+    ]
+    return {word for word in [*words, *added] if word.islower()}
 
 
 def test_a_missing_column_is_refused() -> None:
