@@ -5,6 +5,8 @@ Co-occurrences are counted where they stand and never listed: only the counts le
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,20 +31,41 @@ class Sweep:
 
 
 def sweep(buys: FirstBuys, habits: Habits, leaders: Ints, slots: int, min_followed: int) -> Sweep:
-    """Count every wallet's first buys within `slots` slots after each leader's, on the same coin."""
-    windows, found, shares = Windows.over(buys), [], []
+    """Count every wallet's first buys within `slots` slots after each leader's, on the same coin.
+
+    Leaders are shared out to as many threads as there are processors: the compiled loops hold no lock.
+    """
+    parts = np.array_split(np.asarray(leaders, dtype=np.int64), max(1, min(os.cpu_count() or 1, len(leaders))))
+    with ThreadPoolExecutor(len(parts)) as threads:
+        swept = list(threads.map(lambda part: _swept(buys, habits, part, slots, min_followed), parts))
+    found = [pair for part in swept for pair in part]
+    row = np.repeat(np.arange(len(leaders)), [len(one.who) for one in found]).astype(np.int64)
+    none = np.zeros(0, dtype=np.int64)
+    follower = np.concatenate([none, *(one.who for one in found)])
+    followed = np.concatenate([none, *(one.counts for one in found)])
+    shares = np.array([one.share for one in found]).reshape(len(leaders), habits.n)
+    return Sweep(np.asarray(leaders)[row], follower, followed, _expected(buys, habits, follower, row, shares))
+
+
+@dataclass(frozen=True, slots=True)
+class _OfLeader:
+    """Who came after one leader often enough, how often, and the share of each stratum inside its windows."""
+
+    who: Ints
+    counts: Ints
+    share: Floats
+
+
+def _swept(buys: FirstBuys, habits: Habits, leaders: Ints, slots: int, min_followed: int) -> list[_OfLeader]:
+    """Some leaders, one after the other, with counters of their own."""
+    windows, found = Windows.over(buys), []
     per_wallet, aside = buys.per_wallet, np.zeros(len(buys.wallets), dtype=np.bool_)
     for leader in leaders:
         own = buys.of_wallet(int(leader))
         who, counts = windows.after(own, slots, min_followed)
         devoted = who[counts >= _devotion(len(own), buys.n_mints) * per_wallet[who]]
-        shares.append(_share(buys, habits, own, slots, devoted, aside))
-        found.append((who, counts))
-    row = np.repeat(np.arange(len(leaders)), [len(who) for who, _ in found]).astype(np.int64)
-    none = [np.zeros(0, dtype=np.int64)]
-    follower, followed = (np.concatenate(none + [pair[k] for pair in found]) for k in (0, 1))
-    expected = _expected(buys, habits, follower, row, np.array(shares).reshape(len(leaders), habits.n))
-    return Sweep(np.asarray(leaders)[row], follower, followed, expected)
+        found.append(_OfLeader(who, counts, _share(buys, habits, own, slots, devoted, aside)))
+    return found
 
 
 def _devotion(n_coins: int, n_mints: int) -> float:

@@ -48,8 +48,8 @@ class Habits:
         """Count every first buy into its stratum."""
         borders = np.array(AGE_SECONDS) * 1000 / slot_ms
         block_slots = BLOCK_HOURS * 3_600_000 / slot_ms
-        stratum = np.empty(len(buys), dtype=np.int32)
         everybody = np.zeros((int((buys.n_slots - 1) // block_slots) + 1) * N_AGES, dtype=np.int64)
+        stratum = np.empty(len(buys), dtype=np.int16 if len(everybody) <= np.iinfo(np.int16).max else np.int32)
         _fill_strata(buys.mint_starts, buys.slot, borders, block_slots, stratum, everybody)
         return cls(stratum, everybody)
 

@@ -114,16 +114,12 @@ def copy_network(
     `links` (LINK_SCHEMA) over the same days tell which wallets have one owner; `slot_ms`: the measured slot duration.
     """
     horizon = int(settings.horizon_seconds * 1000 / slot_ms)
-    first = FirstBuys.of_days(days)
-    evidence = find_entities(first, links, horizon, slot_ms, first.base_slot)
-    owner, head = owners(first, evidence)
-    codes = {name: int(owner[code]) for name, code in _codes(first, leaders).items()}
-    actors = _Actors(first.into_merged(owner), codes)
+    actors, entities = _merged(days, links, leaders, as_of, horizon, slot_ms)
     found = _METHODS[settings.method](actors.buys, actors.codes(), settings, slot_ms)
     return Network(
         edges=_rows(actors, found, leaders, as_of),
         scores=scores(found, actors.tracked),
-        entities=entity_rows(evidence, head, as_of),
+        entities=entities,
         inflow=inflow_rows(
             actors.buys, found.counts.leader, found.counts.follower, horizon, actors.wallets_of(), as_of
         ),
@@ -152,6 +148,22 @@ def follow_edges(
         [Held(reduced(inside))], links, leaders=leaders, as_of=as_of, settings=settings, slot_ms=slot_ms
     )
     return network.edges, network.scores
+
+
+def _merged(
+    days: Sequence[DaySource],
+    links: pa.Table,
+    leaders: Mapping[str, str | None],
+    as_of: date,
+    horizon: int,
+    slot_ms: float,
+) -> tuple[_Actors, pa.Table]:
+    """The window's actors and the rows of `entities`. The unmerged first buys end here: two copies would not fit."""
+    first = FirstBuys.of_days(days)
+    evidence = find_entities(first, links, horizon, slot_ms, first.base_slot)
+    owner, head = owners(first, evidence)
+    codes = {name: int(owner[code]) for name, code in _codes(first, leaders).items()}
+    return _Actors(first.into_merged(owner), codes), entity_rows(evidence, head, as_of)
 
 
 def _codes(buys: FirstBuys, leaders: Mapping[str, str | None]) -> dict[str, int]:

@@ -16,7 +16,7 @@ from copytrader_assets.analysis.day_buys import is_trader
 
 FEE_PAYER = "fee_payer"
 ONE_TRANSACTION = "one_transaction"
-LINK_COLUMNS = ("slot", "tx_index", "wallet", "fee_payer")
+LINK_COLUMNS = ("slot", "tx_index", "sig", "wallet", "fee_payer")
 """What `day_links` reads of the BUY and SELL rows."""
 LINK_SCHEMA = pa.schema(
     [
@@ -36,7 +36,7 @@ def day_links(swaps: pa.Table) -> pa.Table:
     """The links of a day's BUY and SELL rows (LINK_COLUMNS; any order), as LINK_SCHEMA, sorted."""
     known = flags(pc.is_valid(swaps["tx_index"])) & is_trader(swaps["wallet"])
     swaps = swaps.select(list(LINK_COLUMNS)).filter(pa.array(known))
-    one = swaps.group_by(["slot", "tx_index", "wallet"]).aggregate([("fee_payer", "min")])
+    one = swaps.group_by(["slot", "tx_index", "wallet"]).aggregate([("fee_payer", "min"), ("sig", "min")])
     total = one.group_by("wallet").aggregate([("slot", "count")]).rename_columns(["wallet", "n_of_wallet"])
     paid = one.filter(pa.array(flags(pc.not_equal(one["wallet"], one["fee_payer_min"]))))
     paid = paid.filter(pa.array(is_trader(paid["fee_payer_min"])))
@@ -49,10 +49,12 @@ def day_links(swaps: pa.Table) -> pa.Table:
 
 def _together(one: pa.Table) -> pa.Table:
     """Each wallet of a transaction beside the first of the same one, by name."""
-    one = one.sort_by([("slot", "ascending"), ("tx_index", "ascending"), ("wallet", "ascending")])
-    slot, tx = ints(one, "slot"), ints(one, "tx_index")
+    one = one.sort_by([(name, "ascending") for name in ("slot", "tx_index", "sig_min", "wallet")])
+    slot, tx, sig = ints(one, "slot"), ints(one, "tx_index"), one["sig_min"].combine_chunks()
     new = np.ones(len(slot), dtype=np.bool_)
-    new[1:] = (slot[1:] != slot[:-1]) | (tx[1:] != tx[:-1])
+    if len(slot) > 1:
+        other = pc.fill_null(pc.not_equal(sig[1:], sig[:-1]), True).to_numpy(zero_copy_only=False)
+        new[1:] = (slot[1:] != slot[:-1]) | (tx[1:] != tx[:-1]) | other
     first = np.maximum.accumulate(np.where(new, np.arange(len(slot)), 0))
     again = np.flatnonzero(~new)
     wallet, partner = one["wallet"].take(pa.array(again)), one["wallet"].take(pa.array(first[again]))

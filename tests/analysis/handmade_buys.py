@@ -10,7 +10,14 @@ from planted_network import END_NS, WSOL
 def buy(wallet: str, coin: int, slot: int, tx: int = 5, payer: str | None = None) -> dict:
     at_ns = END_NS - 86_400_000_000_000 + slot * 400_000_000
     place = {"outer_ix": 0, "inner_ix": -1, "event_seq": 0, "quote_mint": WSOL, "quote_raw": 10**9, "action": "BUY"}
-    row = {"slot": slot, "tx_index": tx, "wallet": wallet, "fee_payer": payer or wallet, "mint": f"coin-{coin}"}
+    row = {
+        "slot": slot,
+        "tx_index": tx,
+        "wallet": wallet,
+        "fee_payer": payer or wallet,
+        "mint": f"coin-{coin}",
+        "sig": f"{wallet}-{coin}-{slot}",
+    }
     return row | place | {"ts_ns": at_ns}
 
 

@@ -231,6 +231,7 @@ class Market:
                 "tx_index": (5 * (np.arange(len(slot)) - first) + 2).astype(np.int32),
                 "outer_ix": zero, "inner_ix": zero - 1, "event_seq": zero,
                 "ts_ns": END_NS - int(self.span) * 1_000_000_000 + np.floor(at[order]).astype(np.int64) * 1_000_000_000,
+                "sig": [f"{rows[i][2]}-{rows[i][1]}" for i in order],
                 "wallet": wallets,
                 "fee_payer": [self.payers.get(w, w) for w in wallets],
                 "action": ["BUY"] * len(rows),

@@ -80,10 +80,21 @@ def test_a_payer_of_less_than_half_of_what_a_wallet_does_proves_nothing():
 
 
 def test_wallets_that_sign_one_transaction_together_are_one():
-    rows = [buy(who, j, 5000 * j, payer="far") | {"outer_ix": at} for j in range(3) for at, who in enumerate("ab")]
+    rows = [
+        buy(who, j, 5000 * j, payer="far") | {"outer_ix": at, "sig": f"both-{j}"}
+        for j in range(3)
+        for at, who in enumerate("ab")
+    ]
     rows += [buy(f"served-{i}", 50 + j, 9000 * j + i, payer="far") for i in range(40) for j in range(3)]
 
     assert merged(table(rows)) == {"a": "b", "b": "b"}
+
+
+def test_one_place_in_a_slot_is_no_transaction_where_the_signatures_differ():
+    rows = [buy(who, j, 5000 * j, payer="far") for j in range(5) for who in ("a", f"b{j}", "c")]
+    rows += [buy(f"served-{i}", 50 + j, 9000 * j + i, payer="far") for i in range(40) for j in range(3)]
+
+    assert not [row for row in day_links(table(rows)).to_pylist() if row["kind"] == "one_transaction"]
 
 
 def test_no_address_of_the_protocol_is_ever_a_wallet():
