@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import dagster as dg
 import pyarrow as pa
@@ -25,6 +25,8 @@ _SHOWN_PROBLEMS = 10
 # No run takes this long: what is older was left by one that was killed.
 _ABANDONED_SECONDS = 2 * 86_400.0
 
+# What a day's metadata may hold: numbers are plotted over the days, Markdown may hold a picture.
+Shown: TypeAlias = str | int | float | dg.MarkdownMetadataValue
 Result = dg.MaterializeResult | dg.AssetCheckResult  # type: ignore[type-arg]
 
 

@@ -23,12 +23,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AMOUNT",
+    "EDGE_VALIDATION",
+    "ENTITIES",
     "EVENTS",
+    "FIRST_BUYS",
     "FOLLOW_EDGES",
+    "INFLOW_CALIBRATION",
+    "LEADER_INFLOW",
+    "LEADER_LINKS",
     "LEADER_SCORES",
     "OPEN_POSITIONS",
     "TABLES",
     "TRADES",
+    "WALLET_LINKS",
     "WALLET_PATTERNS",
     "WALLET_WINDOWS",
     "Column",
@@ -79,7 +86,7 @@ EVENTS = Table(
         Column("fee_sol", pa.float64(), "network fee and tip, for reading", finite=False, repeats=False),
         Column("ix_accounts_json", pa.string(), "the instruction's accounts", repeats=False),
         Column("meta_json", pa.string(), "anything else that was decoded", repeats=False),
-        Column("leader_wallet", pa.string(), "leader of the validated edge that this buy followed"),
+        Column("leader_wallet", pa.string(), "always NULL here: leader_links holds it"),
         Column("created_at", pa.timestamp("us", "UTC"), "when the row was written"),
     ),
     ("sig", "outer_ix", "inner_ix", "event_seq"),
@@ -220,9 +227,14 @@ FOLLOW_EDGES = Table(
         _share("follow_prob_10s", "share followed within 10 s"),
         _share("follow_prob_30s", "share followed within 30 s"),
         _share("baseline_prob", "share expected by chance within 5 s"),
+        _share("chance_prob_30s", "share expected by chance within 30 s"),
+        _float("excess", "follow_prob_30s - chance_prob_30s"),
+        _float("excess_lo", "its bootstrap interval, 2.5 %"),
+        _float("excess_hi", "its bootstrap interval, 97.5 %"),
         _count("n_leader_buys", "the leader's first buys that could be followed"),
         _count("n_followed", "followed within 30 s"),
-        _share("q_value", "false discovery rate"),
+        _share("p_value", "chance of so many follows without following"),
+        _share("q_value", "false discovery rate over all pairs tested"),
         _float("avg_follower_size_sol", "mean size of the follower's buys", ge=0),
         Column("as_of", _DATE, "the day whose end this is", nullable=False),
     ),
@@ -248,6 +260,138 @@ LEADER_SCORES = Table(
     ),
     ("wallet",),
 )
+_AS_OF = Column("as_of", _DATE, "the day whose end this is", nullable=False)
+
+
+def _sum(name: str, about: str) -> Column:
+    return Column(name, pa.float64(), about, nullable=False, ge=0)
+
+
+def _address(name: str, about: str) -> Column:
+    return Column(name, pa.string(), about, nullable=False)
+
+
+FIRST_BUYS = Table(
+    "first_buys",
+    "Each wallet's first buy of each coin on the day, by coin, in the day's own integer codes; edges are read from it.",
+    (
+        Column("mint_code", pa.int32(), "the coin's code of the day", nullable=False, ge=0),
+        Column("wallet_code", pa.int32(), "the wallet's code of the day", nullable=False, ge=0),
+        Column("slot", pa.int64(), "slot", nullable=False, ge=0),
+        Column("tx_index", pa.int32(), "place in the block; NULL where unknown", ge=0),
+        Column("paid_lamports", pa.int64(), "what its transaction paid for the coin; NULL if not in SOL", ge=0),
+    ),
+    ("mint_code", "wallet_code"),
+)
+WALLET_LINKS = Table(
+    "wallet_links",
+    "Who paid whose transactions on the day, and who traded together in one.",
+    (
+        _address("wallet", "the trader"),
+        _address("partner", "who paid, or traded in the same transaction"),
+        Column("kind", pa.string(), "what ties them", nullable=False, isin=("fee_payer", "one_transaction")),
+        Column("n_transactions", pa.int64(), "transactions that tie them", nullable=False, ge=1),
+        Column("n_of_wallet", pa.int64(), "transactions of the wallet, whoever paid", nullable=False, ge=1),
+        Column("first_slot", pa.int64(), "first seen", nullable=False),
+        Column("last_slot", pa.int64(), "last seen", nullable=False),
+    ),
+    ("wallet", "partner", "kind"),
+    (Rule("a link joins two", lambda f: f["wallet"] != f["partner"]),),
+)
+ENTITIES = Table(
+    "entities",
+    "Wallets that one actor trades through, with the evidence; they count as one in the copy network.",
+    (
+        _address("wallet", "a wallet of the entity, or what pays for it"),
+        _address("entity", "its most active wallet, which names it"),
+        Column(
+            "evidence",
+            pa.string(),
+            "what ties the wallet to the others",
+            nullable=False,
+            isin=("fee_payer", "one_transaction", "same_slot"),
+        ),
+        Column("partner", pa.string(), "whom it is tied to"),
+        Column("n_evidence", pa.int64(), "transactions, or coins bought in one slot", nullable=False, ge=1),
+        _share("strength", "share of the wallet's transactions or coins"),
+        Column("first_slot", pa.int64(), "first seen"),
+        Column("last_slot", pa.int64(), "last seen"),
+        Column("n_wallets", pa.int64(), "addresses of the entity", nullable=False, ge=2),
+        _AS_OF,
+    ),
+    ("wallet",),
+)
+EDGE_VALIDATION = Table(
+    "edge_validation",
+    "Edges found on the first half of the window, and what they did and promised on the second.",
+    (
+        _address("leader", "who buys first"),
+        _address("follower", "who buys after"),
+        Column("n_first_half", pa.int64(), "opportunities of the first half", nullable=False, ge=0),
+        _share("prob_first_half", "followed within 30 s", nullable=False),
+        Column("n_second_half", pa.int64(), "opportunities of the second half", nullable=False, ge=0),
+        _share("prob_second_half", "followed within 30 s"),
+        _share("chance_prob", "expected by chance, from the first half", nullable=False),
+        Column("persisted", pa.bool_(), "stands out in the second half too; NULL below 5 opportunities"),
+        _sum("predicted_follows", "share of the first half x opportunities of the second"),
+        Column("realised_follows", pa.int64(), "follows of the second half", nullable=False, ge=0),
+        _sum("predicted_sol", "predicted follows x mean size of the first half"),
+        _sum("realised_sol", "what the followers bought"),
+        _AS_OF,
+    ),
+    ("leader", "follower"),
+)
+LEADER_INFLOW = Table(
+    "leader_inflow",
+    "What a leader's followers are expected to buy after one buy of it, ahead of and behind each slot.",
+    (
+        _address("leader", "the tracked wallet"),
+        Column("slots", pa.int64(), "slots after the leader's buy", nullable=False, ge=0),
+        _sum("ahead_sol", "mean SOL bought by followers until then"),
+        _sum("behind_sol", "mean SOL bought by followers from then to 30 s"),
+        _sum("followers_ahead", "mean number of followers until then"),
+        _sum("followers_behind", "mean number of followers from then to 30 s"),
+        Column("n_followers", pa.int64(), "validated followers", nullable=False, ge=1),
+        Column("n_leader_buys", pa.int64(), "first buys of the leader behind it", nullable=False, ge=0),
+        _AS_OF,
+    ),
+    ("leader", "slots"),
+)
+INFLOW_CALIBRATION = Table(
+    "inflow_calibration",
+    "Inflow forecast on the first half of the window against the second, by tenth of what was predicted.",
+    (
+        Column("slots", pa.int64(), "slots after the leader's buy", nullable=False, ge=0),
+        Column("decile", pa.int64(), "tenth of the buys by predicted inflow", nullable=False, ge=1, le=10),
+        Column("n_buys", pa.int64(), "leader buys", nullable=False, ge=1),
+        _sum("predicted_behind_sol", "mean forecast behind the slot"),
+        _sum("realised_behind_sol", "mean of what came"),
+        _sum("predicted_ahead_sol", "mean forecast ahead of it"),
+        _sum("realised_ahead_sol", "mean of what came"),
+        _AS_OF,
+    ),
+    ("slots", "decile"),
+)
+LEADER_LINKS = Table(
+    "leader_links",
+    "Buys of the day that followed the leader of a validated edge: what fills raw_events.leader_wallet.",
+    (
+        _address("sig", "the follower's transaction"),
+        Column("outer_ix", pa.int32(), "top-level instruction", nullable=False, ge=0),
+        Column("inner_ix", pa.int32(), "inner instruction, -1 = top level", nullable=False, ge=-1),
+        Column("event_seq", pa.int32(), "event of that instruction", nullable=False, ge=0),
+        _address("follower", "who bought"),
+        _address("leader_wallet", "whom the buy followed"),
+        _address("leader_sig", "the leader's transaction"),
+        _address("mint", "the coin"),
+        Column("lag_slots", pa.int64(), "slots since the leader's buy", nullable=False, ge=0),
+    ),
+    ("sig", "outer_ix", "inner_ix", "event_seq"),
+)
 TABLES: Final = {
-    t.name: t for t in (EVENTS, TRADES, OPEN_POSITIONS, FOLLOW_EDGES, LEADER_SCORES, WALLET_PATTERNS, WALLET_WINDOWS)
+    t.name: t
+    for t in (
+        *(EVENTS, TRADES, OPEN_POSITIONS, FIRST_BUYS, WALLET_LINKS, FOLLOW_EDGES, LEADER_SCORES, ENTITIES),
+        *(EDGE_VALIDATION, LEADER_INFLOW, INFLOW_CALIBRATION, LEADER_LINKS, WALLET_PATTERNS, WALLET_WINDOWS),
+    )
 }

@@ -121,6 +121,9 @@ class PolicySettings(_Section):
 
     gate: Literal["seed"] = "seed"
     exit: Literal["seed"] = "seed"
+    expected_value: Literal["seed", "inflow"] = Field(
+        "seed", description="what must be positive: the seed's estimate, or the value of our place among the followers"
+    )
     min_sample_trades: int = Field(50, ge=0)
     min_win_rate: float = Field(0.52, ge=0, le=1)
     size_factor: float = Field(

@@ -27,11 +27,18 @@ def test_the_assets_and_their_groups() -> None:
         "events": "lake",
         "trades": "trades",
         "open_positions": "trades",
+        "first_buys": "patterns",
+        "wallet_links": "patterns",
         "follow_edges": "patterns",
         "leader_scores": "patterns",
+        "entities": "patterns",
+        "edge_validation": "patterns",
+        "leader_inflow": "patterns",
+        "inflow_calibration": "patterns",
         "wallet_patterns": "patterns",
         "wallet_windows": "patterns",
         "pattern_release": "serving",
+        "leader_links": "serving",
     }
 
 

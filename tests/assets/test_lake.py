@@ -179,12 +179,16 @@ def test_trades_and_events_have_the_columns_of_postgres() -> None:
 
 
 def postgres_columns(table: str) -> set[str]:
-    texts = [file.read_text() for file in sorted((data_dir("sql") / "migrations").glob("*.sql"))]
-    body = texts[0].split(f"CREATE TABLE {table} (")[1].split("\n);")[0]
+    """The columns that the migrations create and add."""
+    text = "\n".join(file.read_text() for file in sorted((data_dir("sql") / "migrations").glob("*.sql")))
+    body = text.split(f"CREATE TABLE {table} (")[1].split("\n);")[0]
     words = [line.split()[0] for line in body.splitlines() if line.strip()]
-    added = [re.findall(rf"ALTER TABLE {table}\n((?:    ADD COLUMN .*\n)+)", text) for text in texts]
-    more = re.findall(r"ADD COLUMN (\w+)", "".join(block for blocks in added for block in blocks))
-    return {word for word in words if word.islower()} | set(more)
+    added = [
+        name
+        for change in re.findall(rf"ALTER TABLE {table}\n([^;]*);", text)
+        for name in re.findall(r"ADD COLUMN (\w+)", change)
+    ]
+    return {word for word in [*words, *added] if word.islower()}
 
 
 def test_a_missing_column_is_refused() -> None:
