@@ -103,7 +103,7 @@ class Lake:
             return file.read(columns=list(columns) if columns is not None else None).replace_schema_metadata(None)
 
     def read_parts(
-        self, asset: str, day: dt.date, columns: Sequence[str], dictionaries: Sequence[str] = (), row_groups: int = 8
+        self, asset: str, day: dt.date, columns: Sequence[str], dictionaries: Sequence[str] = (), row_groups: int = 2
     ) -> Iterator[pa.Table]:
         """The day's rows in their order, so many row groups at a time; texts of `dictionaries` come encoded."""
         with open_parquet(self._existing(asset, day), read_dictionary=list(dictionaries)) as file:

@@ -1,7 +1,7 @@
 """A day of the ledger over the lake: events read bucket by bucket, folded side by side, merged into one order.
 
-Memory is bounded by `bucket_rows` and `threads`, not by the day: a pass reads the rows of as many buckets as there are
-threads. What stays until the end are the round trips themselves. Not here: the fold (analysis/ledger.py), dagster, and
+Memory is bounded by `bucket_rows` and `buckets_at_once`, not by the day: a pass over the file keeps the rows of so many
+buckets. What stays until the end are the round trips themselves. Not here: the fold (analysis/ledger.py), dagster, and
 what is published.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -32,8 +33,6 @@ from copytrader_assets.spark import folded_by_spark
 from copytrader_core.settings import LedgerSettings
 
 _PART_ROWS = 65_536
-# Below this a second thread costs more than it saves.
-_WORTH_A_THREAD = 100_000
 _PARTS_AHEAD = 2
 _Done = TypeVar("_Done")
 
@@ -67,57 +66,90 @@ class LedgerDay:
 def ledger_day(
     lake: Lake, day: dt.date, carry: Carry, rules: LedgerSettings, engine: Literal["threads", "spark"] = "threads"
 ) -> LedgerDay:
-    """Moves `carry` over the published events of `day`. The same for any number of buckets, threads and any engine."""
-    with ThreadPoolExecutor(rules.threads) as pool:
-        known = pool.submit(_facts, lake, day, carry)
-        if engine == "spark":
-            folded = list(folded_by_spark(lake, day, carry, known.result()[0], rules))
-        else:
-            folded = list(_folded(lake, day, carry, known, rules, pool))
+    """Moves `carry` over the published events of `day`. The same for any number of buckets, passes, threads, engine."""
+    coins = _Coins(carry.facts())
+    if engine == "spark":
+        for events in _read(lake, day, (*COIN_COLUMNS, "base_raw")):
+            coins.read(events)
+        folded = list(folded_by_spark(lake, day, carry, coins.facts, rules))
+    else:
+        with ThreadPoolExecutor(rules.threads) as pool:
+            folded = list(_folded(lake, day, carry, coins, rules, pool))
     after = _joined(folded)
     changes = Flow.of(held_raw(carry), held_raw(after), folded)
     _, day_end_ns = day_bounds_ns(day)
-    return LedgerDay(day_end_ns, [one.finished for one in folded], after, known.result()[1].and_(changes))
+    return LedgerDay(day_end_ns, [one.finished for one in folded], after, coins.flow.and_(changes))
 
 
-def _facts(lake: Lake, day: dt.date, carry: Carry) -> tuple[CoinFacts, Flow]:
-    facts, flow = carry.facts(), Flow()
-    for events in lake.read_parts(EVENTS.name, day, (*COIN_COLUMNS, "base_raw"), ("action", "mint", "quote_mint")):
-        facts, flow = facts.after(events), flow.and_(flow_of(events))
-    return facts, flow
+class _Coins:
+    """What the day's events say of the coins and of the amounts, read along with the first pass."""
+
+    def __init__(self, facts: CoinFacts) -> None:
+        self.facts = facts
+        self.flow = Flow()
+
+    def read(self, events: pa.Table) -> None:
+        """The next part of the day."""
+        self.facts = self.facts.after(events)
+        self.flow = self.flow.and_(flow_of(events))
 
 
 def _folded(
-    lake: Lake,
-    day: dt.date,
-    carry: Carry,
-    known: Future[tuple[CoinFacts, Flow]],
-    rules: LedgerSettings,
-    pool: ThreadPoolExecutor,
+    lake: Lake, day: dt.date, carry: Carry, coins: _Coins, rules: LedgerSettings, pool: ThreadPoolExecutor
 ) -> Iterator[Folded]:
-    rows = lake.snapshot(EVENTS.name, day).rows
-    buckets = max(-(-rows // rules.bucket_rows), rules.threads if rows > _WORTH_A_THREAD else 1)
-    for first in range(0, buckets, rules.threads):
-        wanted = range(first, min(first + rules.threads, buckets))
-        found = _moves_of(lake, day, wanted, buckets, rules.threads)
-        facts, _ = known.result()
+    buckets = max(1, -(-lake.snapshot(EVENTS.name, day).rows // rules.bucket_rows))
+    for first in range(0, buckets, rules.buckets_at_once):
+        wanted = range(first, min(first + rules.buckets_at_once, buckets))
+        found = _moves_of(lake, day, wanted, buckets, coins if first == 0 else None, rules.threads)
         tasks = [
-            pool.submit(ledger_bucket, found.pop(b), of_bucket(carry, b, buckets), facts, day_bounds_ns(day)[1], rules)
-            for b in wanted
+            pool.submit(_fold, found, b, buckets, carry, coins.facts, day_bounds_ns(day)[1], rules) for b in wanted
         ]
         yield from (task.result() for task in tasks)
 
 
-def _moves_of(lake: Lake, day: dt.date, wanted: range, buckets: int, threads: int) -> dict[int, pa.Table]:
-    """One pass over the day's events: the moves of the wanted buckets."""
+def _fold(
+    found: dict[int, pa.Table],
+    bucket: int,
+    buckets: int,
+    carry: Carry,
+    facts: CoinFacts,
+    day_end_ns: int,
+    rules: LedgerSettings,
+) -> Folded:
+    """One bucket; its moves are dropped as soon as they are read."""
+    return ledger_bucket(found.pop(bucket), of_bucket(carry, bucket, buckets), facts, day_end_ns, rules)
 
-    def split(events: pa.Table) -> list[pa.Table]:
-        part = moves(events)
-        owner = bucket_of(part["wallet"], buckets) if buckets > 1 else None
-        return [part if owner is None else part.filter(pa.array(owner == bucket)) for bucket in wanted]
 
-    parts = list(_side_by_side(split, lake.read_parts(EVENTS.name, day, EVENT_COLUMNS, DICTIONARIES), threads))
-    return {b: pa.concat_tables([MOVES.empty_table(), *(part[i] for part in parts)]) for i, b in enumerate(wanted)}
+def _moves_of(
+    lake: Lake, day: dt.date, wanted: range, buckets: int, coins: _Coins | None, threads: int
+) -> dict[int, pa.Table]:
+    """One pass over the day's events: the moves of the wanted buckets, and the coins on the way if they are asked for."""
+    columns = EVENT_COLUMNS if coins is None else tuple(dict.fromkeys((*EVENT_COLUMNS, *COIN_COLUMNS)))
+    found: dict[int, list[pa.Table]] = {bucket: [MOVES.empty_table()] for bucket in wanted}
+    for events, split in _side_by_side(
+        partial(_split, wanted=wanted, buckets=buckets), _read(lake, day, columns), threads
+    ):
+        if coins is not None:
+            coins.read(events)
+        for bucket, part in zip(wanted, split, strict=True):
+            found[bucket].append(part)
+    return {bucket: pa.concat_tables(parts) for bucket, parts in found.items()}
+
+
+def _read(lake: Lake, day: dt.date, columns: Sequence[str]) -> Iterator[pa.Table]:
+    return lake.read_parts(EVENTS.name, day, columns, DICTIONARIES)
+
+
+def _split(events: pa.Table, wanted: range, buckets: int) -> tuple[pa.Table, list[pa.Table]]:
+    """The events, and the moves of each wanted bucket in their order."""
+    part = moves(events)
+    if buckets == 1:
+        return events, [part]
+    owner = bucket_of(part["wallet"], buckets)
+    order = np.argsort(owner, kind="stable")
+    starts = np.searchsorted(owner[order], np.arange(wanted.start, wanted.stop + 1))
+    chosen = part.take(pa.array(order[starts[0] : starts[-1]]))
+    return events, [chosen.slice(a - starts[0], b - a) for a, b in pairwise(starts)]
 
 
 def _joined(folded: Sequence[Folded]) -> Carry:

@@ -77,8 +77,9 @@ class LedgerSettings(_Section):
     mark_fee_ppm: int = Field(
         12_500, ge=0, le=1_000_000, description="swap fee in marks of coins whose own was not seen: the curve's 1.25 %"
     )
-    bucket_rows: int = Field(
-        2_000_000, ge=1, description="events of a day that are folded at once by a thread: more needs more memory"
+    bucket_rows: int = Field(250_000, ge=1, description="events of a day that are folded together")
+    buckets_at_once: int = Field(
+        16, ge=1, description="buckets that one pass over the day's events keeps in memory: more is faster, up to all"
     )
     threads: int = Field(2, ge=1, description="threads that fold buckets side by side")
 

@@ -38,7 +38,7 @@ EVENT_COLUMNS = (
     "amount_out",
 )
 """The columns of `events` that `moves` needs."""
-DICTIONARIES = ("wallet", "alias", "action", "mint", "quote_mint")
+DICTIONARIES = ("alias", "action", "quote_mint")
 """Those of them that a reader should give as dictionaries where it can."""
 MOVES = pa.schema(
     [
@@ -49,9 +49,9 @@ MOVES = pa.schema(
         ("inner_ix", pa.int32()),
         ("event_seq", pa.int32()),
         ("ts_ns", pa.int64()),
-        ("wallet", TEXT),
+        ("wallet", pa.string()),
         ("alias", TEXT),
-        ("mint", TEXT),
+        ("mint", pa.string()),
         ("quote_mint", TEXT),
         ("is_sell", pa.bool_()),
         ("base_raw", pa.uint64()),
@@ -199,13 +199,19 @@ def text_buffers(texts: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.int64], 
 
 def shared_codes(columns: Sequence[pa.ChunkedArray]) -> tuple[list[NDArray[np.int32]], pa.Array]:
     """Each text column as codes of one dictionary, NULL as -1, and the dictionary."""
-    chunks = [chunk for column in columns for chunk in _cast(column, TEXT).chunks]
-    joined = pa.chunked_array(chunks, TEXT).unify_dictionaries()
-    if not chunks:
+    joined = _encoded([chunk for column in columns for chunk in column.chunks])
+    if not joined.num_chunks:
         return [np.zeros(0, np.int32) for _ in columns], pa.array([], pa.string())
     codes = np.concatenate([_indices(chunk) for chunk in joined.chunks])
     ends = np.cumsum([len(column) for column in columns])
     return np.split(codes, ends[:-1]), joined.chunk(0).dictionary
+
+
+def _encoded(chunks: Sequence[pa.Array]) -> pa.ChunkedArray:
+    """All chunks with one dictionary. Where any of them is plain, hashing every row is cheaper than every dictionary."""
+    if all(pa.types.is_dictionary(chunk.type) for chunk in chunks):
+        return pa.chunked_array(chunks, TEXT).unify_dictionaries()
+    return pc.dictionary_encode(pa.chunked_array([chunk.cast(pa.string()) for chunk in chunks], pa.string()))
 
 
 def _indices(chunk: pa.DictionaryArray) -> NDArray[np.int32]:

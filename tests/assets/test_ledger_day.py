@@ -54,7 +54,14 @@ def rows() -> list[Row]:
     return Market(21, DAYS, events_per_day=250, wallets=30).rows
 
 
-@pytest.mark.parametrize("rules", [{"bucket_rows": 150}, {"bucket_rows": 20, "threads": 1}, {"threads": 3}])
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"bucket_rows": 150},
+        {"bucket_rows": 20, "threads": 1, "buckets_at_once": 3},
+        {"bucket_rows": 90, "threads": 3, "buckets_at_once": 2},
+    ],
+)
 def test_the_number_of_buckets_and_threads_changes_no_byte(
     tmp_path: Path, rows: list[Row], rules: dict[str, int]
 ) -> None:
