@@ -123,7 +123,7 @@ def _fold(
 def _moves_of(
     lake: Lake, day: dt.date, wanted: range, buckets: int, coins: _Coins | None, threads: int
 ) -> dict[int, pa.Table]:
-    """One pass over the day's events: the moves of the wanted buckets, and the coins on the way if they are asked for."""
+    """One pass over the day's events: the moves of the wanted buckets, and the coins on the way if asked for."""
     columns = EVENT_COLUMNS if coins is None else tuple(dict.fromkeys((*EVENT_COLUMNS, *COIN_COLUMNS)))
     found: dict[int, list[pa.Table]] = {bucket: [MOVES.empty_table()] for bucket in wanted}
     for events, split in _side_by_side(

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from copytrader_assets.analysis.chance import binomial_tail, poisson_tail
-from copytrader_assets.analysis.compiled import compiled
 from copytrader_assets.analysis.first_buys import Codes, FirstBuys
 from copytrader_assets.analysis.grouped import Flags, Floats, Ints
 from copytrader_assets.analysis.habits import Habits
 from copytrader_assets.analysis.windows import Windows
+from copytrader_core.compiled import kernel
 
 MIN_TOGETHER = 5
 """Coins on which two wallets must have landed in one slot."""
@@ -77,7 +77,7 @@ def _candidates(buys: FirstBuys, wallets: Ints) -> tuple[Ints, Ints]:
     return one, other
 
 
-@compiled
+@kernel
 def _fill_candidates(
     wallets: Codes,
     by_wallet: Codes,
@@ -112,7 +112,7 @@ def _fill_candidates(
     return n_out
 
 
-@compiled
+@kernel
 def _partners(sampled: Codes, mint: Codes, wallet: Codes, slot: Codes, starts: Codes, limit: int, found: Codes) -> int:
     """The other wallets of the same coin and slot as each sampled buy, unless there are more than `limit`."""
     n = 0
@@ -139,7 +139,7 @@ def _meetings(buys: FirstBuys, one: Ints, other: Ints, horizon: int) -> tuple[In
     return together, met, first, last
 
 
-@compiled
+@kernel
 def _fill_meetings(
     one: Codes,
     other: Codes,
@@ -184,7 +184,7 @@ def _by_chance(buys: FirstBuys, habits: Habits, one: Ints, other: Ints) -> Float
     return expected
 
 
-@compiled
+@kernel
 def _same_slot_strata(own: Codes, mint: Codes, slot: Codes, starts: Codes, stratum: Codes, inside: Codes) -> None:
     for at in own:
         j = at

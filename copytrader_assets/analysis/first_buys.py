@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from copytrader_assets.analysis.columns import places
-from copytrader_assets.analysis.compiled import compiled
 from copytrader_assets.analysis.day_buys import DayBuys, reduced
 from copytrader_assets.analysis.grouped import Flags, Ints, ranges
+from copytrader_core.compiled import kernel
 
 Codes: TypeAlias = NDArray[Any]
 """Integers of 32 bits where many are held, of 64 where few are computed with."""
@@ -204,7 +204,7 @@ def _unified(parts: Sequence[pa.Array]) -> tuple[int, list[Codes], pa.Array]:
     return len(names), [joined[a:b] for a, b in pairwise(bounds)], names
 
 
-@compiled
+@kernel
 def _place(
     cursor: Codes,
     mint_codes: Codes,
@@ -231,7 +231,7 @@ def _place(
         size[at] = day_size[row]
 
 
-@compiled
+@kernel
 def _keep_first(starts: Codes, seen: Codes, mint: Codes, wallet: Codes, slot: Codes, tx: Codes, size: Codes) -> int:
     """Moves the first row of each (coin, wallet) forward over the others, in place. Returns how many there are."""
     kept = 0
@@ -262,7 +262,7 @@ def _index(wallet: Codes, n_wallets: int) -> tuple[Codes, Ints]:
     return by_wallet, starts
 
 
-@compiled
+@kernel
 def _fill_index(cursor: Codes, wallet: Codes, by_wallet: Codes) -> None:
     """A counting sort of the elements by wallet."""
     for row in range(len(wallet)):

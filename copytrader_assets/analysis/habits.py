@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from copytrader_assets.analysis.compiled import compiled
 from copytrader_assets.analysis.first_buys import Codes, FirstBuys
 from copytrader_assets.analysis.grouped import Flags, Floats, Ints
 from copytrader_assets.analysis.windows import strata_after
+from copytrader_core.compiled import kernel
 
 AGE_SECONDS = (0.4, 0.8, 1.2, 1.6, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0, 600.0, 3600.0, 6 * 3600.0)
 """Borders of the age strata; the last stratum has no end. Slot by slot at first: of two snipers the faster one comes
@@ -84,7 +84,7 @@ class Habits:
         return np.asarray((inside + AGE_WEIGHT * by_age[of_age]) / (crowd + AGE_WEIGHT))
 
 
-@compiled
+@kernel
 def _fill_strata(
     starts: Codes, slot: Codes, borders: Floats, block_slots: float, stratum: Codes, everybody: Codes
 ) -> None:
@@ -101,7 +101,7 @@ def _fill_strata(
             everybody[stratum[row]] += 1
 
 
-@compiled
+@kernel
 def _fill_profiles(by_wallet: Codes, starts: Codes, wallets: Codes, stratum: Codes, table: Floats) -> None:
     for row in range(len(wallets)):
         for at in range(starts[wallets[row]], starts[wallets[row] + 1]):

@@ -208,7 +208,7 @@ def shared_codes(columns: Sequence[pa.ChunkedArray]) -> tuple[list[NDArray[np.in
 
 
 def _encoded(chunks: Sequence[pa.Array]) -> pa.ChunkedArray:
-    """All chunks with one dictionary. Where any of them is plain, hashing every row is cheaper than every dictionary."""
+    """All chunks with one dictionary. Where one is plain, hashing every row is cheaper than every dictionary."""
     if all(pa.types.is_dictionary(chunk.type) for chunk in chunks):
         return pa.chunked_array(chunks, TEXT).unify_dictionaries()
     return pc.dictionary_encode(pa.chunked_array([chunk.cast(pa.string()) for chunk in chunks], pa.string()))

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from copytrader_assets.analysis.compiled import compiled
 from copytrader_assets.analysis.first_buys import Codes, FirstBuys
 from copytrader_assets.analysis.grouped import Flags, Ints
+from copytrader_core.compiled import kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def strata_after(
     return inside
 
 
-@compiled
+@kernel
 def _count_after(
     own: Codes,
     slots: int,
@@ -91,7 +91,7 @@ def _count_after(
     return n
 
 
-@compiled
+@kernel
 def _count_before(
     own: Codes,
     slots: int,
@@ -119,7 +119,7 @@ def _count_before(
     return n
 
 
-@compiled
+@kernel
 def _strata_after(
     own: Codes,
     slots: int,
