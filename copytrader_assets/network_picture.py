@@ -15,7 +15,7 @@ from copytrader_assets.analysis.star_layout import Arrow, Seat, Star, lag_distan
 
 __all__ = ["MAX_ARROWS", "arrows_of", "drawn_network", "in_widths", "overview"]
 
-MAX_ARROWS = 400
+MAX_ARROWS = 300
 _GAP, _CAPTION, _DOT = 14.0, 15.0, 3.2
 _RINGS_MS = (1_000.0, 5_000.0)
 _STYLE = (
@@ -102,12 +102,12 @@ def _dot(seat: Seat, leads: bool) -> str:
     css = "net-again" if seat.is_repeated else "net-both" if leads else "net-dot"
     arrow = seat.arrow
     words = (
-        f"{seat.name} follows {arrow.leader_name}: {arrow.weight:.0%} of buys, after {arrow.lag_ms / 1000:.1f} s"
+        f"{seat.name} after {arrow.leader_name}: {arrow.weight:.0%}, {arrow.lag_ms / 1000:.1f} s"
         if arrow
         else seat.name
     )
     return (
-        f'<circle class="{css}" cx="{seat.x:.1f}" cy="{seat.y:.1f}" r="{_DOT}"><title>{escape(words)}</title></circle>'
+        f'<circle class="{css}" cx="{seat.x:.0f}" cy="{seat.y:.0f}" r="{_DOT}"><title>{escape(words)}</title></circle>'
     )
 
 

@@ -19,7 +19,8 @@ __all__ = ["network"]
 _MAX_LAGS = 24
 # A follow graph with every name is easy to read up to here; a larger network is drawn as stars.
 _MOST_NAMED = 24
-_MAX_EGOS = 60
+# Edges that are drawn once more by name, over all leaders' views together, and in one of them.
+_MAX_NAMED_EDGES, _MAX_EGO_EDGES = 40, 16
 _WIDE, _NARROW = 1200, 340
 
 
@@ -61,15 +62,24 @@ def _egos(edges: Sequence[Edge]) -> str:
     """For each leader, most followed first: whom it follows, who follows it, by name."""
     followers = Counter(e.leader for e in edges)
     names = {e.leader: e.leader_name for e in edges}
-    cards = [
-        f'<div class="card"><h3>{escape(names[leader])}, {count} follower{"s" if count > 1 else ""}</h3>'
-        f"{follow_graph([e for e in edges if leader in (e.leader, e.follower)][:_MAX_LAGS], _NARROW)}</div>"
-        for leader, count in followers.most_common(_MAX_EGOS)
-    ]
+    cards: list[str] = []
+    left = _MAX_NAMED_EDGES
+    for leader, count in followers.most_common():
+        own = [e for e in edges if leader in (e.leader, e.follower)][:_MAX_EGO_EDGES]
+        left -= len(own)
+        if left < 0:
+            break
+        title = f"{escape(names[leader])}, {count} follower{'s' if count > 1 else ''}"
+        cards.append(f'<div class="card"><h3>{title}</h3>{follow_graph(own, _NARROW)}</div>')
     return (
         f'<details class="egos"><summary>One leader at a time: {len(cards)} of {len(followers)}</summary>'
-        f'<div class="grid">{"".join(cards)}</div></details>'
+        f'<div class="grid">{"".join(cards)}</div>{_more(len(followers) - len(cards))}</details>'
     )
+
+
+def _more(rest: int) -> str:
+    query = "SELECT * FROM follow_edges WHERE leader = '...'"
+    return f'<p class="more">{rest} more leaders: <code>copytrader sql "{query}"</code></p>' if rest else ""
 
 
 def _lags(edges: Sequence[Edge]) -> str:
