@@ -34,6 +34,8 @@ from copytrader_core.settings import LedgerSettings
 
 _PART_ROWS = 65_536
 _PARTS_AHEAD = 2
+_COIN_ROWS = 500_000
+_KEPT_MS = 10_000
 _Done = TypeVar("_Done")
 
 
@@ -67,6 +69,7 @@ def ledger_day(
     lake: Lake, day: dt.date, carry: Carry, rules: LedgerSettings, engine: Literal["threads", "spark"] = "threads"
 ) -> LedgerDay:
     """Moves `carry` over the published events of `day`. The same for any number of buckets, passes, threads, engine."""
+    _reuse_memory()
     coins = _Coins(carry.facts())
     if engine == "spark":
         for events in _read(lake, day, (*COIN_COLUMNS, "base_raw")):
@@ -81,17 +84,36 @@ def ledger_day(
     return LedgerDay(day_end_ns, [one.finished for one in folded], after, coins.flow.and_(changes))
 
 
+def _reuse_memory() -> None:
+    """Arrow keeps what it frees for a while. Its usual pool gives large blocks back at once and takes them anew, page
+    by page, for every part: on a virtual machine that took as long as the work itself.
+    """
+    if "jemalloc" in pa.supported_memory_backends():
+        pa.jemalloc_set_decay_ms(_KEPT_MS)
+        pa.set_memory_pool(pa.jemalloc_memory_pool())
+
+
 class _Coins:
     """What the day's events say of the coins and of the amounts, read along with the first pass."""
 
     def __init__(self, facts: CoinFacts) -> None:
-        self.facts = facts
         self.flow = Flow()
+        self._facts = facts
+        self._waiting: list[pa.Table] = []
 
     def read(self, events: pa.Table) -> None:
-        """The next part of the day."""
-        self.facts = self.facts.after(events)
+        """The next part of the day. Several are taken together: each time all coins are encoded anew."""
         self.flow = self.flow.and_(flow_of(events))
+        self._waiting.append(events.select(COIN_COLUMNS))
+        if sum(part.num_rows for part in self._waiting) >= _COIN_ROWS:
+            self.facts()
+
+    def facts(self) -> CoinFacts:
+        """The facts after all that was read."""
+        if self._waiting:
+            self._facts = self._facts.after(pa.concat_tables(self._waiting))
+            self._waiting = []
+        return self._facts
 
 
 def _folded(
@@ -102,7 +124,7 @@ def _folded(
         wanted = range(first, min(first + rules.buckets_at_once, buckets))
         found = _moves_of(lake, day, wanted, buckets, coins if first == 0 else None, rules.threads)
         tasks = [
-            pool.submit(_fold, found, b, buckets, carry, coins.facts, day_bounds_ns(day)[1], rules) for b in wanted
+            pool.submit(_fold, found, b, buckets, carry, coins.facts(), day_bounds_ns(day)[1], rules) for b in wanted
         ]
         yield from (task.result() for task in tasks)
 
