@@ -62,9 +62,11 @@ def _swept(buys: FirstBuys, habits: Habits, leaders: Ints, slots: int, min_follo
     per_wallet, aside = buys.per_wallet, np.zeros(len(buys.wallets), dtype=np.bool_)
     for leader in leaders:
         own = buys.of_wallet(int(leader))
-        who, counts = windows.after(own, slots, min_followed)
+        inside = np.zeros(habits.n, dtype=np.int64)
+        who, counts = windows.after(own, slots, min_followed, habits.stratum, inside)
         devoted = who[counts >= _devotion(len(own), buys.n_mints) * per_wallet[who]]
-        found.append(_OfLeader(who, counts, _share(buys, habits, own, slots, devoted, aside)))
+        share = _share(buys, habits, own, slots, devoted, aside) if len(devoted) else habits.share(inside)
+        found.append(_OfLeader(who, counts, share))
     return found
 
 
@@ -80,7 +82,7 @@ def _devotion(n_coins: int, n_mints: int) -> float:
 def _share(buys: FirstBuys, habits: Habits, own: Codes, slots: int, devoted: Ints, aside: Flags) -> Floats:
     """What share of each stratum the crowd without the devoted has inside the leader's windows. `aside` stays false."""
     aside[devoted] = True
-    inside = habits.after(buys, own, slots, aside if len(devoted) else None)
+    inside = habits.after(buys, own, slots, aside)
     aside[devoted] = False
     gone = np.bincount(habits.stratum[buys.of_wallets(devoted)], minlength=habits.n)
     return habits.share(inside, habits.everybody - gone)

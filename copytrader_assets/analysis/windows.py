@@ -29,10 +29,14 @@ class Windows:
         """Counters for the wallets of `buys`."""
         return cls(buys, np.zeros(len(buys.wallets), np.int32), np.zeros(len(buys.wallets), np.int32))
 
-    def after(self, own: Codes, slots: int, at_least: int = 1) -> tuple[Ints, Ints]:
-        """(wallet, how many of its first buys lie within `slots` slots after any of `own`), by wallet."""
+    def after(self, own: Codes, slots: int, at_least: int, stratum: Codes, inside: Ints) -> tuple[Ints, Ints]:
+        """(wallet, how many of its first buys lie within `slots` slots after any of `own`), by wallet, if `at_least`.
+
+        All elements of the windows are added to `inside` by their `stratum` in the same pass.
+        """
         b = self.buys
-        n = _count_after(own, slots, b.mint, b.wallet, b.slot, b.tx_index, b.mint_starts, self.counts, self.touched)
+        rows = (b.mint, b.wallet, b.slot, b.tx_index, b.mint_starts)
+        n = _count_after(own, slots, *rows, stratum, self.counts, self.touched, inside)
         return self._taken(n, at_least)
 
     def before(self, own: Codes, slots: int) -> tuple[Ints, Ints]:
@@ -72,8 +76,10 @@ def _count_after(
     slot: Codes,
     tx: Codes,
     starts: Codes,
+    stratum: Codes,
     counts: Codes,
     touched: Codes,
+    inside: Codes,
 ) -> int:
     n = 0
     for i in own:
@@ -87,6 +93,7 @@ def _count_after(
                 touched[n] = who
                 n += 1
             counts[who] += 1
+            inside[stratum[j]] += 1
             j += 1
     return n
 
