@@ -74,7 +74,7 @@ def ledger_day(
     if engine == "spark":
         for events in _read(lake, day, (*COIN_COLUMNS, "base_raw")):
             coins.read(events)
-        folded = list(folded_by_spark(lake, day, carry, coins.facts, rules))
+        folded = list(folded_by_spark(lake, day, carry, coins.facts(), rules))
     else:
         with ThreadPoolExecutor(rules.threads) as pool:
             folded = list(_folded(lake, day, carry, coins, rules, pool))
