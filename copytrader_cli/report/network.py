@@ -20,7 +20,7 @@ _MAX_LAGS = 24
 # A follow graph with every name is easy to read up to here; a larger network is drawn as stars.
 _MOST_NAMED = 24
 # Edges that are drawn once more by name, over all leaders' views together, and in one of them.
-_MAX_NAMED_EDGES, _MAX_EGO_EDGES = 40, 16
+_MAX_NAMED_EDGES, _MAX_EGO_EDGES = 30, 16
 _WIDE, _NARROW = 1200, 340
 
 
