@@ -101,8 +101,6 @@ class Batch:
     """
 
     rows: list[raw_events.Row] = field(default_factory=list)
-    encoded: list[EncodedRows] = field(default_factory=list)
-    names_version: int | None = None
     slots: list[LandedSlot] = field(default_factory=list)
     late_slots: set[int] = field(default_factory=set)
     estimated_slots: set[int] = field(default_factory=set)
@@ -111,6 +109,8 @@ class Batch:
     gap_reason: str = MISSING_PARENT
     expected_from: int | None = None
     complete_start: bool = False
+    encoded: list[EncodedRows] = field(default_factory=list)
+    names_version: int | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything to commit."""

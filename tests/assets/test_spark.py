@@ -14,8 +14,8 @@ from copytrader_assets.lake import Lake
 from copytrader_assets.ledger_day import LedgerDay, ledger_day
 from copytrader_assets.schemas import EVENTS
 from copytrader_core.settings import LedgerSettings, settings
+from tests.assets.books import lake_events, of_day
 from tests.assets.planted import Market, day
-from tests.assets.test_ledger import lake_events, of_day
 
 RULES = LedgerSettings(bucket_rows=450)
 pytestmark = pytest.mark.filterwarnings("ignore")

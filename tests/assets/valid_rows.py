@@ -38,6 +38,35 @@ _EDGE = {
     "n_followed": 5, "q_value": 0.01, "avg_follower_size_sol": 1.0, "as_of": DAY,
 }  # fmt: skip
 
+_NETWORK: dict[str, dict[str, Any]] = {
+    "first_buys": {"mint_code": 1, "wallet_code": 2, "slot": 5, "tx_index": 0, "paid_lamports": 1},
+    "wallet_links": {
+        "wallet": "w", "partner": "x", "kind": "fee_payer", "n_transactions": 1, "n_of_wallet": 2, "first_slot": 5,
+        "last_slot": 6,
+    },
+    "entities": {
+        "wallet": "w", "entity": "e", "evidence": "fee_payer", "partner": "x", "n_evidence": 3, "strength": 0.5,
+        "first_slot": 5, "last_slot": 6, "n_wallets": 2, "as_of": DAY,
+    },
+    "edge_validation": {
+        "leader": "a", "follower": "b", "n_first_half": 10, "prob_first_half": 0.5, "n_second_half": 10,
+        "prob_second_half": 0.4, "chance_prob": 0.1, "persisted": True, "predicted_follows": 5.0,
+        "realised_follows": 4, "predicted_sol": 1.0, "realised_sol": 0.8, "as_of": DAY,
+    },
+    "leader_inflow": {
+        "leader": "a", "slots": 1, "ahead_sol": 0.1, "behind_sol": 0.2, "followers_ahead": 0.1,
+        "followers_behind": 0.3, "n_followers": 2, "n_leader_buys": 9, "as_of": DAY,
+    },
+    "inflow_calibration": {
+        "slots": 1, "decile": 1, "n_buys": 5, "predicted_behind_sol": 0.1, "realised_behind_sol": 0.2,
+        "predicted_ahead_sol": 0.1, "realised_ahead_sol": 0.1, "as_of": DAY,
+    },
+    "leader_links": {
+        "sig": "s", "outer_ix": 0, "inner_ix": -1, "event_seq": 0, "follower": "b", "leader_wallet": "a",
+        "leader_sig": "t", "mint": "m", "lag_slots": 3,
+    },
+}  # fmt: skip
+
 
 def _measures(table: Table) -> dict[str, Any]:
     """Every measure known: three trips, one of them dead, one position held."""
@@ -61,6 +90,7 @@ _ROWS: dict[str, dict[str, Any]] = {
     "trades": _TRIP,
     "open_positions": _TRIP | _OPEN,
     "follow_edges": _EDGE,
+    **_NETWORK,
     "leader_scores": {"wallet": "w", "followership_score": 0.5, "leader_score": 0.5},
     "wallet_patterns": _measures(TABLES["wallet_patterns"]),
     "wallet_windows": _measures(TABLES["wallet_windows"]),
