@@ -85,8 +85,10 @@ def ledger_day(
 
 
 def _reuse_memory() -> None:
-    """Arrow keeps what it frees for a while. Its usual pool gives large blocks back at once and takes them anew, page
-    by page, for every part: on a virtual machine that took as long as the work itself.
+    """Arrow keeps what it frees for a while.
+
+    Its usual pool gives large blocks back at once and takes them anew, page by page, for every part: on a virtual
+    machine that took as long as the work itself.
     """
     if "jemalloc" in pa.supported_memory_backends():
         pa.jemalloc_set_decay_ms(_KEPT_MS)

@@ -179,7 +179,7 @@ class Pool(NamedTuple):
 
 def finished_table(book: Book, ids: Rows, names: Names, pool: Pool) -> pa.Table:
     """FINISHED rows of the trips `ids`."""
-    closed, sums = book.trips[ids, k.CLOSE_ROW], book.sums[ids]
+    closed, sums = book.trips[ids, k.CLOSE_ROW], np.take(book.sums, ids, axis=0)
     dead = closed < 0
     columns = _identity(book, ids, sums, names, pool) | {
         "is_dead": pa.array(dead),
@@ -195,10 +195,12 @@ def finished_table(book: Book, ids: Rows, names: Names, pool: Pool) -> pa.Table:
 def held_table(book: Book, ids: Rows, names: Names, pool: Pool, coin: Mapping[str, pa.Array]) -> pa.Table:
     """HELD rows of the trips `ids`; `coin` gives the columns of the coin's last state."""
     offsets, chosen = _chained(book.trips[ids, k.FIRST_LOT], book.lot_next)
-    lots = book.lots[chosen]
+    lots = np.take(book.lots, chosen, axis=0)
     children = [pa.array(lots[:, k.LOT_QTY]), wide_array(lots[:, k.LOT_COST :], AMOUNT), pa.array(lots[:, k.LOT_LEFT])]
     return pa.Table.from_pydict(
-        _identity(book, ids, book.sums[ids], names, pool) | {"lots": _lists(offsets, children, LOT)} | dict(coin),
+        _identity(book, ids, np.take(book.sums, ids, axis=0), names, pool)
+        | {"lots": _lists(offsets, children, LOT)}
+        | dict(coin),
         schema=HELD,
     )
 
@@ -216,7 +218,8 @@ def written_off_table(codes: Codes, qty: Words, names: Names, last_trade: NDArra
 
 
 def _identity(book: Book, ids: Rows, sums: Words, names: Names, pool: Pool) -> dict[str, pa.Array]:
-    trips = book.trips[ids]
+    # Not by indexing: take is several times as fast, and lets other threads run.
+    trips = np.take(book.trips, ids, axis=0)
     rows = trips[:, k.OPEN_ROW]
     return {
         "wallet": texts(trips[:, k.WALLET], names.wallet),
@@ -224,11 +227,11 @@ def _identity(book: Book, ids: Rows, sums: Words, names: Names, pool: Pool) -> d
         "mint": texts(trips[:, k.MINT], names.mint),
         "quote_mint": texts(trips[:, k.QUOTE], names.quote),
         "open_sig": pool.sig.take(pa.array(rows)),
-        "open_outer_ix": pa.array(pool.outer_ix[rows]),
-        "open_inner_ix": pa.array(pool.inner_ix[rows]),
-        "open_event_seq": pa.array(pool.event_seq[rows]),
-        "open_ts_ns": pa.array(pool.ts_ns[rows]),
-        "open_slot": pa.array(pool.slot[rows]),
+        "open_outer_ix": pa.array(np.take(pool.outer_ix, rows)),
+        "open_inner_ix": pa.array(np.take(pool.inner_ix, rows)),
+        "open_event_seq": pa.array(np.take(pool.event_seq, rows)),
+        "open_ts_ns": pa.array(np.take(pool.ts_ns, rows)),
+        "open_slot": pa.array(np.take(pool.slot, rows)),
         "decimals": pa.array(trips[:, k.DECIMALS].astype(np.int8)),
         "n_buys": pa.array(trips[:, k.N_BUYS].astype(np.int32)),
         "legs": _leg_lists(book, trips[:, k.FIRST_LEG], names, pool),
@@ -263,13 +266,14 @@ def texts(codes: NDArray[np.int32] | Rows, names: pa.Array) -> pa.DictionaryArra
 
 def _leg_lists(book: Book, first: Rows, names: Names, pool: Pool) -> pa.ListArray:
     offsets, chosen = _chained(first, book.legs[:, k.LEG_NEXT])
-    rows, paid_in, sums = book.legs[chosen, k.LEG_ROW], book.legs[chosen, k.LEG_PAID_IN], book.leg_sums[chosen]
+    legs, sums = np.take(book.legs, chosen, axis=0), np.take(book.leg_sums, chosen, axis=0)
+    rows, paid_in = legs[:, k.LEG_ROW], legs[:, k.LEG_PAID_IN]
     children = [
         pool.sig.take(pa.array(rows)),
-        pa.array(pool.outer_ix[rows]),
-        pa.array(pool.inner_ix[rows]),
-        pa.array(pool.event_seq[rows]),
-        pa.array(pool.ts_ns[rows]),
+        pa.array(np.take(pool.outer_ix, rows)),
+        pa.array(np.take(pool.inner_ix, rows)),
+        pa.array(np.take(pool.event_seq, rows)),
+        pa.array(np.take(pool.ts_ns, rows)),
         pa.array(sums[:, k.LEG_QTY]),
         wide_array(sums[:, k.LEG_PROCEEDS : k.LEG_PROCEEDS + 2], AMOUNT),
         wide_array(sums[:, k.LEG_COST : k.LEG_COST + 2], AMOUNT),
