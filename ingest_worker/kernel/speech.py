@@ -16,6 +16,8 @@ from ingest_worker.kernel.tables import (
     I64,
     I128,
     IX_NAME,
+    IX_NAME_AT,
+    IX_NAME_LENGTH,
     IX_SPEAKS,
     IX_TRADES,
     K_AMM,
@@ -27,6 +29,7 @@ from ingest_worker.kernel.tables import (
     SHAREHOLDERS,
     SILENT,
     T_AMM,
+    T_CREATE_IX,
     T_DATA,
     T_INVOKE,
     T_PROGRAM,
@@ -294,10 +297,44 @@ def read_fields(data, emission, work, tables):
         n += 1
     if at != end or not tables.allowed[event, n]:
         return False
-    moment = fields[tables.where[event, TIMESTAMP]]
-    if moment < 0 or number_at(data, moment) < 0:
+    at = fields[tables.where[event, TIMESTAMP]]
+    moment = number_at(data, at) if at >= 0 else np.int64(0)
+    if moment < 0 or (at < 0 and not _is_first_create(data, emission, work, tables)):
         return False
-    return _is_of_its_time(number_at(data, moment), n, event, tables) and _has_name(data, event, work, tables)
+    return _is_of_its_time(moment, n, event, tables) and _has_name(data, event, work, tables)
+
+
+@inner
+def _is_first_create(data, emission, work, tables):
+    """Whether the event is that of a `create` of the time before it named a creator: three texts and nothing else.
+
+    Such an event has no time of its own; its instruction dates it.
+    """
+    frame = work.frames[emission[EMISSION_FRAME]]
+    if frame[FRAME_IX] < 0 or not _is_named_create(frame[FRAME_IX], tables):
+        return False
+    call = work.calls[frame[FRAME_CALL]]
+    at, end = call[CALL_DATA] + 8, call[CALL_DATA] + call[CALL_N_DATA]
+    for _ in range(3):
+        if end - at < 4:
+            return False
+        n = (
+            np.int64(data[at])
+            | np.int64(data[at + 1]) << 8
+            | np.int64(data[at + 2]) << 16
+            | np.int64(data[at + 3]) << 24
+        )
+        at += 4 + n
+    return at == end
+
+
+@inner
+def _is_named_create(ix, tables):
+    begin, end = tables.text_at[T_CREATE_IX], tables.text_at[T_CREATE_IX + 1]
+    name = tables.instructions[ix]
+    if name[IX_NAME_LENGTH] != end - begin:
+        return False
+    return same(tables.names, name[IX_NAME_AT], tables.texts, begin, end - begin)
 
 
 @inner

@@ -77,7 +77,7 @@ from ingest_worker.kernel.wide import at_most, is_ceiling, is_floor
 
 _BPS: Final = 10_000
 # Above, a product with basis points could leave int64; reserves are multiplied in 128 bits and may be larger.
-_MAX_MONEY: Final = 1 << 47
+_MAX_MONEY: Final = 1 << 49
 _MAX_RESERVE: Final = 1 << 61
 _SUPPLY: Final = 1_000_000_000_000_000
 _SOL, _STABLE, _EXOTIC = range(3)
@@ -220,8 +220,12 @@ def _fees_follow(data, event, lp_fee, by_spend, work, tables):
     cashback = number(data, event, CASHBACK, work, tables) if cashback_bps else np.int64(0)
     if is_key(data, event, USER, K_MAYHEM, work, tables) and protocol + creator + cashback + lp_fee == 0:
         return True
+    if not (_is_money(protocol) and _is_money(creator) and _is_money(cashback)):
+        return False
     spend = net + lp_fee + protocol + creator + cashback
     rest = np.int64(0)
+    if not _is_money(spend):
+        return False
     if by_spend:
         total = lp_bps + protocol_bps + creator_bps + cashback_bps
         due = spend * _BPS // (_BPS + total)

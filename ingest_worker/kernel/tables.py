@@ -111,14 +111,14 @@ _LITERALS: Final = (
     '{"venue":"amm"', ',"real_base_raw":', ',"real_quote_raw":', ',"protocol_fee_bps":', ',"creator_fee_bps":',
     ',"lp_fee_bps":', ',"cashback_raw":', ',"creator":"', ',"mayhem":true', ',"mayhem":false', ',"timestamp":',
     ',"pool":"', ',"vault_quote_raw":', ',"virtual_quote_raw":', ',"fee_base_raw":', ',"name":', ',"symbol":',
-    ',"uri":', ',"ix":"', ',"base_decimals":', ',"quote_decimals":', ',"source":"cpi"}',
+    ',"uri":', ',"ix":"', ',"base_decimals":', ',"quote_decimals":', ',"source":"cpi"}', "create",
 )  # fmt: skip
 (
     T_PUMP, T_AMM, T_WSOL, T_USDC, T_USDT, T_USD1, T_PROGRAM, T_INVOKE, T_DATA, T_TRUNCATED, T_BUY, T_SELL, T_CREATE,
     T_CURVE, T_POOL_VENUE, T_REAL_BASE, T_REAL_QUOTE, T_PROTOCOL_BPS, T_CREATOR_BPS, T_LP_BPS, T_CASHBACK, T_CREATOR,
     T_MAYHEM, T_NO_MAYHEM, T_TIMESTAMP, T_POOL, T_VAULT, T_VIRTUAL, T_FEE_BASE, T_NAME, T_SYMBOL, T_URI, T_IX,
-    T_BASE_DECIMALS, T_QUOTE_DECIMALS, T_SOURCE,
-) = range(36)  # fmt: skip
+    T_BASE_DECIMALS, T_QUOTE_DECIMALS, T_SOURCE, T_CREATE_IX,
+) = range(37)  # fmt: skip
 N_MONEY: Final = len(MONEY)
 # Entries of `tables.rates`.
 R_CURVE_PROTOCOL, R_CURVE_CREATOR, R_FLAT_LP, R_FLAT_PROTOCOL, R_FLAT_CREATOR, R_MAX_CREATOR, R_SINCE = range(7)

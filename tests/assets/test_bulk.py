@@ -138,6 +138,7 @@ def test_a_row_larger_than_the_buffer_comes_out_whole(db: psycopg.Connection[Any
     assert read(db)["sig"].to_pylist() == [big, "s"]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_md5_is_md5(text: bytes) -> None:
     memory = np.zeros((len(text) + PADDING_BYTES + 3) // 4 * 4, np.uint8)
