@@ -35,7 +35,7 @@ from copytrader_core.settings import LedgerSettings
 _PART_ROWS = 65_536
 _PARTS_AHEAD = 2
 _COIN_ROWS = 500_000
-_KEPT_MS = 10_000
+_KEPT_MS = 1_000
 _Done = TypeVar("_Done")
 
 
