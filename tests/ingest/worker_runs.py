@@ -108,7 +108,7 @@ def check_nothing_is_silent(url: str, chain: Chain) -> set[int]:
 
 
 async def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
-    """Returns once `condition` holds. So many looks are taken, not so many seconds: on a starved machine both stretch."""
+    """Returns once `condition` holds. It takes so many looks, not seconds: a starved machine stretches them."""
     for _ in range(round(seconds / _LOOK_SECONDS)):
         if condition():
             return
@@ -253,7 +253,7 @@ def kill_postgres(url: str) -> None:
     for number in pids:
         with suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while any(Path(f"/proc/{number}").exists() for number in pids):
         assert time.monotonic() < deadline, "Postgres does not die"
         time.sleep(0.01)
