@@ -40,7 +40,8 @@ async def test_a_cut_stream_resumes_without_loss(pg_url: str, name: str, shape: 
     cut = Act(cut_after=11, cut_with=CUTS[name])
     async with serving(Server(chain, acts=[cut, cut, Act()])) as server:
         await ingest(server, pg_url, shape=shape, observer=heard)
-    assert heard.reasons == [REASONS.get(name, name)] * 2
+    # gRPC may lose a status that meets a request on its way.
+    assert len(heard.reasons) == 2 and set(heard.reasons) <= {REASONS.get(name, name), "status_lost"}
     assert check_nothing_is_silent(pg_url, chain) == set()
 
 
@@ -230,7 +231,7 @@ async def test_a_reset_connection_counts_as_a_cut(pg_url: str) -> None:
         await until(lambda: heard.landed_slot >= chain.slots[10])
     async with serving(Server(chain), server.address):
         await running
-    assert set(heard.reasons) == {"unavailable"}
+    assert heard.reasons and set(heard.reasons) <= {"unavailable", "status_lost"}
     assert check_nothing_is_silent(pg_url, chain) == set()
 
 
