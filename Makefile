@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make demo   run the whole platform on a recorded market of the local chain"
 	@echo "make test   run the tests          make check   format, lint, types, import rules"
-	@echo "make ui     open Dagster           make drill   the fault drills of the ingest worker"
+	@echo "make ui     open Dagster           make drill   the long fault drills of the ingest worker"
 	@echo "make bench  measure                make setup   only install"
 
 setup: $(STAMP)
@@ -23,6 +23,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "installing the locked packages into .venv (once, a few minutes at most)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "compiling the kernels (once, about a minute)"
+	@$(BIN)/python -m ingest_worker.kernel
 	@touch $(STAMP)
 
 demo: setup

@@ -9,15 +9,18 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import day, decoding, ingest, landing, ledger
+from benchmarks import day, decoding, ingest, lakeread, landing, ledger, network, patterns
 from benchmarks.measure import Measured
 
 BENCHMARKS: dict[str, Callable[[], list[Measured]]] = {
     "day": day.run,
     "decoding": decoding.run,
     "ingest": ingest.run,
+    "lakeread": lakeread.run,
     "landing": landing.run,
     "ledger": ledger.run,
+    "network": network.run,
+    "patterns": patterns.run,
 }
 
 

@@ -1,12 +1,15 @@
-"""How fast recorded transactions become rows: parsing the wire, the neutral form, the events."""
+"""How fast recorded transactions become rows: the wire, the neutral form, the events; and all of it by kernel."""
 
 from __future__ import annotations
 
 from benchmarks.measure import Measured, race
-from copytrader_core.geyser.copytrader_geyser_pb2 import SubscribeUpdateBlock
+from copytrader_core.geyser.copytrader_geyser_pb2 import SubscribeUpdate, SubscribeUpdateBlock
 from copytrader_core.geyser.wire import transaction_from_update
 from copytrader_core.pump.decode import decode
 from copytrader_core.store.raw_events import row
+from ingest_worker.kernel.lane import LEFT, Lane
+from ingest_worker.messages import Block
+from ingest_worker.messages import parse as parse_message
 from simnet.demo_tape import TAPE
 from simnet.tape import read_tape
 
@@ -43,4 +46,19 @@ def run() -> list[Measured]:
                 done += 1
         return done
 
-    return race({"parse the wire": parse, "+ neutral form": neutral, "+ events and rows": rows}, "transactions")
+    updates = [SubscribeUpdate(block=SubscribeUpdateBlock.FromString(data)).SerializeToString() for data in blocks]
+    lane = Lane()
+    lane.warm()
+
+    def kernels() -> int:
+        done = 0
+        for data in updates:
+            block = parse_message(data)
+            assert isinstance(block, Block)
+            transactions = block.transactions(0)
+            landed = lane.land(transactions.raw, transactions.where, block.slot, 0)
+            done += int((landed.status != LEFT).sum())
+        return done
+
+    contenders = {"parse the wire": parse, "+ neutral form": neutral, "+ events and rows": rows}
+    return race({**contenders, "by kernel, to COPY format": kernels}, "transactions")

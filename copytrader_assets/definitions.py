@@ -7,7 +7,9 @@ from typing import Any
 import dagster as dg
 
 from copytrader_assets.assets.events import events, raw_events
-from copytrader_assets.assets.patterns import copy_network, wallet_patterns
+from copytrader_assets.assets.fingerprints import fingerprints
+from copytrader_assets.assets.leader_links import leader_links
+from copytrader_assets.assets.network import copy_network, first_buys
 from copytrader_assets.assets.release import pattern_release
 from copytrader_assets.assets.trades import round_trips
 from copytrader_assets.housekeeping import retention
@@ -20,7 +22,10 @@ from copytrader_assets.sensors import sealed_days
 def build_defs(**overrides: Any) -> dg.Definitions:
     """The definitions of production, the command line and tests; `overrides` replace resources by name."""
     return dg.Definitions(
-        assets=[raw_events, events, round_trips, copy_network, wallet_patterns, pattern_release],
+        assets=[
+            *(raw_events, events, round_trips, first_buys, copy_network, fingerprints),
+            *(pattern_release, leader_links),
+        ],
         jobs=[daily_job, retention],
         schedules=[nightly, nightly_retention],
         sensors=[sealed_days],

@@ -31,18 +31,23 @@ WINDOWED: Final = (FOLLOW_EDGES, LEADER_SCORES, WALLET_PATTERNS)
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What one day of a windowed table is computed from: snapshots of `over` on all `days`, of `at_end` on the last."""
+    """What one day of a windowed table is computed from: snapshots of `over` on all `days`, of `at_end` on the last.
+
+    `before`: days before the window whose events are used as well, where they are there.
+    """
 
     days: tuple[dt.date, ...]
     over: tuple[Table, ...]
     at_end: tuple[Table, ...] = ()
+    before: tuple[dt.date, ...] = ()
 
     @classmethod
     def of(cls, table: Table, day: dt.date, first: dt.date | None) -> Inputs:
         """The inputs of `table` on `day`, if the first events are those of `first`."""
         if table is WALLET_PATTERNS:
             days = _window(day, settings().patterns.window_days, first)
-            return cls(days, (EVENTS, TRADES), (OPEN_POSITIONS, LEADER_SCORES))
+            before = tuple(days[0] - dt.timedelta(days=n) for n in range(settings().patterns.path_days, 0, -1))
+            return cls(days, (EVENTS, TRADES, OPEN_POSITIONS), (LEADER_SCORES,), before)
         return cls(_window(day, settings().network.window_days, first), (EVENTS,))
 
     def missing(self, lake: Lake) -> str | None:
@@ -55,7 +60,9 @@ class Inputs:
 
     def content_hash(self, lake: Lake) -> str:
         """One hash over what all of them hold. They must be there."""
-        lines = [f"{t.name} {day} {lake.snapshot(t.name, day).content_hash}" for t, day in self._snapshots()]
+        earlier = [(EVENTS, day) for day in self.before if lake.has(EVENTS.name, day)]
+        snapshots = [*earlier, *self._snapshots()]
+        lines = [f"{t.name} {day} {lake.snapshot(t.name, day).content_hash}" for t, day in snapshots]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def _snapshots(self) -> Iterator[tuple[Table, dt.date]]:

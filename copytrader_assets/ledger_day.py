@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,7 @@ from copytrader_assets.analysis.trip_tables import Carry
 from copytrader_assets.lake import Lake
 from copytrader_assets.partitions import day_bounds_ns
 from copytrader_assets.schemas import EVENTS
+from copytrader_assets.spark import folded_by_spark
 from copytrader_core.settings import LedgerSettings
 
 _PART_ROWS = 65_536
@@ -64,12 +65,19 @@ class LedgerDay:
         return {"closed": sum(table.num_rows for table in self.finished) - dead, "dead": dead}
 
 
-def ledger_day(lake: Lake, day: dt.date, carry: Carry, rules: LedgerSettings) -> LedgerDay:
-    """Moves `carry` over the published events of `day`. The same for any number of buckets, passes and threads."""
+def ledger_day(
+    lake: Lake, day: dt.date, carry: Carry, rules: LedgerSettings, engine: Literal["threads", "spark"] = "threads"
+) -> LedgerDay:
+    """Moves `carry` over the published events of `day`. The same for any number of buckets, passes, threads, engine."""
     _reuse_memory()
     coins = _Coins(carry.facts())
-    with ThreadPoolExecutor(rules.threads) as pool:
-        folded = list(_folded(lake, day, carry, coins, rules, pool))
+    if engine == "spark":
+        for events in _read(lake, day, (*COIN_COLUMNS, "base_raw")):
+            coins.read(events)
+        folded = list(folded_by_spark(lake, day, carry, coins.facts(), rules))
+    else:
+        with ThreadPoolExecutor(rules.threads) as pool:
+            folded = list(_folded(lake, day, carry, coins, rules, pool))
     after = _joined(folded)
     changes = Flow.of(held_raw(carry), held_raw(after), folded)
     _, day_end_ns = day_bounds_ns(day)

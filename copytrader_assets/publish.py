@@ -9,11 +9,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
+from typing import Any, TypeAlias
 
 import dagster as dg
 import pyarrow as pa
 
 from copytrader_assets.lake import Lake, Staged
+from copytrader_assets.lineage import column_lineage
+from copytrader_assets.pictures import DRAWN, table_pictures
 from copytrader_assets.schemas import Table
 from copytrader_core.errors import DataError
 
@@ -22,6 +25,8 @@ _SHOWN_PROBLEMS = 10
 # No run takes this long: what is older was left by one that was killed.
 _ABANDONED_SECONDS = 2 * 86_400.0
 
+# What a day's metadata may hold: numbers are plotted over the days, Markdown may hold a picture.
+Shown: TypeAlias = str | int | float | dg.MarkdownMetadataValue
 Result = dg.MaterializeResult | dg.AssetCheckResult  # type: ignore[type-arg]
 
 
@@ -49,7 +54,7 @@ class Publication:
         self._context = context
         self._lake = lake
         self._staged: list[Staged] = []
-        self._metadata: dict[tuple[str, dt.date], dict[str, str | int | float]] = {}
+        self._metadata: dict[tuple[str, dt.date], dict[str, Any]] = {}
         # (asset, check) -> what is wrong; warnings do not stop the publish.
         self._problems: dict[tuple[str, str], list[str]] = {}
         self._warnings: dict[tuple[str, str], list[str]] = {}
@@ -79,9 +84,9 @@ class Publication:
         facts: Mapping[str, str],
         *,
         companion: pa.Table | None = None,
-        shown: Mapping[str, str | int | float] | None = None,
+        shown: Mapping[str, Any] | None = None,
     ) -> Staged:
-        """Checks and stages one day. `facts` go into the file, `shown` only into Dagster's metadata."""
+        """Checks and stages one day. `facts` go into the file, `shown` only into Dagster's metadata, with pictures."""
         return self.add_parts(table, day, [rows], facts, companion=companion, shown=shown)
 
     def add_parts(
@@ -92,14 +97,20 @@ class Publication:
         facts: Mapping[str, str],
         *,
         companion: pa.Table | None = None,
-        shown: Mapping[str, str | int | float] | None = None,
+        shown: Mapping[str, Any] | None = None,
     ) -> Staged:
         """The same for a day that comes in parts, each checked by itself: a key must not stand in two parts."""
-        checked = self._checked(table, day, parts)
-        staged = self._lake.stage_parts(table.name, day, _loose(table), checked, facts, companion)
-        return self._keep(staged, {**facts, **(shown or {})})
+        drawn: list[pa.Table] = []
+        checked = self._checked(table, day, parts, drawn)
+        staged = self._lake.stage_parts(
+            table.name, day, _loose(table), checked, facts, companion, repeating=table.repeating
+        )
+        return self._keep(staged, {**facts, **table_pictures(table.name, drawn), **(shown or {})})
 
-    def _checked(self, table: Table, day: dt.date, parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    def _checked(
+        self, table: Table, day: dt.date, parts: Iterable[pa.Table], drawn: list[pa.Table]
+    ) -> Iterator[pa.Table]:
+        """The parts as they are published; what pictures need of them is kept in `drawn`."""
         for rows in parts:
             try:
                 conforming = table.conform(rows)
@@ -107,13 +118,17 @@ class Publication:
                 raise DataError(f"{table.name} {day} does not have its columns: {error}") from error
             for violation in table.violations(conforming):
                 self.problem(table.name, RULES, f"{day}: {violation}")
+            if "as_of" in table.names and (others := set(conforming["as_of"].unique().to_pylist()) - {day}):
+                self.problem(table.name, RULES, f"{day}: as_of is the day of the partition, found {sorted(others)}")
+            drawn.append(conforming.select(DRAWN.get(table.name, [])))
             yield conforming
 
-    def _keep(self, staged: Staged, shown: Mapping[str, str | int | float]) -> Staged:
+    def _keep(self, staged: Staged, shown: Mapping[str, Any]) -> Staged:
         self._staged.append(staged)
         self._metadata[staged.asset, staged.day] = {
             "dagster/partition_row_count": staged.rows,
             "content_hash": staged.content_hash,
+            **column_lineage(staged.asset),
             **shown,
         }
         return staged

@@ -1,169 +1,50 @@
-"""One object a table: its Arrow schema, its pandera model, its column metadata for Dagster, its checked rules.
+"""The published tables: their Arrow schema, pandera model, column metadata for Dagster and checked rules in one object.
 
-What a column means stands here once. Not here: how rows are computed, and the DDL (sql/migrations).
-pandera and dagster are imported where they are used, so that `copytrader sql` pays for neither.
+What a column means stands here once. Not here: how rows are computed, the DDL (sql/migrations), the columns of the
+fingerprints (pattern_schemas.py), and how rules are checked (tables.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
+from copytrader_assets.pattern_schemas import WALLET_PATTERNS, WALLET_WINDOWS
+from copytrader_assets.tables import AMOUNT, Column, Rule, Table, ordered
+from copytrader_assets.tables import count as _count
+from copytrader_assets.tables import floating as _float
+from copytrader_assets.tables import milliseconds as _ms
+from copytrader_assets.tables import share as _share
 from copytrader_core.records import WSOL
 
 if TYPE_CHECKING:
-    import dagster as dg
     import pandas as pd
 
-# Exact sums in the lake: a sum of u64 amounts, in lamports too, fits no integer type.
-# Checks compute on a narrower type: a difference of 38-digit decimals has no Arrow type.
-AMOUNT: Final = pa.decimal128(38, 0)
-_CHECKED_AMOUNT: Final = pa.decimal128(28, 0)
+__all__ = [
+    "AMOUNT",
+    "EDGE_VALIDATION",
+    "ENTITIES",
+    "EVENTS",
+    "FIRST_BUYS",
+    "FOLLOW_EDGES",
+    "INFLOW_CALIBRATION",
+    "LEADER_INFLOW",
+    "LEADER_LINKS",
+    "LEADER_SCORES",
+    "OPEN_POSITIONS",
+    "TABLES",
+    "TRADES",
+    "WALLET_LINKS",
+    "WALLET_PATTERNS",
+    "WALLET_WINDOWS",
+    "Column",
+    "Rule",
+    "Table",
+]
+
 _DATE: Final = pa.date32()
-_SHOWN_KEYS = 10
 _ACTIONS: Final = ("CREATE", "BUY", "SELL", "SWAP", "ADD", "REMOVE")
-_STYLES: Final = ("time_stop", "target_x", "panic_dump", "scale_out", "mixed")
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column: Arrow type, whether it may be NULL, its meaning, and the bounds or values it must keep to."""
-
-    name: str
-    type: pa.DataType
-    about: str
-    nullable: bool = True
-    ge: float | None = None
-    le: float | None = None
-    isin: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule across columns: `holds` gives one boolean a row; NULL counts as kept."""
-
-    name: str
-    holds: Callable[[pd.DataFrame], pd.Series]
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A broken rule, how many rows break it, and the keys of the first of them."""
-
-    rule: str
-    rows: int
-    keys: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.rule}: {self.rows} row(s), first: {'; '.join(self.keys)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A published table. `key` is unique; `columns` are in lake order."""
-
-    name: str
-    about: str
-    columns: tuple[Column, ...]
-    key: tuple[str, ...]
-    rules: tuple[Rule, ...] = ()
-
-    @property
-    def arrow(self) -> pa.Schema:
-        """The schema of the lake's files."""
-        return pa.schema([pa.field(c.name, c.type, nullable=c.nullable) for c in self.columns])
-
-    @property
-    def names(self) -> list[str]:
-        """The column names in order."""
-        return [c.name for c in self.columns]
-
-    def metadata(self) -> dg.TableSchema:
-        """The column metadata that Dagster's UI shows."""
-        import dagster as dg
-
-        return dg.TableSchema(
-            columns=[
-                dg.TableColumn(
-                    c.name,
-                    str(c.type),
-                    c.about,
-                    dg.TableColumnConstraints(nullable=c.nullable, other=_bounds(c)),
-                )
-                for c in self.columns
-            ],
-            constraints=dg.TableConstraints(other=[f"unique ({', '.join(self.key)})", *(r.name for r in self.rules)]),
-        )
-
-    def conform(self, table: pa.Table) -> pa.Table:
-        """`table` with exactly these columns, types and order, without metadata. Raises pa.ArrowInvalid."""
-        if missing := set(self.names) - set(table.column_names):
-            raise pa.ArrowInvalid(f"{self.name} lacks the columns {sorted(missing)}")
-        loose = pa.schema([field.with_nullable(True) for field in self.arrow])
-        return table.select(self.names).replace_schema_metadata(None).cast(loose).combine_chunks()
-
-    def violations(self, table: pa.Table) -> tuple[Violation, ...]:
-        """Every broken rule of the rows, checked by pandera over all of them. `table` must conform."""
-        import pandas as pd
-        import pandera.errors
-
-        frame = _checkable(table).to_pandas(types_mapper=pd.ArrowDtype)
-        try:
-            self._pandera().validate(frame, lazy=True)
-        except pandera.errors.SchemaErrors as errors:
-            return _violations(errors.failure_cases, frame, self.key)
-        return ()
-
-    def _pandera(self) -> Any:
-        import pandera.pandas as pa_pandas
-
-        columns = {c.name: pa_pandas.Column(None, _checks(c), nullable=c.nullable) for c in self.columns}
-        rules = [pa_pandas.Check(_kept(r.holds), name=r.name, error=r.name) for r in self.rules]
-        return pa_pandas.DataFrameSchema(columns, checks=rules, unique=list(self.key), strict=True, ordered=True)
-
-
-def _kept(holds: Callable[[pd.DataFrame], pd.Series]) -> Callable[[pd.DataFrame], pd.Series]:
-    return lambda frame: holds(frame).fillna(True).astype(bool)
-
-
-def _checks(column: Column) -> list[Any]:
-    import pandera.pandas as pa_pandas
-
-    checks = []
-    if column.ge is not None:
-        checks.append(pa_pandas.Check.ge(column.ge, error=f"{column.name} >= {column.ge}"))
-    if column.le is not None:
-        checks.append(pa_pandas.Check.le(column.le, error=f"{column.name} <= {column.le}"))
-    if column.isin is not None:
-        checks.append(pa_pandas.Check.isin(column.isin, error=f"{column.name} is one of {', '.join(column.isin)}"))
-    return checks
-
-
-def _bounds(column: Column) -> list[str]:
-    lower = [f">= {column.ge}"] if column.ge is not None else []
-    upper = [f"<= {column.le}"] if column.le is not None else []
-    return [*lower, *upper, *([" | ".join(column.isin)] if column.isin else [])]
-
-
-def _checkable(table: pa.Table) -> pa.Table:
-    narrow = [f.with_type(_CHECKED_AMOUNT) if f.type == AMOUNT else f for f in table.schema]
-    return table.cast(pa.schema(narrow))
-
-
-def _violations(cases: pd.DataFrame, frame: pd.DataFrame, key: tuple[str, ...]) -> tuple[Violation, ...]:
-    found = []
-    for (column, check), group in cases.groupby(["column", "check"], dropna=False, sort=False):
-        rows = group["index"].dropna().astype("int64").drop_duplicates()
-        name = "unique " + "+".join(key) if "unique" in str(check) else str(check)
-        if name == "not_nullable":
-            name = f"{column} is not NULL"
-        shown = frame.loc[rows.iloc[:_SHOWN_KEYS], list(key)]
-        keys = tuple("/".join(map(str, values)) for values in shown.itertuples(index=False, name=None))
-        found.append(Violation(name, len(rows), keys))
-    return tuple({v.rule: v for v in found}.values())
 
 
 def _is_swap(frame: pd.DataFrame) -> pd.Series:
@@ -175,10 +56,10 @@ EVENTS = Table(
     "Every decoded event of the day in chain order: slot, tx_index, outer_ix, inner_ix, event_seq.",
     (
         Column("ts_ns", pa.int64(), "block time, ns UTC", nullable=False, ge=0),
-        Column("recv_ts_ns", pa.int64(), "local receive time, ns UTC"),
+        Column("recv_ts_ns", pa.int64(), "local receive time, ns UTC", repeats=False),
         Column("slot", pa.int64(), "slot", nullable=False, ge=0),
-        Column("tx_index", pa.int32(), "place in the block; NULL where no source knows it", ge=0),
-        Column("sig", pa.string(), "transaction signature", nullable=False),
+        Column("tx_index", pa.int32(), "place in the block; NULL where no source knows it", ge=0, repeats=False),
+        Column("sig", pa.string(), "transaction signature", nullable=False, repeats=False),
         Column("outer_ix", pa.int32(), "top-level instruction", nullable=False, ge=0),
         Column("inner_ix", pa.int32(), "inner instruction, -1 = top level", nullable=False, ge=-1),
         Column("event_seq", pa.int32(), "event of that instruction", nullable=False, ge=0),
@@ -190,20 +71,22 @@ EVENTS = Table(
         Column("mint", pa.string(), "the coin"),
         Column("base_mint", pa.string(), "the coin"),
         Column("quote_mint", pa.string(), "what the coin is paid in; WSOL for SOL"),
-        Column("base_raw", pa.uint64(), "coins moved, raw"),
-        Column("quote_raw", pa.uint64(), "quote that left or reached the wallet, swap fees included, raw"),
-        Column("swap_fee_raw", pa.uint64(), "protocol, creator, LP and cashback share, raw quote"),
-        Column("tx_fee_lamports", pa.int64(), "the transaction's network fee", ge=0),
+        Column("base_raw", pa.uint64(), "coins moved, raw", repeats=False),
+        Column(
+            "quote_raw", pa.uint64(), "quote that left or reached the wallet, swap fees included, raw", repeats=False
+        ),
+        Column("swap_fee_raw", pa.uint64(), "protocol, creator, LP and cashback share, raw quote", repeats=False),
+        Column("tx_fee_lamports", pa.int64(), "the transaction's network fee", ge=0, repeats=False),
         Column("tip_lamports", pa.int64(), "the transaction's tip", ge=0),
-        Column("reserve_base_raw", pa.uint64(), "effective base reserve after the event"),
-        Column("reserve_quote_raw", pa.uint64(), "effective quote reserve after the event"),
-        Column("amount_in", pa.float64(), "what the wallet gave, for reading"),
-        Column("amount_out", pa.float64(), "what the wallet got, for reading"),
-        Column("price_est", pa.float64(), "quote per coin before fees, for reading"),
-        Column("fee_sol", pa.float64(), "network fee and tip, for reading"),
-        Column("ix_accounts_json", pa.string(), "the instruction's accounts"),
-        Column("meta_json", pa.string(), "anything else that was decoded"),
-        Column("leader_wallet", pa.string(), "leader of the validated edge that this buy followed"),
+        Column("reserve_base_raw", pa.uint64(), "effective base reserve after the event", repeats=False),
+        Column("reserve_quote_raw", pa.uint64(), "effective quote reserve after the event", repeats=False),
+        Column("amount_in", pa.float64(), "what the wallet gave, for reading", finite=False, repeats=False),
+        Column("amount_out", pa.float64(), "what the wallet got, for reading", finite=False, repeats=False),
+        Column("price_est", pa.float64(), "quote per coin before fees, for reading", finite=False, repeats=False),
+        Column("fee_sol", pa.float64(), "network fee and tip, for reading", finite=False, repeats=False),
+        Column("ix_accounts_json", pa.string(), "the instruction's accounts", repeats=False),
+        Column("meta_json", pa.string(), "anything else that was decoded", repeats=False),
+        Column("leader_wallet", pa.string(), "always NULL here: leader_links holds it"),
         Column("created_at", pa.timestamp("us", "UTC"), "when the row was written"),
     ),
     ("sig", "outer_ix", "inner_ix", "event_seq"),
@@ -279,6 +162,7 @@ _TRIP_RULES = (
     _lamports_follow_raw("close_proceeds"),
     _lamports_follow_raw("pnl"),
     Rule("close_sig, close_ts_ns, close_slot and hold_ms are set when CLOSED, else NULL", lambda f: _only_closed(f)),
+    Rule("sells nothing without a sell", lambda f: (f["n_sells"] > 0) | (f["close_qty_raw"] == 0)),
 )
 
 
@@ -306,6 +190,11 @@ TRADES = Table(
         Rule("CLOSED: was_win is pnl > 0", lambda f: (f["status"] == "DEAD") | (f["was_win"] == (f["pnl_raw"] > 0))),
         Rule("DEAD is a loss", lambda f: (f["status"] != "DEAD") | ~f["was_win"].fillna(True)),
         Rule("CLOSED has a sell", lambda f: (f["status"] == "DEAD") | (f["n_sells"] >= 1)),
+        Rule(
+            "hold_ms is close_ts_ns - open_ts_ns",
+            lambda f: f["hold_ms"] == (f["close_ts_ns"] - f["open_ts_ns"]) // 1_000_000,
+        ),
+        Rule("a finished trip says whether it won", lambda f: f["was_win"].notna()),
     ),
 )
 OPEN_POSITIONS = Table(
@@ -316,61 +205,12 @@ OPEN_POSITIONS = Table(
     (
         *_TRIP_RULES,
         Rule("an open trip is OPEN", lambda f: f["status"] == "OPEN"),
+        Rule("an open trip has not won yet", lambda f: f["was_win"].isna()),
         Rule("an open trip has sold less than it bought", lambda f: f["close_qty_raw"] < f["open_qty_raw"]),
     ),
 )
 
 
-def _share(name: str, about: str, *, nullable: bool = True) -> Column:
-    return Column(name, pa.float64(), about, nullable=nullable, ge=0, le=1)
-
-
-def _count(name: str, about: str, *, nullable: bool = True) -> Column:
-    return Column(name, pa.int32(), about, nullable=nullable, ge=0)
-
-
-def _float(name: str, about: str, *, ge: float | None = None) -> Column:
-    return Column(name, pa.float64(), about, ge=ge)
-
-
-def _ms(name: str, about: str) -> Column:
-    return Column(name, pa.int64(), about, ge=0)
-
-
-WALLET_PATTERNS = Table(
-    "wallet_patterns",
-    "Fingerprints of the tracked wallets as of the end of the day.",
-    (
-        Column("wallet", pa.string(), "the tracked wallet", nullable=False),
-        Column("alias", pa.string(), "its name"),
-        _count("sample_days", "days of the window with a finished trip", nullable=False),
-        _count("sample_trades", "finished COMPLETE trips in the window", nullable=False),
-        _share("win_rate", "raw share with pnl > 0, DEAD = loss"),
-        _share("win_rate_shrunk", "posterior mean"),
-        _share("win_rate_lo", "posterior 5 %"),
-        _share("win_rate_hi", "posterior 95 %"),
-        _float("avg_daily_trades", "finished trips a day", ge=0),
-        _float("avg_entry_sol", "mean open_cost of a trip", ge=0),
-        _float("p50_entry_sol", "median entry", ge=0),
-        _float("p90_entry_sol", "90th percentile entry", ge=0),
-        _ms("p50_hold_ms", "median hold of CLOSED trips"),
-        _ms("p90_hold_ms", "90th percentile hold of CLOSED trips"),
-        _ms("km_p50_hold_ms", "median hold, censored trips included (Kaplan-Meier)"),
-        _float("p50_target_x", "median multiple of CLOSED trips"),
-        _float("p90_target_x", "90th percentile multiple of CLOSED trips"),
-        Column("typical_exit_style", pa.string(), "how it leaves", isin=_STYLES),
-        _share("exit_style_confidence", "share of trips that show the style"),
-        _float("slippage_pctl_95", "95th percentile of entry slippage"),
-        _float("avg_pnl_sol", "mean pnl of a trip"),
-        _float("pnl_sol", "sum of pnl"),
-        _float("pnl_volatility_sol", "spread of pnl between trips (standard deviation)", ge=0),
-        _share("followership_score", "how many copy it"),
-        _share("leader_score", "how well it leads"),
-        Column("preferred_time_window", pa.string(), "UTC hours of most activity"),
-        Column("as_of", _DATE, "the day whose end this is", nullable=False),
-    ),
-    ("wallet",),
-)
 FOLLOW_EDGES = Table(
     "follow_edges",
     "Validated follower edges as of the end of the day.",
@@ -387,14 +227,28 @@ FOLLOW_EDGES = Table(
         _share("follow_prob_10s", "share followed within 10 s"),
         _share("follow_prob_30s", "share followed within 30 s"),
         _share("baseline_prob", "share expected by chance within 5 s"),
+        _share("chance_prob_30s", "share expected by chance within 30 s"),
+        _float("excess", "follow_prob_30s - chance_prob_30s"),
+        _float("excess_lo", "its bootstrap interval, 2.5 %"),
+        _float("excess_hi", "its bootstrap interval, 97.5 %"),
         _count("n_leader_buys", "the leader's first buys that could be followed"),
         _count("n_followed", "followed within 30 s"),
-        _share("q_value", "false discovery rate"),
+        _share("p_value", "chance of so many follows without following"),
+        _share("q_value", "false discovery rate over all pairs tested"),
         _float("avg_follower_size_sol", "mean size of the follower's buys", ge=0),
         Column("as_of", _DATE, "the day whose end this is", nullable=False),
     ),
     ("leader", "follower"),
-    (Rule("nobody follows himself", lambda f: f["leader"] != f["follower"]),),
+    (
+        Rule("nobody follows himself", lambda f: f["leader"] != f["follower"]),
+        ordered("lag_ms_p50", "lag_ms_p90"),
+        ordered("follow_prob_2s", "follow_prob_5s", "follow_prob_10s", "follow_prob_30s"),
+        ordered("n_followed", "n_leader_buys"),
+        Rule(
+            "follow_prob is follow_prob_5s - baseline_prob",
+            lambda f: (f["follow_prob"] - (f["follow_prob_5s"] - f["baseline_prob"])).abs() <= 1e-9,
+        ),
+    ),
 )
 LEADER_SCORES = Table(
     "leader_scores",
@@ -406,4 +260,138 @@ LEADER_SCORES = Table(
     ),
     ("wallet",),
 )
-TABLES: Final = {t.name: t for t in (EVENTS, TRADES, OPEN_POSITIONS, FOLLOW_EDGES, LEADER_SCORES, WALLET_PATTERNS)}
+_AS_OF = Column("as_of", _DATE, "the day whose end this is", nullable=False)
+
+
+def _sum(name: str, about: str) -> Column:
+    return Column(name, pa.float64(), about, nullable=False, ge=0)
+
+
+def _address(name: str, about: str) -> Column:
+    return Column(name, pa.string(), about, nullable=False)
+
+
+FIRST_BUYS = Table(
+    "first_buys",
+    "Each wallet's first buy of each coin on the day, by coin, in the day's own integer codes; edges are read from it.",
+    (
+        Column("mint_code", pa.int32(), "the coin's code of the day", nullable=False, ge=0),
+        Column("wallet_code", pa.int32(), "the wallet's code of the day", nullable=False, ge=0),
+        Column("slot", pa.int64(), "slot", nullable=False, ge=0),
+        Column("tx_index", pa.int32(), "place in the block; NULL where unknown", ge=0),
+        Column("paid_lamports", pa.int64(), "what its transaction paid for the coin; NULL if not in SOL", ge=0),
+    ),
+    ("mint_code", "wallet_code"),
+)
+WALLET_LINKS = Table(
+    "wallet_links",
+    "Who paid whose transactions on the day, and who traded together in one.",
+    (
+        _address("wallet", "the trader"),
+        _address("partner", "who paid, or traded in the same transaction"),
+        Column("kind", pa.string(), "what ties them", nullable=False, isin=("fee_payer", "one_transaction")),
+        Column("n_transactions", pa.int64(), "transactions that tie them", nullable=False, ge=1),
+        Column("n_of_wallet", pa.int64(), "transactions of the wallet, whoever paid", nullable=False, ge=1),
+        Column("first_slot", pa.int64(), "first seen", nullable=False),
+        Column("last_slot", pa.int64(), "last seen", nullable=False),
+    ),
+    ("wallet", "partner", "kind"),
+    (Rule("a link joins two", lambda f: f["wallet"] != f["partner"]),),
+)
+ENTITIES = Table(
+    "entities",
+    "Wallets that one actor trades through, with the evidence; they count as one in the copy network.",
+    (
+        _address("wallet", "a wallet of the entity, or what pays for it"),
+        _address("entity", "its most active wallet, which names it"),
+        Column(
+            "evidence",
+            pa.string(),
+            "what ties the wallet to the others",
+            nullable=False,
+            isin=("fee_payer", "one_transaction", "same_slot"),
+        ),
+        Column("partner", pa.string(), "whom it is tied to"),
+        Column("n_evidence", pa.int64(), "transactions, or coins bought in one slot", nullable=False, ge=1),
+        _share("strength", "share of the wallet's transactions or coins"),
+        Column("first_slot", pa.int64(), "first seen"),
+        Column("last_slot", pa.int64(), "last seen"),
+        Column("n_wallets", pa.int64(), "addresses of the entity", nullable=False, ge=2),
+        _AS_OF,
+    ),
+    ("wallet",),
+)
+EDGE_VALIDATION = Table(
+    "edge_validation",
+    "Edges found on the first half of the window, and what they did and promised on the second.",
+    (
+        _address("leader", "who buys first"),
+        _address("follower", "who buys after"),
+        Column("n_first_half", pa.int64(), "opportunities of the first half", nullable=False, ge=0),
+        _share("prob_first_half", "followed within 30 s", nullable=False),
+        Column("n_second_half", pa.int64(), "opportunities of the second half", nullable=False, ge=0),
+        _share("prob_second_half", "followed within 30 s"),
+        _share("chance_prob", "expected by chance, from the first half", nullable=False),
+        Column("persisted", pa.bool_(), "stands out in the second half too; NULL below 5 opportunities"),
+        _sum("predicted_follows", "share of the first half x opportunities of the second"),
+        Column("realised_follows", pa.int64(), "follows of the second half", nullable=False, ge=0),
+        _sum("predicted_sol", "predicted follows x mean size of the first half"),
+        _sum("realised_sol", "what the followers bought"),
+        _AS_OF,
+    ),
+    ("leader", "follower"),
+)
+LEADER_INFLOW = Table(
+    "leader_inflow",
+    "What a leader's followers are expected to buy after one buy of it, ahead of and behind each slot.",
+    (
+        _address("leader", "the tracked wallet"),
+        Column("slots", pa.int64(), "slots after the leader's buy", nullable=False, ge=0),
+        _sum("ahead_sol", "mean SOL bought by followers until then"),
+        _sum("behind_sol", "mean SOL bought by followers from then to 30 s"),
+        _sum("followers_ahead", "mean number of followers until then"),
+        _sum("followers_behind", "mean number of followers from then to 30 s"),
+        Column("n_followers", pa.int64(), "validated followers", nullable=False, ge=1),
+        Column("n_leader_buys", pa.int64(), "first buys of the leader behind it", nullable=False, ge=0),
+        _AS_OF,
+    ),
+    ("leader", "slots"),
+)
+INFLOW_CALIBRATION = Table(
+    "inflow_calibration",
+    "Inflow forecast on the first half of the window against the second, by tenth of what was predicted.",
+    (
+        Column("slots", pa.int64(), "slots after the leader's buy", nullable=False, ge=0),
+        Column("decile", pa.int64(), "tenth of the buys by predicted inflow", nullable=False, ge=1, le=10),
+        Column("n_buys", pa.int64(), "leader buys", nullable=False, ge=1),
+        _sum("predicted_behind_sol", "mean forecast behind the slot"),
+        _sum("realised_behind_sol", "mean of what came"),
+        _sum("predicted_ahead_sol", "mean forecast ahead of it"),
+        _sum("realised_ahead_sol", "mean of what came"),
+        _AS_OF,
+    ),
+    ("slots", "decile"),
+)
+LEADER_LINKS = Table(
+    "leader_links",
+    "Buys of the day that followed the leader of a validated edge: what fills raw_events.leader_wallet.",
+    (
+        _address("sig", "the follower's transaction"),
+        Column("outer_ix", pa.int32(), "top-level instruction", nullable=False, ge=0),
+        Column("inner_ix", pa.int32(), "inner instruction, -1 = top level", nullable=False, ge=-1),
+        Column("event_seq", pa.int32(), "event of that instruction", nullable=False, ge=0),
+        _address("follower", "who bought"),
+        _address("leader_wallet", "whom the buy followed"),
+        _address("leader_sig", "the leader's transaction"),
+        _address("mint", "the coin"),
+        Column("lag_slots", pa.int64(), "slots since the leader's buy", nullable=False, ge=0),
+    ),
+    ("sig", "outer_ix", "inner_ix", "event_seq"),
+)
+TABLES: Final = {
+    t.name: t
+    for t in (
+        *(EVENTS, TRADES, OPEN_POSITIONS, FIRST_BUYS, WALLET_LINKS, FOLLOW_EDGES, LEADER_SCORES, ENTITIES),
+        *(EDGE_VALIDATION, LEADER_INFLOW, INFLOW_CALIBRATION, LEADER_LINKS, WALLET_PATTERNS, WALLET_WINDOWS),
+    )
+}

@@ -88,10 +88,27 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class Inflow:
+    """What a leader's followers are expected to buy after one buy of it (`leader_inflow` rows), by slots since then.
+
+    `ahead_sol[i]` is bought at most `slots[i]` slots after the leader, `behind_sol[i]` from then to the horizon;
+    `followers_ahead[i]` is the expected number of those who come first. `slots` ascends.
+    """
+
+    leader: str
+    n_followers: int
+    slots: tuple[int, ...]
+    ahead_sol: tuple[float, ...]
+    behind_sol: tuple[float, ...]
+    followers_ahead: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
-    """One consistent set of patterns and edges, as published together. `as_of` is an ISO date."""
+    """One consistent set of patterns, edges and inflow by leader, as published together. `as_of` is an ISO date."""
 
     release_id: str
     as_of: str
     patterns: Mapping[str, Pattern]
     edges: tuple[Edge, ...]
+    inflow: Mapping[str, Inflow] = field(default_factory=dict)

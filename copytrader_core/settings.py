@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -84,12 +84,25 @@ class LedgerSettings(_Section):
     threads: int = Field(2, ge=1, description="threads that fold buckets side by side")
 
 
+_WindowName = Annotated[str, StringConstraints(pattern=r"^([1-9]\d*d|last[1-9]\d*|lifetime)$")]
+
+
 class PatternSettings(_Section):
-    """Fingerprints: the window and the sample that a style needs."""
+    """Fingerprints: the window, the other windows beside it, and the sample that a style needs."""
 
     window_days: int = Field(30, ge=1)
     last_trades: int | None = Field(None, ge=1, description="at most the last N trips of each wallet")
     min_style_trades: int = Field(10, ge=1)
+    windows: tuple[_WindowName, ...] = Field(
+        ("7d", "last50", "lifetime"), description="windows of wallet_windows: 7d, last50 or lifetime, any numbers"
+    )
+    wallet_windows: dict[str, tuple[_WindowName, ...]] = Field(
+        {}, description="more windows for single wallets: address to names"
+    )
+    path_days: int = Field(
+        7, ge=1, description="how many days before the day on which a trip ended its price path is followed back"
+    )
+    hold_over_seconds: float = Field(5.0, ge=0, description="the hold that hold_over speaks of")
 
 
 class NetworkSettings(_Section):
@@ -109,6 +122,9 @@ class PolicySettings(_Section):
 
     gate: Literal["seed"] = "seed"
     exit: Literal["seed"] = "seed"
+    expected_value: Literal["seed", "inflow"] = Field(
+        "seed", description="what must be positive: the seed's estimate, or the value of our place among the followers"
+    )
     min_sample_trades: int = Field(50, ge=0)
     min_win_rate: float = Field(0.52, ge=0, le=1)
     size_factor: float = Field(
@@ -152,6 +168,13 @@ class ExecutorSettings(_Section):
     paper_balance_sol: float = Field(100.0, gt=0)
 
 
+class SparkSettings(_Section):
+    """Where `engine = "spark"` folds, and what else Spark is told."""
+
+    master: str = Field("local[2]", description="Spark's master: local[N], local-cluster[...], spark://HOST:PORT, yarn")
+    options: dict[str, str] = Field({}, description="further options of Spark by their names, which win over ours")
+
+
 class Settings(BaseSettings):
     """The whole tree. `home` holds everything that the platform writes by itself."""
 
@@ -163,6 +186,10 @@ class Settings(BaseSettings):
     lake: str | None = Field(None, description="path or fsspec URL of the lake; default is HOME/lake")
     rpc_url_file: Path | None = Field(None, description="file with the RPC URL, which may hold a key, owner-readable")
     rpc_rate: float = Field(10.0, gt=0, description="requests a second to an RPC node that is not on this machine")
+    engine: Literal["threads", "spark"] = Field(
+        "threads", description="what folds a day's buckets of wallets: threads of this process, or Spark"
+    )
+    spark: SparkSettings = SparkSettings()
     ingest: IngestSettings = IngestSettings()
     ledger: LedgerSettings = LedgerSettings()
     patterns: PatternSettings = PatternSettings()
@@ -191,8 +218,13 @@ class Settings(BaseSettings):
 
     @property
     def lake_path(self) -> Path:
-        """The absolute folder of the lake."""
+        """The absolute folder of the lake, if it is one."""
         return Path(self.lake).expanduser().resolve() if self.lake else self.home_path / "lake"
+
+    @property
+    def lake_location(self) -> str:
+        """The absolute folder of the lake, or its fsspec URL."""
+        return self.lake if self.lake and "://" in self.lake else str(self.lake_path)
 
     @property
     def database_url(self) -> str | None:

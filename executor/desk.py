@@ -23,7 +23,7 @@ from copytrader_core.policy.values import (
     Now,
     TradingState,
 )
-from copytrader_core.records import Edge, Pattern
+from copytrader_core.records import Edge, Inflow, Pattern
 from copytrader_core.settings import Settings
 from executor.clock import Clock
 from executor.journal import Control, Entry, IntentState, Journal
@@ -77,14 +77,20 @@ class Desk:
         return self.clock.at_slot(slot)
 
     async def consider(
-        self, signal: LeaderBuy, pattern: Pattern | None, edges: Sequence[Edge], state: TradingState, received_ns: int
+        self,
+        signal: LeaderBuy,
+        pattern: Pattern | None,
+        edges: Sequence[Edge],
+        state: TradingState,
+        received_ns: int,
+        inflow: Inflow | None = None,
     ) -> None:
         """Decides on a leader's buy, writes the decision down with all of its numbers, and buys if it says so."""
         now = Now(self.head_slot, self.clock.now_ns())
         book = self.holdings.book(state, self.broker.orders, now.ts_ns)
-        decision = decide(signal, pattern, edges, book, self.settings, now)
+        decision = decide(signal, pattern, edges, book, self.settings, now, inflow)
         latency_us = (time.time_ns() - received_ns) // 1000
-        inputs = inputs_document(signal, pattern, edges, book, now)
+        inputs = inputs_document(signal, pattern, edges, book, now, inflow)
         payload = {"inputs": inputs, "decision": asdict(decision), "latency_us": latency_us}
         order = self._buy(signal, decision.entry, decision.exit) if decision.accepted else None
         entry = self._entry("DECISION", signal, self.head_slot, payload, order)

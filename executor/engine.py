@@ -67,7 +67,8 @@ class Engine:
         for signal in leader_buys(shown, self._release.patterns):
             if (signal.sig, signal.mint) not in self._decided:
                 pattern, edges = self._release.patterns.get(signal.leader), self._edges.get(signal.leader, [])
-                await self.desk.consider(signal, pattern, edges, self.trading_state, received_ns)
+                inflow = self._release.inflow.get(signal.leader)
+                await self.desk.consider(signal, pattern, edges, self.trading_state, received_ns, inflow)
                 self._decided[signal.sig, signal.mint] = signal.slot
 
     async def on_block(self, slot: int, block_time: int | None) -> None:

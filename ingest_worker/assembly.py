@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
+from ingest_worker.messages import Block, SlotTransaction, SlotTransactions, Transaction
 
 # How many closed slots are remembered to tell a late transaction from a repeated one, and a known parent from a hole.
 _REMEMBERED = 256
@@ -22,6 +23,7 @@ _MAX_BYTES = 48 * 2**20
 # that has come past a slot without reporting it.
 _MAX_AHEAD = 32
 _LANE_HOLDS = 5
+_SIGNATURE_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,6 @@ class BlockInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class SlotTransaction:
-    """A transaction as it came, with its local receive time."""
-
-    info: pb.SubscribeUpdateTransactionInfo
-    recv_ts_ns: int
-
-
-@dataclass(frozen=True, slots=True)
 class ReadySlot:
     """Transactions that can be landed, in block order.
 
@@ -56,20 +50,48 @@ class ReadySlot:
 
     slot: int
     block: BlockInfo | None
-    transactions: tuple[SlotTransaction, ...]
+    transactions: SlotTransactions
     closes: bool
     other_blockhash: str | None = None
 
 
 @dataclass(slots=True)
 class _OpenSlot:
-    """A slot that is not complete. `whole_of`: the lanes that have reported its end, and whether in one message."""
+    """A slot that is not complete. `whole_of`: the lanes that have reported its end, and whether in one message.
 
+    What came in one message stays together in `whole` until something else comes.
+    """
+
+    whole: SlotTransactions | None = None
     transactions: dict[bytes, SlotTransaction] = field(default_factory=dict)
     block: BlockInfo | None = None
     whole_of: dict[int, bool] = field(default_factory=dict)
     since: float = 0.0
     n_bytes: int = 0
+
+    def add(self, transaction: SlotTransaction) -> None:
+        """One that came by itself; again is the same as once."""
+        if self.whole is not None:
+            self._take_apart(self.whole)
+        self.transactions.setdefault(transaction.signature, transaction)
+
+    def add_all(self, transactions: SlotTransactions) -> None:
+        """Those of a whole block."""
+        if not self.transactions and self.whole is None:
+            self.whole = transactions
+            return
+        if self.whole is not None:
+            self._take_apart(self.whole)
+        self._take_apart(transactions)
+
+    def all(self) -> SlotTransactions:
+        """In block order."""
+        return SlotTransactions.joined(list(self.transactions.values())) if self.whole is None else self.whole
+
+    def _take_apart(self, transactions: SlotTransactions) -> None:
+        self.whole = None
+        for transaction in transactions:
+            self.transactions.setdefault(transaction.signature, transaction)
 
 
 class SlotAssembler:
@@ -95,7 +117,9 @@ class SlotAssembler:
         self._open: dict[int, _OpenSlot] = {}
         hashes = known if isinstance(known, Mapping) else dict.fromkeys(known)
         self._known: dict[int, str | None] = {slot: hashes[slot] for slot in sorted(hashes)}
-        self._closed: dict[int, tuple[BlockInfo, set[bytes]]] = {}
+        self._closed: dict[int, tuple[BlockInfo, tuple[bytes, ...]]] = {}
+        # The signatures of closed slots of which something came again.
+        self._landed: dict[int, set[bytes]] = {}
         self._late: dict[int, dict[bytes, SlotTransaction]] = {}
         self._newest_seen = [-1] * lanes
         self._newest_closed = -1
@@ -107,6 +131,7 @@ class SlotAssembler:
         self._newest_seen[lane] = -1
         if self._n_lanes == 1:
             self._closed.clear()
+            self._landed.clear()
             self._first = True
 
     @property
@@ -130,34 +155,32 @@ class SlotAssembler:
 
     def add_block(
         self,
-        block: pb.SubscribeUpdateBlock,
+        block: Block,
         recv_ts_ns: int,
         now: float,
-        created_at_ns: int | None = None,
         *,
         lane: int = 0,
         n_bytes: int = 0,
     ) -> None:
         """A whole slot in one message. `now` is a monotonic clock in seconds, here and below."""
         if block.slot in self._closed:
-            for info in block.transactions:
-                self._add_late(block.slot, info, recv_ts_ns)
+            for transaction in block.transactions(recv_ts_ns):
+                self._add_late(block.slot, transaction)
             return
-        opened = self._opened(block.slot, n_bytes)
-        for info in block.transactions:
-            opened.transactions.setdefault(info.signature, SlotTransaction(info, recv_ts_ns))
-        self._report(block.slot, block, now, recv_ts_ns, created_at_ns, lane, is_whole=True)
+        self._opened(block.slot, n_bytes).add_all(block.transactions(recv_ts_ns))
+        info = BlockInfo(
+            _parent(block.slot, block.parent_slot), block.blockhash, block.block_time, recv_ts_ns, block.created_at_ns
+        )
+        self._report(block.slot, info, now, lane, is_whole=True)
 
-    def add_transaction(
-        self, message: pb.SubscribeUpdateTransaction, recv_ts_ns: int, *, lane: int = 0, n_bytes: int = 0
-    ) -> None:
+    def add_transaction(self, message: Transaction, recv_ts_ns: int, *, lane: int = 0, n_bytes: int = 0) -> None:
         """One transaction of a slot that comes in pieces."""
         self.see(message.slot, lane)
+        transaction = message.transaction(recv_ts_ns)
         if message.slot in self._closed:
-            self._add_late(message.slot, message.transaction, recv_ts_ns)
+            self._add_late(message.slot, transaction)
             return
-        opened = self._opened(message.slot, n_bytes)
-        opened.transactions.setdefault(message.transaction.signature, SlotTransaction(message.transaction, recv_ts_ns))
+        self._opened(message.slot, n_bytes).add(transaction)
 
     def add_meta(
         self,
@@ -172,7 +195,14 @@ class SlotAssembler:
         is of the whole block, whatever the filter, and providers disagree on votes."""
         if meta.slot not in self._closed:
             self._opened(meta.slot, 0)
-            self._report(meta.slot, meta, now, recv_ts_ns, created_at_ns, lane, is_whole=False)
+            info = BlockInfo(
+                _parent(meta.slot, meta.parent_slot),
+                meta.blockhash,
+                meta.block_time.timestamp if meta.HasField("block_time") else None,
+                recv_ts_ns,
+                created_at_ns,
+            )
+            self._report(meta.slot, info, now, lane, is_whole=False)
 
     def see(self, slot: int, lane: int = 0) -> None:
         """The lane's stream has come to `slot`, so that slots before it are over."""
@@ -205,10 +235,8 @@ class SlotAssembler:
     def _report(
         self,
         slot: int,
-        block: pb.SubscribeUpdateBlock | pb.SubscribeUpdateBlockMeta,
+        block: BlockInfo,
         now: float,
-        recv_ts_ns: int | None,
-        created_at_ns: int | None,
         lane: int,
         *,
         is_whole: bool,
@@ -218,13 +246,7 @@ class SlotAssembler:
         if lane not in opened.whole_of:
             opened.since = now
         opened.whole_of[lane] = is_whole or opened.whole_of.get(lane, False)
-        opened.block = BlockInfo(
-            parent_slot=_parent(slot, block.parent_slot),
-            blockhash=block.blockhash,
-            block_time=block.block_time.timestamp if block.HasField("block_time") else None,
-            recv_ts_ns=recv_ts_ns,
-            created_at_ns=created_at_ns,
-        )
+        opened.block = block
         self.see(slot, lane)
 
     def _may_close(self, slot: int, opened: _OpenSlot, now: float) -> bool:
@@ -250,21 +272,30 @@ class SlotAssembler:
         before = self._known.get(slot)
         other = before if before and opened.block.blockhash and before != opened.block.blockhash else None
         self._known[slot] = opened.block.blockhash
-        self._closed[slot] = (opened.block, set(opened.transactions))
+        transactions = opened.all()
+        self._closed[slot] = (opened.block, transactions.signatures())
         _forget(self._known, _KNOWN_PARENTS)
-        _forget(self._closed, _REMEMBERED)
-        return ReadySlot(slot, opened.block, _in_block_order(opened.transactions), True, other)
+        self._forget_closed()
+        return ReadySlot(slot, opened.block, transactions, True, other)
 
-    def _add_late(self, slot: int, info: pb.SubscribeUpdateTransactionInfo, recv_ts_ns: int) -> None:
-        _, landed = self._closed[slot]
-        if info.signature not in landed:
-            landed.add(info.signature)
-            self._late.setdefault(slot, {})[info.signature] = SlotTransaction(info, recv_ts_ns)
+    def _forget_closed(self) -> None:
+        _forget(self._closed, _REMEMBERED)
+        for slot in [slot for slot in self._landed if slot not in self._closed]:
+            del self._landed[slot]
+
+    def _add_late(self, slot: int, transaction: SlotTransaction) -> None:
+        landed = self._landed.get(slot)
+        if landed is None:
+            landed = self._landed[slot] = _apart(self._closed[slot][1])
+        signature = transaction.signature
+        if signature not in landed:
+            landed.add(signature)
+            self._late.setdefault(slot, {})[signature] = transaction
 
     def _take_late(self) -> list[ReadySlot]:
         late, self._late = self._late, {}
         return [
-            ReadySlot(slot, self._closed[slot][0] if slot in self._closed else None, _in_block_order(txs), closes=False)
+            ReadySlot(slot, self._closed[slot][0] if slot in self._closed else None, _joined(txs), closes=False)
             for slot, txs in sorted(late.items())
         ]
 
@@ -288,7 +319,7 @@ class SlotAssembler:
 
     def _give_up(self, slot: int) -> ReadySlot:
         opened = self._pop(slot)
-        return ReadySlot(slot, opened.block, _in_block_order(opened.transactions), closes=False)
+        return ReadySlot(slot, opened.block, opened.all(), closes=False)
 
     def _pop(self, slot: int) -> _OpenSlot:
         opened = self._open.pop(slot)
@@ -301,8 +332,13 @@ def _parent(slot: int, parent_slot: int) -> int:
     return parent_slot if 0 < parent_slot < slot else max(slot - 1, 0)
 
 
-def _in_block_order(transactions: dict[bytes, SlotTransaction]) -> tuple[SlotTransaction, ...]:
-    return tuple(sorted(transactions.values(), key=lambda transaction: transaction.info.index))
+def _apart(signatures: tuple[bytes, ...]) -> set[bytes]:
+    """The single signatures of pieces that hold one or many."""
+    return {piece[at : at + _SIGNATURE_BYTES] for piece in signatures for at in range(0, len(piece), _SIGNATURE_BYTES)}
+
+
+def _joined(transactions: Mapping[bytes, SlotTransaction]) -> SlotTransactions:
+    return SlotTransactions.joined(list(transactions.values()))
 
 
 def _forget(remembered: dict[int, Any], limit: int) -> None:

@@ -6,7 +6,7 @@ What the chain showed goes into the batch, and so into `protocol_drift` with the
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from copytrader_core.store.ingest import Batch
@@ -15,6 +15,7 @@ from ingest_worker.assembly import ReadySlot
 if TYPE_CHECKING:
     from copytrader_core.pump.decode import Decoded
     from copytrader_core.pump.drift import Drift
+    from copytrader_core.pump.drift_continuity import Step
 
 _log = logging.getLogger("copytrader.ingest.drift")
 
@@ -46,6 +47,10 @@ class DriftWatch:
         """Something could not be decoded: the coins that it moved are unknown."""
         if self._continuity is not None:
             self._continuity.forget()
+
+    def goes_on(self, moved: Collection[bytes], steps: Sequence[Step]) -> bool:
+        """Whether a transaction that follows from its own reserves goes on where its coins were left."""
+        return self._continuity is None or self._continuity.goes_on(moved, steps)
 
     def look(self, decoded: Decoded, sig: str, slot: int, batch: Batch) -> None:
         """One landed transaction of that slot."""

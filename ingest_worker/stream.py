@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from copytrader_core.errors import StreamError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
-from copytrader_core.geyser import wire
 from copytrader_core.geyser.client import Endpoint, Received, YellowstoneClient
 from copytrader_core.geyser.failures import (
     BadFilter,
@@ -31,42 +29,31 @@ from copytrader_core.geyser.failures import (
 )
 from ingest_worker.backlog import Backlog
 from ingest_worker.endpoints import Roster
+from ingest_worker.left_out import LeftOut
+from ingest_worker.messages import Block, Transaction, Update, parse, stamp_ns
 from ingest_worker.observer import SILENT, Observer
 from ingest_worker.resume import Resume
 from ingest_worker.subscription import PROGRAMS, Shape, request
+from ingest_worker.waits import Backoff, Waits
 
 __all__ = ["Arrived", "Item", "Stream", "StreamRules", "Subscribed"]
 
 _log = logging.getLogger("copytrader.ingest.stream")
 
-_FIRST_DELAY_SECONDS = 0.2
-_MAX_DELAY_SECONDS = 30.0
-# A cap is the provider's answer to too many connections: more of them make it worse.
-_EXHAUSTED_DELAY_SECONDS = 5.0
-# A refused token or filter that once worked is the provider's doing; it is asked again, but not hammered.
-_REFUSED_DELAY_SECONDS = 60.0
-_OTHER_ENDPOINT_SECONDS = 0.2
-_LOOK_AROUND_SECONDS = 1.0
 _PROBE_SECONDS = 3.0
 # The window moves while we ask for its oldest slot.
 _TRIES_AT_OLDEST = 3
 # Older servers may send a slot's block_meta before its transactions: the slots before the last one are asked for again.
 _MARGIN_SLOTS = {Shape.BLOCKS: 0, Shape.TRANSACTIONS: 4}
-# A replay for a hole costs a reconnect; where it does not help (some providers leave empty blocks out) it becomes rare.
-_FIRST_REPAIR_SECONDS = 2.0
-_MAX_REPAIR_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class StreamRules:
-    """`stall_seconds`: see YellowstoneClient. `return_after_seconds`: see Roster.
-
-    `longest_wait_seconds` bounds the wait before a reconnect: a worker that ends when idle must not wait into its end.
-    """
+    """`stall_seconds`: see YellowstoneClient. `return_after_seconds`: see Roster."""
 
     stall_seconds: float = 30.0
     return_after_seconds: float = 600.0
-    longest_wait_seconds: float = _MAX_DELAY_SECONDS
+    waits: Waits = field(default_factory=Waits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +72,7 @@ class Arrived:
 
     lane: int
     recv_ts_ns: int
-    update: pb.SubscribeUpdate | None
+    update: Update | None
     raw: bytes
     n_bytes: int
 
@@ -124,7 +111,8 @@ class Stream:
         self._lane = lane
         self._accounts = accounts
         self._observer = observer
-        self._failures = 0
+        self._backoff = Backoff(rules.waits)
+        self._left_out = LeftOut(rules.waits.block_seconds)
         self._refused: str | None = None
         self._tries_at_oldest = 0
         self._oldest: int | None = None
@@ -132,7 +120,7 @@ class Stream:
         self._rewinding: tuple[int, int] | None = None
         self._tries: Counter[tuple[int, int]] = Counter()
         self._repair_at = 0.0
-        self._repair_pause = _FIRST_REPAIR_SECONDS
+        self._repair_pause = rules.waits.first_repair_seconds
         self._looked_at = time.monotonic()
 
     async def run(self) -> NoReturn:
@@ -180,9 +168,10 @@ class Stream:
                 shape,
                 "live" if start is None else start,
             )
+            self._left_out.restart()
             self._observer.subscribed(endpoint.address, start)
             await self._backlog.put(Subscribed(self._lane, shape, start, self._refused), 0, self._lane)
-            async with aclosing(client.subscribe(request(shape, start, self._accounts))) as messages:
+            async with aclosing(client.subscribe(request(shape, start, self._accounts), parse)) as messages:
                 async for message in messages:
                     await self._take(message)
                     await self._look_around()
@@ -202,32 +191,44 @@ class Stream:
         if self._oldest is not None and self._oldest > resume:
             raise OutOfRange(f"{client.endpoint.address}: the oldest slot that it can replay is {self._oldest}")
         self._rewinding = hole = self._resume.reachable(self._oldest, self._tries)
+        begin = resume
         if hole is not None:
             self._tries[hole] += 1
             self._known_to = hole[0] - 1
-            return hole[0]
-        return max(resume - _MARGIN_SLOTS[shape], self._oldest or 0)
+            begin = min(hole[0], resume)
+        # A hole does not excuse the margin: the slots before it may have been closed before all of them had come.
+        return max(begin - _MARGIN_SLOTS[shape], self._oldest or 0)
 
     async def _take(self, message: Received) -> None:
         n_bytes = len(message.raw)
         self._observer.received(n_bytes, 1)
         update = message.update
-        kind = update.WhichOneof("update_oneof") if update is not None else None
+        kind = _kind(update)
         if kind in ("ping", "pong"):
             return
         raw = message.raw if update is None else b""
         await self._backlog.put(Arrived(self._lane, message.recv_ts_ns, update, raw, n_bytes), n_bytes, self._lane)
         if kind in ("block", "transaction", "block_meta", "slot"):
-            slot = getattr(update, str(kind)).slot
+            slot = update.slot if isinstance(update, Block | Transaction) else getattr(update, str(kind)).slot
             self._observer.tip(slot)
             if kind != "slot":
                 self._count(slot)
         if kind in ("block", "block_meta"):
             self._tell_clock(slot, message)
+            self._compare(slot, str(kind))
         self.heard = True
 
+    def _compare(self, slot: int, kind: str) -> None:
+        """Blocks and block_metas of a subscription to both."""
+        if self._shape is Shape.TRANSACTIONS:
+            return
+        if kind == "block":
+            self._left_out.block(slot)
+        else:
+            self._left_out.block_meta(slot, time.monotonic())
+
     def _tell_clock(self, slot: int, message: Received) -> None:
-        created_at_ns = wire.created_at_ns(message.update) if message.update is not None else None
+        created_at_ns = stamp_ns(message.update) if message.update is not None else None
         if created_at_ns is not None:
             self._observer.stamped(slot, created_at_ns, message.recv_ts_ns, self._lane)
 
@@ -237,16 +238,26 @@ class Stream:
         if self.heard and self._known_to is not None and slot <= self._known_to:
             return
         self.data_at = time.monotonic()
-        self._failures = self._tries_at_oldest = 0
+        self._backoff.reset()
+        self._tries_at_oldest = 0
         self._refused = None
         self._roster.worked()
 
     async def _look_around(self) -> None:
-        """Now and then: a hole that a replay could fill, a preferred endpoint that is back. Raises _Reopen for both."""
+        """Now and then: blocks that do not come, a hole that a replay could fill, a preferred endpoint that is back.
+
+        Raises _Reopen for each of them.
+        """
         now = time.monotonic()
-        if now - self._looked_at < _LOOK_AROUND_SECONDS:
+        if now - self._looked_at < self._rules.waits.look_around_seconds:
             return
         self._looked_at = now
+        if (slot := self._left_out.slot(now)) is not None:
+            # As transactions every slot is complete by its block_meta, empty or not; what is missing comes again, also
+            # where blocks were asked for in vain before.
+            self._shapes[self._roster.current.address] = Shape.TRANSACTIONS
+            self._tries.clear()
+            raise _Reopen(f"slot {slot} has a block_meta and no block: now transactions")
         if self._wants_repair(now):
             raise _Reopen("a hole that a replay may fill")
         if self._roster.may_return(now) and await self._first_is_back():
@@ -255,11 +266,11 @@ class Stream:
 
     def _wants_repair(self, now: float) -> bool:
         if self._rewinding is not None and not self._resume.is_open(self._rewinding):
-            self._rewinding, self._repair_pause = None, _FIRST_REPAIR_SECONDS
+            self._rewinding, self._repair_pause = None, self._rules.waits.first_repair_seconds
         if now < self._repair_at or self._resume.reachable(self._oldest, self._tries) is None:
             return False
         self._repair_at = now + self._repair_pause
-        self._repair_pause = min(self._repair_pause * 4, _MAX_REPAIR_SECONDS)
+        self._repair_pause = min(self._repair_pause * 4, self._rules.waits.most_repair_seconds)
         return True
 
     async def _first_is_back(self) -> bool:
@@ -288,18 +299,17 @@ class Stream:
         """A refusal: the next endpoint; if all refuse it is raised at the first connect, later asked again, slowly."""
         if self._roster.refused(time.monotonic()):
             _log.error("refused error=%r now=%s", str(failure), self._roster.current.address)
-            await asyncio.sleep(_OTHER_ENDPOINT_SECONDS)
+            await asyncio.sleep(self._rules.waits.other_endpoint_seconds)
         elif not self.heard:
             raise StreamError(f"the provider refuses the subscription: {failure}; {_advice(failure)}") from failure
         else:
-            _log.error("refused error=%r retry_seconds=%s", str(failure), _REFUSED_DELAY_SECONDS)
-            await asyncio.sleep(_REFUSED_DELAY_SECONDS)
+            retry_seconds = self._rules.waits.refused_seconds
+            _log.error("refused error=%r retry_seconds=%s", str(failure), retry_seconds)
+            await asyncio.sleep(retry_seconds)
 
     async def _back_off(self, failure: StreamFailure) -> None:
         """Waits before the next connect: longer each time until data has come, never twice the same."""
-        first = _EXHAUSTED_DELAY_SECONDS if isinstance(failure, Exhausted) else _FIRST_DELAY_SECONDS
-        delay = min(first * 2**self._failures, self._rules.longest_wait_seconds) * random.uniform(0.5, 1.0)
-        self._failures = min(self._failures + 1, 16)
+        delay = self._backoff.next_seconds(exhausted=isinstance(failure, Exhausted))
         self._roster.failed(time.monotonic(), at_once=isinstance(failure, Stalled | TooLarge | Exhausted))
         _log.warning(
             "disconnected reason=%s error=%r next=%s retry_seconds=%.2f",
@@ -309,6 +319,14 @@ class Stream:
             delay,
         )
         await asyncio.sleep(delay)
+
+
+def _kind(update: Update | None) -> str | None:
+    """The name of a message's content in the protocol, None where there is none."""
+    if isinstance(update, pb.SubscribeUpdate):
+        kind: str | None = update.WhichOneof("update_oneof")
+        return kind
+    return None if update is None else "block" if isinstance(update, Block) else "transaction"
 
 
 async def _oldest(client: YellowstoneClient) -> int | None:

@@ -10,30 +10,37 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from copytrader_core.errors import StreamError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
-from copytrader_core.geyser import wire
 from copytrader_core.geyser.client import Endpoint
+from copytrader_core.geyser.wire import created_at_ns
 from copytrader_core.store.ingest import MISSING_PARENT, Batch, Committed
 from ingest_worker.assembly import ReadySlot, SlotAssembler
 from ingest_worker.backlog import Backlog
 from ingest_worker.clock import SlotClock
 from ingest_worker.drift_watch import DriftWatch
-from ingest_worker.landing import Decoder, Lander, decoder, unreadable
+from ingest_worker.kernel.lane import Lane, compiled_lane
+from ingest_worker.landing import Decoder, Lander, unreadable
+from ingest_worker.messages import Block, Transaction, Update
 from ingest_worker.observer import SILENT, Observer
 from ingest_worker.resume import Resume
 from ingest_worker.scope import KEEP_ALL, Keeper, Scope, ScopeRules
 from ingest_worker.stream import Arrived, Item, Stream, StreamRules, Subscribed
 from ingest_worker.subscription import PROGRAMS, Filter, Shape, chunks
+from ingest_worker.waits import Waits
 from ingest_worker.writer import Start, StoppedError, Writer
 
 _log = logging.getLogger("copytrader.ingest")
 
 _BACKLOG_BYTES = 64 * 2**20
-_TICK_SECONDS = 0.05
+_TICK_SECONDS = 0.02
+# How long single transactions may come after their block_meta. Later ones are landed too, and a resume begins some
+# slots earlier, so that nothing hangs on it but how soon a slot is committed.
+_GRACE_SECONDS = 0.1
 _REFRESH_SECONDS = 30.0
 _REPORT_SECONDS = 10.0
 _HEARTBEAT_SECONDS = 1.0
@@ -49,7 +56,8 @@ class Options:
     """How a worker runs; see `copytrader ingest --help`. `until_idle` in seconds, None for ever.
 
     `fallbacks`: endpoints to move on to while `endpoint` fails. `chunk`: wallets per subscription with the wallets
-    filter. `hold_seconds`: how long a block waits for its parent before the hole is written down.
+    filter. `hold_seconds`: how long a block waits for its parent before the hole is written down. `waits`: how long the
+    streams wait before they ask again.
     """
 
     endpoint: Endpoint
@@ -67,6 +75,7 @@ class Options:
     return_after_seconds: float = 600.0
     filter: Filter = Filter.PROGRAMS
     chunk: int = 50
+    waits: Waits = field(default_factory=Waits)
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -101,12 +110,19 @@ class Summary:
         )
 
 
-async def run(options: Options, decode: Decoder | None = None, observer: Observer = SILENT) -> Summary:
+async def run(
+    options: Options,
+    decode: Decoder | None = None,
+    observer: Observer = SILENT,
+    stopping: asyncio.Event | None = None,
+) -> Summary:
     """Runs a worker until it is idle long enough, or SIGTERM or SIGINT ends it; everything that it took is committed.
+
+    Whoever sets `stopping` ends it as the signals do.
 
     Raises StreamError if the provider refuses at the first connect, StoreError if a last commit was not possible.
     """
-    stopping = asyncio.Event()
+    stopping = stopping or asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = (signal.SIGTERM, signal.SIGINT)
     writer = Writer(options.database_url, stopping, observer)
@@ -121,10 +137,11 @@ async def run(options: Options, decode: Decoder | None = None, observer: Observe
     heart = asyncio.create_task(_beat(observer))
     worker = None
     try:
+        lane = await _until(stopping, compiled_lane()) if decode is None else None
         await writer.open()
         start = await writer.start(options.from_slot)
         observer.ready()
-        worker = _Worker(options, decode or decoder(), writer, start, stopping, observer)
+        worker = _Worker(options, decode, lane, writer, start, stopping, observer)
         return await worker.run()
     except StoppedError:
         if worker is not None:
@@ -135,6 +152,17 @@ async def run(options: Options, decode: Decoder | None = None, observer: Observe
         await writer.close()
         for number in signals:
             loop.remove_signal_handler(number)
+
+
+async def _until(stopping: asyncio.Event, work: Coroutine[Any, Any, Lane]) -> Lane:
+    """The result of `work`. Raises StoppedError if the worker is stopped before it is there."""
+    task, stop = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not task.done():
+        task.cancel()
+        raise StoppedError("stopped before the kernels were there")
+    return task.result()
 
 
 async def _beat(observer: Observer) -> None:
@@ -150,7 +178,8 @@ class _Worker:
     def __init__(
         self,
         options: Options,
-        decode: Decoder,
+        decode: Decoder | None,
+        lane: Lane | None,
         writer: Writer,
         start: Start,
         stopping: asyncio.Event,
@@ -170,11 +199,12 @@ class _Worker:
         clock = SlotClock(checkpoint.slot, checkpoint.block_time) if checkpoint else SlotClock()
         whole_feed = options.filter is Filter.PROGRAMS
         self._keeper = Keeper(options.scope, whole_feed=whole_feed)
-        self._lander = Lander(decode, clock, self._keeper, DriftWatch(observer.drift, whole_feed=whole_feed))
+        self._lander = Lander(decode, clock, self._keeper, DriftWatch(observer.drift, whole_feed=whole_feed), lane)
         self._gap_reason = MISSING_PARENT
         self._batch = self._new_batch()
         self._batch_since = 0.0
         self._committing: asyncio.Task[None] | None = None
+        self._rest_until = 0.0
         self._refreshed_at = self._reported_at = self._touched_at = time.monotonic()
         self._subscribe_to([PROGRAMS])
         observer.gaps_open(len(start.gaps))
@@ -184,12 +214,13 @@ class _Worker:
     def _subscribe_to(self, lanes: Sequence[Sequence[str]]) -> None:
         """Everything between the providers and the batch, anew: one lane for each group of accounts."""
         options = self._options
-        rules = StreamRules(options.stall_seconds, options.return_after_seconds)
-        if options.until_idle is not None:
-            rules = replace(rules, longest_wait_seconds=min(rules.longest_wait_seconds, options.until_idle / 2))
+        waits = options.waits if options.until_idle is None else options.waits.bounded(options.until_idle / 4)
+        rules = StreamRules(options.stall_seconds, options.return_after_seconds, waits)
         self._backlog: Backlog[Item] = Backlog(_BACKLOG_BYTES, len(lanes))
         self._shapes = [options.shape] * len(lanes)
-        self._slots = SlotAssembler(self._known, hold_seconds=options.hold_seconds, lanes=len(lanes))
+        self._slots = SlotAssembler(
+            self._known, grace_seconds=_GRACE_SECONDS, hold_seconds=options.hold_seconds, lanes=len(lanes)
+        )
         self._streams = [
             Stream(
                 options.endpoints,
@@ -207,7 +238,7 @@ class _Worker:
 
     async def run(self) -> Summary:
         """Lands the stream until something ends it."""
-        self._lander.wallets = await self._writer.wallets()
+        self._lander.names_version, self._lander.wallets = await self._writer.wallets()
         if self._options.scope.scope is Scope.TOUCHED:
             self._keeper.touch(await self._writer.touched_mints())
         await self._writer.seal_covered()
@@ -316,16 +347,17 @@ class _Worker:
         else:
             self._take_update(item, item.update, time.monotonic())
 
-    def _take_update(self, item: Arrived, update: pb.SubscribeUpdate, now: float) -> None:
-        kind = update.WhichOneof("update_oneof")
+    def _take_update(self, item: Arrived, update: Update, now: float) -> None:
         lane = item.lane
-        if kind == "block":
-            stamp = wire.created_at_ns(update)
-            self._slots.add_block(update.block, item.recv_ts_ns, now, stamp, lane=lane, n_bytes=item.n_bytes)
-        elif kind == "transaction":
-            self._slots.add_transaction(update.transaction, item.recv_ts_ns, lane=lane, n_bytes=item.n_bytes)
-        elif kind == "block_meta" and self._shapes[lane] is Shape.TRANSACTIONS:
-            stamp = wire.created_at_ns(update)
+        if isinstance(update, Block):
+            self._slots.add_block(update, item.recv_ts_ns, now, lane=lane, n_bytes=item.n_bytes)
+            return
+        if isinstance(update, Transaction):
+            self._slots.add_transaction(update, item.recv_ts_ns, lane=lane, n_bytes=item.n_bytes)
+            return
+        kind = update.WhichOneof("update_oneof")
+        if kind == "block_meta" and self._shapes[lane] is Shape.TRANSACTIONS:
+            stamp = created_at_ns(update)
             self._slots.add_meta(update.block_meta, now, item.recv_ts_ns, stamp, lane=lane)
         elif kind == "slot" and update.slot.status == pb.SLOT_CONFIRMED:
             self._slots.see(update.slot.slot, lane)
@@ -361,8 +393,16 @@ class _Worker:
             self._batch_since = time.monotonic()
 
     def _is_due(self) -> bool:
-        waited_ms = (time.monotonic() - self._batch_since) * 1000
-        return len(self._batch.rows) >= self._options.commit_rows or waited_ms >= self._options.commit_every_ms
+        """A batch goes at once while the stream is slower than we are; otherwise more is collected first.
+
+        Between two commits lies the time that one takes, so that small ones do not keep Postgres busy all the time.
+        """
+        now = time.monotonic()
+        is_free = self._committing is None or self._committing.done()
+        if is_free and not self._backlog and now >= self._rest_until:
+            return True
+        waited_ms = (now - self._batch_since) * 1000
+        return self._batch.n_rows >= self._options.commit_rows or waited_ms >= self._options.commit_every_ms
 
     async def _commit(self) -> None:
         """Starts the commit once the one before it is done: Postgres works while the next slots are decoded."""
@@ -370,6 +410,7 @@ class _Worker:
         batch = self._batch
         self._batch = self._new_batch()
         self._committing = asyncio.create_task(self._land_batch(batch))
+        self._committing.add_done_callback(lambda _: self._backlog.wake())
 
     async def _committed(self) -> None:
         if self._committing is not None:
@@ -379,8 +420,10 @@ class _Worker:
     async def _land_batch(self, batch: Batch) -> None:
         since = time.monotonic()
         done = await self._writer.commit(batch)
+        now = time.monotonic()
+        self._rest_until = now + (now - since)
         self._summary.add(batch, done)
-        self._tell(batch, done, time.monotonic() - since)
+        self._tell(batch, done, now - since)
         for start, end in done.gaps:
             self._resume.opened((start, end))
             _log.warning("gap_opened from_slot=%d to_slot=%d reason=%r", start, end, batch.gap_reason)
@@ -412,7 +455,7 @@ class _Worker:
         if now - self._refreshed_at >= _REFRESH_SECONDS:
             self._refreshed_at = now
             await self._committed()
-            self._lander.wallets = await self._writer.wallets()
+            self._lander.names_version, self._lander.wallets = await self._writer.wallets()
             await self._writer.seal_covered()
             self._observer.gaps_open(await self._writer.open_gaps())
         if now - self._touched_at >= _TOUCH_SECONDS:

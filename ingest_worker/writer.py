@@ -15,7 +15,7 @@ from typing import TypeVar
 import psycopg
 
 from copytrader_core.errors import StoreError
-from copytrader_core.store import days, ingest, raw_events, scope, wallets
+from copytrader_core.store import clocks, days, ingest, scope, wallets
 from copytrader_core.store.ingest import Batch, Checkpoint, Committed
 from copytrader_core.store.wallets import Wallet
 from ingest_worker.observer import SILENT, Observer
@@ -48,8 +48,6 @@ _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError
 _MAX_RETRY_SECONDS = 5.0
 # Slots that a run remembers at its start, so that replayed ones are recognised.
 _KNOWN_BEFORE, _KNOWN = 1000, 5000
-_DAY_NS = 86_400 * 10**9
-_TS_NS = raw_events.COLUMNS.index("ts_ns")
 Result = TypeVar("Result")
 
 
@@ -111,9 +109,9 @@ class Writer:
         """Where this run begins. `from_slot` overrides the checkpoint as the place to look for known slots."""
         return await self._call(lambda connection: _start(connection, from_slot))
 
-    async def wallets(self) -> dict[str, Wallet]:
-        """The known wallets as they are now."""
-        return await self._call(wallets.load)
+    async def wallets(self) -> tuple[int, dict[str, Wallet]]:
+        """The known wallets as they are now, with the version of their names."""
+        return await self._call(lambda connection: (wallets.names_version(connection), wallets.load(connection)))
 
     async def open_gaps(self) -> int:
         """How many holes stand in the table; the backfill fills them without telling us."""
@@ -243,6 +241,7 @@ class Writer:
     def _commit(self, connection: psycopg.Connection, batch: Batch) -> Committed:
         with connection.transaction():
             done = ingest.commit(connection, batch)
+            clocks.settle(connection, batch.estimated_slots)
             if done.inserted:
                 self._recount(connection, batch)
         newest = max((slot.block_time or 0 for slot in batch.slots), default=0) // 86_400
@@ -253,7 +252,7 @@ class Writer:
 
     def _recount(self, connection: psycopg.Connection, batch: Batch) -> None:
         """Late events for a day that is sealed already: its count must tell the truth in the same transaction."""
-        numbers = {row[_TS_NS] // _DAY_NS for row in batch.rows}
+        numbers = batch.days()
         if min(numbers) <= self._newest_sealed:
             for sealed in days.recount_sealed(connection, {days.day_of(number * 86_400) for number in numbers}):
                 _log.info("day_recounted day=%s events=%d", sealed.day, sealed.n_events)

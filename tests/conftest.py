@@ -16,6 +16,8 @@ from copytrader_core.store.migrations import migrate
 
 # Before the first import of grpc: it logs every ordinary end of a connection otherwise.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+# Starting a program forks, and gRPC's own threads do not always survive being prepared for that.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 REPO = Path(__file__).resolve().parent.parent
 

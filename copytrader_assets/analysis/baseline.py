@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from copytrader_assets.analysis.first_buys import FirstBuys
+from copytrader_assets.analysis.first_buys import Codes, FirstBuys
 from copytrader_assets.analysis.grouped import Floats, Ints, weighed
 from copytrader_assets.analysis.habits import Habits
 
@@ -24,7 +24,7 @@ def by_chance(
     for one in np.unique(leader):
         pairs = np.flatnonzero(leader == one)
         own = buys.of_wallet(int(one))
-        inside = {limit: habits.within(buys.followers(own, int(limit * 1000 / slot_ms))) for limit in seconds}
+        inside = {limit: habits.after(buys, own, int(limit * 1000 / slot_ms)) for limit in seconds}
         longest = max(seconds)
         outside = _outside(buys, own, follower[pairs], int(longest * 1000 / slot_ms))
         for limit in seconds:
@@ -47,12 +47,12 @@ class _Outside:
         return weighed(self.row, weights, self.n)
 
 
-def _outside(buys: FirstBuys, own: Ints, followers: Ints, slots: int) -> _Outside:
+def _outside(buys: FirstBuys, own: Codes, followers: Ints, slots: int) -> _Outside:
     """The followers' buys that are not within `slots` slots after the leader's buy of the same coin."""
     led = np.full(buys.n_mints, -1, dtype=np.int64)
     led[buys.mint[own]] = own
-    at = buys.of_wallets(followers)
+    at = buys.of_wallets(followers).astype(np.int64)
     row = np.repeat(np.arange(len(followers)), buys.per_wallet[followers])
     source = led[buys.mint[at]]
-    inside = (source >= 0) & (at >= buys.after[source]) & (buys.slot[at] - buys.slot[source] <= slots)
+    inside = (source >= 0) & buys.is_later(at, source) & (buys.slot[at] - buys.slot[source] <= slots)
     return _Outside(at[~inside], row[~inside], len(followers))

@@ -32,7 +32,7 @@ def poisson_tail(k: Ints, mean: Floats) -> Floats:
     return np.where(k <= 0, 1.0, gammainc(np.maximum(k, 1).astype(np.float64), mean))
 
 
-def bootstrap_low(k: Ints, n: Ints, level: float = 0.025) -> Floats:
+def bootstrap_quantile(k: Ints, n: Ints, level: float) -> Floats:
     """The `level` quantile of the bootstrapped share k/n.
 
     Resampling n yes-or-no outcomes with replacement gives Binomial(n, k/n)/n exactly, so nothing has to be drawn.

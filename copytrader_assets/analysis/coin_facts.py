@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from copytrader_assets.analysis.compiled import kernel
 from copytrader_assets.analysis.moves import TEXT, shared_codes
 from copytrader_assets.analysis.wide import ONE, ZERO, Words, share
+from copytrader_core.compiled import uncounted
 
 COIN_COLUMNS = (
     "action",
@@ -141,20 +141,20 @@ def _known_pairs(marks: pa.Table, mint: NDArray[np.int32], quote: NDArray[np.int
     return pairs
 
 
-@kernel
+@uncounted
 def _chain(pairs: _Pairs, mint: NDArray[np.int32], quote: NDArray[np.int32]) -> None:
     for pair in range(len(mint)):
         _add_pair(pairs, pair, mint[pair], quote[pair])
 
 
-@kernel
+@uncounted
 def _add_pair(pairs: _Pairs, pair: int, mint: int, quote: int) -> None:
     pairs.mint[pair], pairs.quote[pair] = mint, quote
     pairs.next[pair] = pairs.head[mint]
     pairs.head[mint] = pair
 
 
-@kernel
+@uncounted
 def _find(pairs: _Pairs, mint: int, quote: int) -> int:
     pair = pairs.head[mint]
     while pair >= 0 and pairs.quote[pair] != quote:
@@ -162,7 +162,7 @@ def _find(pairs: _Pairs, mint: int, quote: int) -> int:
     return int(pair)
 
 
-@kernel
+@uncounted
 def _see(seen: _Seen, last: NDArray[np.int64], pairs: _Pairs, used: int) -> int:
     """Moves `last` and `pairs` over the events; returns how many pairs there are now."""
     for row in range(len(seen.action)):
@@ -181,7 +181,7 @@ def _see(seen: _Seen, last: NDArray[np.int64], pairs: _Pairs, used: int) -> int:
     return used
 
 
-@kernel
+@uncounted
 def _mark(seen: _Seen, row: int, pairs: _Pairs, pair: int) -> None:
     if seen.has_reserves[row]:
         pairs.base[pair], pairs.reserve[pair] = seen.base[row], seen.reserve[row]

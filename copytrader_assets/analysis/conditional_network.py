@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from copytrader_assets.analysis.baseline import by_chance
-from copytrader_assets.analysis.chance import benjamini_hochberg, binomial_tail, bootstrap_low, poisson_tail
+from copytrader_assets.analysis.chance import benjamini_hochberg, binomial_tail, poisson_tail
 from copytrader_assets.analysis.explain import surviving
 from copytrader_assets.analysis.first_buys import FirstBuys
 from copytrader_assets.analysis.follow_sweep import sweep
@@ -35,7 +35,7 @@ def conditional_edges(buys: FirstBuys, leaders: Ints, settings: NetworkSettings,
     found = q <= settings.max_q_value
     counts = count_pairs(buys, swept.leader[found], swept.follower[found], slot_ms)
     chance = by_chance(buys, habits, counts.leader, counts.follower, (5, 30), slot_ms)
-    edges = FoundEdges(counts, chance[5], chance[30], q[found])
+    edges = FoundEdges(counts, chance[5], chance[30], p[found], q[found])
     edges = edges.take(_is_reaction(edges, settings))
     return edges.take(surviving(buys, habits, edges, settings, slot_ms))
 
@@ -43,11 +43,10 @@ def conditional_edges(buys: FirstBuys, leaders: Ints, settings: NetworkSettings,
 def _is_reaction(edges: FoundEdges, settings: NetworkSettings) -> Flags:
     """Edges whose excess over chance is large enough, certain enough, and not the work of one actor."""
     counts = edges.counts
-    excess = counts.probability(30) - edges.baseline_30s
-    low = bootstrap_low(counts.followed[30], counts.opportunities) - edges.baseline_30s
+    low = edges.excess_quantile(0.025)
     apart = counts.same_slot <= SAME_SLOT_SHARE * counts.followed[30]
     often = counts.followed[30] >= settings.min_followed
-    return (excess >= settings.min_excess) & (low > 0) & often & apart & _leads(counts)
+    return (edges.excess >= settings.min_excess) & (low >= settings.min_excess / 2) & often & apart & _leads(counts)
 
 
 def _leads(counts: PairCounts) -> Flags:

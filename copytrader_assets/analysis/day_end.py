@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from copytrader_assets.analysis.coin_facts import PairMarks
-from copytrader_assets.analysis.compiled import compiled, kernel
 from copytrader_assets.analysis.ledger_kernel import COST, DEAD, HELD, MATCHED, QUOTE, STATUS, Rows
 from copytrader_assets.analysis.wide import ONE, ZERO, Words, sell_quote, share
+from copytrader_core.compiled import kernel, uncounted
 from copytrader_core.settings import LedgerSettings
 
 _NS_PER_HOUR = 3_600_000_000_000
@@ -35,7 +35,7 @@ class DeadRule(NamedTuple):
         return cls(oldest, np.uint64(rules.dead_quote_lamports), sol)
 
 
-@kernel
+@uncounted
 def bury(trips: Rows, sums: Words, quiet: Rows, marks: PairMarks, rule: DeadRule) -> None:
     """Of the trips `quiet`, whose coins nobody trades, those become DEAD that nothing is bid for.
 
@@ -52,7 +52,7 @@ def bury(trips: Rows, sums: Words, quiet: Rows, marks: PairMarks, rule: DeadRule
             sums[trip, MATCHED], sums[trip, MATCHED + 1] = sums[trip, COST], sums[trip, COST + 1]
 
 
-@compiled
+@kernel
 def executable(held: Words, base: Words, reserve: Words, fee_ppm: NDArray[np.int32]) -> NDArray[np.uint64]:
     """What each bag would bring if it were sold at once: the quote of the reserves less the swap fee, rounded down."""
     result = np.empty(len(held), np.uint64)

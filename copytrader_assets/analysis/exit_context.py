@@ -1,6 +1,6 @@
 """What surrounded an exit: was it sold in parts, and had the price just fallen?
 
-Legs come from the trips themselves; the price path comes from the reserves after every event of the coin.
+Legs come from the trips themselves; prices from the coin's path (price_path).
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from copytrader_assets.analysis.columns import flags, floats, ints, places
-from copytrader_assets.analysis.grouped import Flags, Floats, Ints
+from copytrader_assets.analysis.columns import flags, floats, ints
+from copytrader_assets.analysis.grouped import Flags, Floats, Ints, ranges
+from copytrader_assets.analysis.price_path import PricePath, Spans
 
 FALL = 0.08
 """A fall of this share within the seconds before the exit is an adverse move (the median move in 2 s is under 2 %)."""
 FALL_SECONDS = 10.0
-_SLOT_SPACE = np.int64(1) << 40
-_CHAIN_ORDER = ("slot", "tx_index", "outer_ix", "inner_ix", "event_seq")
-_PATH_COLUMNS = ["mint", "sig", "reserve_base_raw", "reserve_quote_raw", *_CHAIN_ORDER]
+PROBES = 16
+"""Moments of a trip at which it is asked whether the price had just fallen: how often it does so by itself."""
 LARGEST_LEG = 0.9
 """Selling more than this share at once is one exit with a remainder, not a scale-out."""
 
@@ -51,66 +51,63 @@ def sold_in_parts(trips: pa.Table) -> Flags:
     return many
 
 
-def fell_before_exit(trips: pa.Table, events: pa.Table, slot_ms: float) -> tuple[Flags, Flags]:
-    """Whether the coin fell by FALL or more, from its highest price while held, in the FALL_SECONDS before the exit.
-
-    Compared are the price just before the closing sell (so the wallet's own impact is not in it) and the highest price
-    that stood in that time. Returns (fell, known): known is False where the events do not hold the closing sell.
-    """
-    fell, known = np.zeros(trips.num_rows, dtype=np.bool_), np.zeros(trips.num_rows, dtype=np.bool_)
-    path = _Path.of(events, pc.unique(trips["mint"].combine_chunks()))
-    exits = path.position_of(trips["close_sig"], trips["mint"])
-    mint = path.mint[np.maximum(exits, 0)] if len(path.mint) else exits
-    since = np.maximum(ints(trips, "open_slot"), ints(trips, "close_slot") - int(FALL_SECONDS * 1000 / slot_ms))
-    first = np.searchsorted(path.key, path.pack(mint, since)) - 1
-    first = np.maximum(first, np.searchsorted(path.mint, mint))
-    rows = np.flatnonzero((exits >= 0) & (first < exits))
-    rows = rows[np.argsort(first[rows], kind="stable")]  # reduceat also reduces what lies between two pairs of borders
-    if len(rows):
-        known[rows] = True
-        borders = np.stack([first[rows], exits[rows]], axis=1).ravel()
-        highest = np.maximum.reduceat(path.spot, borders)[::2]
-        fell[rows] = path.spot[exits[rows] - 1] <= highest * (1 - FALL)
-    return fell, known
-
-
 @dataclass(frozen=True, slots=True)
-class _Path:
-    """Every priced event of some coins, by coin and chain order: coin code, slot key, price after it, signature."""
+class Falls:
+    """Per trip: had the price fallen by FALL within FALL_SECONDS before the exit, and how often it had by itself.
 
-    mint: Ints
-    key: Ints
-    spot: Floats
-    signatures: pa.ChunkedArray
-    mints: pa.Array
-    first_slot: int
+    `share` is the share of PROBES moments, evenly spread over the hold, at which the same could be said. `known` is
+    False (and `fell` too, `share` NaN) where the path does not hold the closing sell and a price before it.
+    """
+
+    fell: Flags
+    known: Flags
+    share: Floats
 
     @classmethod
-    def of(cls, events: pa.Table, mints: pa.Array) -> _Path:
-        """The path of `mints`; events without reserves have no price and are left out."""
-        some = pc.not_equal(events["reserve_base_raw"], pa.scalar(0, pa.uint64()))
-        priced = pc.and_(pc.is_in(events["mint"], mints), some)
-        rows = events.select(_PATH_COLUMNS).filter(pc.fill_null(priced, False))
-        code = places(rows["mint"], mints)
-        slot = ints(rows, "slot")
-        order = np.lexsort((*(ints(rows, name) for name in _CHAIN_ORDER[::-1]), code))
-        spot = floats(rows, "reserve_quote_raw") / floats(rows, "reserve_base_raw")
-        first = int(slot.min()) if len(slot) else 0
-        key = code * _SLOT_SPACE + (slot - first)
-        return cls(code[order], key[order], spot[order], rows["sig"].take(pa.array(order)), mints, first)
+    def of(cls, path: PricePath, spans: Spans, trips: pa.Table, slot_ms: float) -> Falls:
+        """Compared are the price just before the closing sell, so that the wallet's own impact is not in it, and the
+        highest price that stood in the seconds before, but not before the wallet held the coin.
+        """
+        n, window = trips.num_rows, int(FALL_SECONDS * 1000 / slot_ms)
+        fell, share = np.zeros(n, dtype=np.bool_), np.full(n, np.nan)
+        known = spans.left >= 0
+        exits = path.own.at[spans.left[known]] if known.any() else np.zeros(0, dtype=np.int64)
+        pair, opened = path.pair[exits], ints(trips, "open_slot")[known]
+        # The price that stood when the coin was opened: with the buy if the path has it, else the first one after it.
+        start = np.maximum(path.first_at(pair, opened), path.first_of(pair))
+        bought = spans.opened[known]
+        start = np.where(bought >= 0, path.own.at[np.maximum(bought, 0)], start) if len(path.own.at) else start
+        fell[known], share[known] = _falls(path, start, exits, window)
+        before = np.zeros(n, dtype=np.bool_)
+        before[known] = start < exits
+        return cls(fell & before, known & before, np.where(before, share, np.nan))
 
-    def pack(self, mint: Ints, slot: Ints) -> Ints:
-        """The sort key of a slot of a coin."""
-        return mint * _SLOT_SPACE + np.clip(slot - self.first_slot, 0, _SLOT_SPACE - 1)
 
-    def position_of(self, signatures: pa.ChunkedArray, mints: pa.ChunkedArray) -> Ints:
-        """Where each (signature, coin) first stands in the path, or -1."""
-        names = pc.unique(signatures.combine_chunks())
-        mine = places(self.signatures, names)
-        keys = np.where(mine >= 0, mine * len(self.mints) + self.mint, -1)
-        wanted = places(signatures, names) * len(self.mints) + places(mints, self.mints)
-        found, first = np.unique(keys, return_index=True)
-        if not len(found):
-            return np.full(len(wanted), -1, dtype=np.int64)
-        at = np.minimum(np.searchsorted(found, wanted), len(found) - 1)
-        return np.where(found[at] == wanted, first[at], -1)
+def _falls(path: PricePath, start: Ints, exits: Ints, window: int) -> tuple[Flags, Floats]:
+    """Whether the price just before each exit had fallen, and the share of evenly spread moments at which it had."""
+    last = np.maximum(exits - 1, start)
+    fell = _had_fallen(path, start, last, path.slot[exits] - window)
+    step = np.arange(1, PROBES + 1) / (PROBES + 1)
+    since, until = path.slot[start], path.slot[exits]
+    slots = since[:, None] + ((until - since)[:, None] * step).astype(np.int64)
+    pairs = np.repeat(path.pair[exits], PROBES)
+    at = path.first_at(pairs, slots.ravel() + 1) - 1
+    at = np.clip(at, np.repeat(start, PROBES), np.repeat(last, PROBES))
+    probes = _had_fallen(path, np.repeat(start, PROBES), at, slots.ravel() - window)
+    return fell, probes.reshape(len(exits), PROBES).mean(axis=1) if len(exits) else np.zeros(0)
+
+
+def _had_fallen(path: PricePath, start: Ints, at: Ints, since_slot: Ints) -> Flags:
+    """Whether the price after event `at` lies FALL below the highest that stood from a slot on, not before `start`."""
+    # The price that stood at the beginning of the time is that of the event before it.
+    first = np.maximum(path.first_at(path.pair[at], since_slot) - 1, start)
+    first = np.minimum(first, at)
+    sizes = at - first + 1
+    result = np.zeros(len(at), dtype=np.bool_)
+    spot = path.spot
+    for chunk in np.array_split(np.arange(len(at)), max(1, int(sizes.sum()) // 4_000_000)):
+        if len(chunk):
+            inside = spot[ranges(first[chunk], at[chunk] + 1)]
+            highest = np.fmax.reduceat(inside, np.cumsum(sizes[chunk]) - sizes[chunk])
+            result[chunk] = spot[at[chunk]] <= highest * (1 - FALL)
+    return result

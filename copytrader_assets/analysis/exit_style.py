@@ -1,11 +1,11 @@
 """How a wallet leaves its positions: one of five styles with the share of trips that agrees with it.
 
-A style is called where it is dominant, that is where it describes at least 65 % of the closed trips:
+A style is called where it is dominant, that is where it describes about two thirds of the closed trips:
 
 - scale_out: the trip is sold in two or more transactions of which none sells nearly everything;
 - time_stop: hold times are concentrated, whatever the price did;
 - target_x: exit multiples above 1 are concentrated, whatever the time was;
-- panic_dump: trips are left at a loss soon after the price fell (or at a concentrated multiple below 1);
+- panic_dump: trips are left soon after the price fell, more often than it falls by itself, or at a concentrated loss;
 - mixed: none of these.
 
 Concentration is the length of the shortest interval of log holds (or log multiples) that holds 65 % of the trips: up to
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from copytrader_assets.analysis.grouped import Flags, Floats, Groups, Ints, count, ratio
+from copytrader_assets.analysis.grouped import Flags, Floats, Groups, Ints, count, ratio, total
 
 DOMINANT_SHARE = 0.65
 CLEAR_SHARE = 0.62
@@ -44,6 +44,8 @@ class ClosedTrips:
     multiple: Floats
     in_parts: Flags
     after_fall: Flags
+    fall_share: Floats
+    """How often the price had just fallen by itself while each trip was held; NaN where unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +62,37 @@ def exit_styles(trips: ClosedTrips, n_groups: int, min_trips: int) -> ExitStyles
     parts = ratio(count(trips.codes, trips.in_parts, n_groups), size)
     hold = _concentration(trips.codes, np.log(trips.held + 0.5), HOLD_LENGTH, n_groups)
     multiple = _concentration(trips.codes, _log_multiple(trips), MULTIPLE_LENGTH, n_groups)
-    fled = ratio(count(trips.codes, _loss(trips) & trips.after_fall, n_groups), size)
+    fled = _beyond_chance(trips, size, n_groups)
     lost = ratio(count(trips.codes, _loss(trips) & (trips.multiple >= TOTAL_LOSS), n_groups), size)
 
     moved = np.abs(multiple.middle) > FEE_MARGIN
     timed = hold.is_clear & ~(multiple.is_clear & moved & (multiple.tightness < hold.tightness))
     on_multiple = multiple.is_clear & ~timed
     conditions = [
-        parts >= DOMINANT_SHARE,
+        parts >= CLEAR_SHARE,
         timed,
         on_multiple & (multiple.middle > FEE_MARGIN),
-        (on_multiple & (multiple.middle < -FEE_MARGIN)) | (fled >= DOMINANT_SHARE) | (lost >= ALWAYS_LOSES),
+        (on_multiple & (multiple.middle < -FEE_MARGIN)) | (fled >= CLEAR_SHARE) | (lost >= ALWAYS_LOSES),
     ]
     enough = size >= min_trips
     style = np.select([c & enough for c in conditions], ["scale_out", "time_stop", "target_x", "panic_dump"], "mixed")
     nearest = np.fmax.reduce([parts, hold.share, multiple.share, fled])
     agreeing = np.select(conditions, [parts, hold.share, multiple.share, np.fmax(lost, fled)], 1 - nearest)
     return ExitStyles(style.astype(object), np.where(enough, agreeing, 0.0))
+
+
+def _beyond_chance(trips: ClosedTrips, size: Ints, n_groups: int) -> Floats:
+    """The share of trips that were left because of a fall.
+
+    A volatile coin has always just fallen: where the price had done so in a share c of the time that coins were held,
+    exits at random follow a fall as often. Of the share f that did, (f - c) / (1 - c) were left on purpose.
+    """
+    share = ratio(count(trips.codes, trips.after_fall, n_groups), size)
+    by_chance = ratio(
+        total(trips.codes, trips.fall_share, n_groups), count(trips.codes, np.isfinite(trips.fall_share), n_groups)
+    )
+    by_chance = np.clip(np.nan_to_num(by_chance), 0, 0.99)
+    return np.clip((share - by_chance) / (1 - by_chance), 0, 1)
 
 
 def _log_multiple(trips: ClosedTrips) -> Floats:

@@ -26,6 +26,7 @@ from copytrader_assets.analysis.found_edges import FoundEdges
 from copytrader_assets.analysis.grouped import Flags, Floats, Ints, weighed
 from copytrader_assets.analysis.habits import Habits
 from copytrader_assets.analysis.pair_counts import count_pairs
+from copytrader_assets.analysis.windows import Windows
 from copytrader_core.settings import NetworkSettings
 
 MIN_GAIN = 6.0
@@ -64,14 +65,14 @@ def _rivals(
     """(rival, follower, chance rate): wallets without an edge that often bought just before a follower of one."""
     horizon = int(settings.horizon_seconds * 1000 / slot_ms)
     leader, follower = [], []
+    windows, per_wallet = Windows.over(buys), buys.per_wallet
     for one in np.unique(edges.counts.follower):
         mine = edges.counts.follower == one
-        before = np.bincount(
-            buys.wallet[buys.leaders_of(buys.of_wallet(int(one)), horizon)], minlength=len(buys.wallets)
-        )
-        before[edges.counts.leader[mine]] = 0
-        often = np.flatnonzero(before >= RIVAL_SHARE * edges.counts.followed[30][mine].max())
-        often = often[np.argsort(-before[often] / buys.per_wallet[often], kind="stable")[:MAX_RIVALS]]
+        who, before = windows.before(buys.of_wallet(int(one)), horizon)
+        often = (before >= RIVAL_SHARE * edges.counts.followed[30][mine].max()) & (who != one)
+        often &= ~np.isin(who, edges.counts.leader[mine])
+        who, before = who[often], before[often]
+        often = who[np.argsort(-before / per_wallet[who], kind="stable")[:MAX_RIVALS]]
         leader.append(often)
         follower.append(np.full(len(often), one))
     empty = np.zeros(0, dtype=np.int64)
@@ -96,10 +97,11 @@ def opportunities(buys: FirstBuys, follower: int, candidates: Ints, horizon: int
     bought = np.full(buys.n_mints, len(buys), dtype=np.int64)
     own = buys.of_wallet(follower)
     bought[buys.mint[own]] = own
-    at = buys.of_wallets(candidates)
+    at = buys.of_wallets(candidates).astype(np.int64)
     column = np.repeat(np.arange(len(candidates)), buys.per_wallet[candidates])
     answer = bought[buys.mint[at]]
-    open_still = answer >= buys.after[at]
+    never = answer == len(buys)
+    open_still = never | buys.is_later(np.where(never, 0, answer), at)
     at, column, answer = at[open_still], column[open_still], answer[open_still]
     coins, row = np.unique(buys.mint[at], return_inverse=True)
     soon = answer < len(buys)
@@ -126,10 +128,37 @@ def select(seen: Opportunities, chance: Floats, min_excess: float) -> Flags:
         chosen = _toggled(chosen, max(equals, key=lambda c: seen.lead_slots[c]))
         best, rates = model.fit(chosen)
         chosen, best, rates = _pruned(model, chosen, best, rates)
+    for _ in range(len(chance)):
+        swap = _impostor(seen, model, chosen, min_excess)
+        if swap is None:
+            break
+        chosen = _toggled(_toggled(chosen, swap[0]), swap[1])
+        best, rates = model.fit(chosen)
     while (refuted := _refuted(seen, chosen, rates, model.chance + min_excess)) >= 0:
         chosen = _toggled(chosen, refuted)
         best, rates = model.fit(chosen)
     return chosen & (rates - model.chance >= min_excess)
+
+
+def _impostor(seen: Opportunities, model: _NoisyOr, chosen: Flags, min_excess: float) -> tuple[int, int] | None:
+    """(chosen candidate, another that it stands in for), or None.
+
+    A sibling with the follower's own taste in their leader's buys predicts it better than the leader does. But where
+    the sibling bought alone it draws nobody, and where the leader bought alone it does.
+    """
+    present = seen.followed | seen.ignored
+    for c in np.flatnonzero(chosen).tolist():
+        for other in np.flatnonzero(~chosen & present.any(axis=0)).tolist():
+            with_it, without = present[:, c] & ~present[:, other], present[:, other] & ~present[:, c]
+            drawn, led = int((seen.followed[:, c] & with_it).sum()), int((seen.followed[:, other] & without).sum())
+            both = present[:, c] & present[:, other]
+            together = int((seen.followed[:, c] & both).sum()) / max(int(both.sum()), 1)
+            floor = max(together / 2, model.chance[c] + min_excess)
+            refuted = binom.cdf(drawn, int(with_it.sum()), floor) < MAX_REFUTED
+            by_chance = binom.sf(led - 1, int(without.sum()), model.chance[other] + min_excess / 2)
+            if refuted and led >= MIN_ALONE and by_chance < MAX_REFUTED:
+                return c, other
+    return None
 
 
 def _refuted(seen: Opportunities, chosen: Flags, rates: Floats, floor: Floats) -> int:

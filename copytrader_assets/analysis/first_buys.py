@@ -1,140 +1,271 @@
-"""Every wallet's first buy of every coin, in chain order: what the copy network is read from.
+"""Every wallet's first buy of every coin in the window, in chain order: what the copy network is read from.
 
-Order and time come from (slot, tx_index), never from a timestamp. Two buys of one transaction, or of one slot where
-the place in it is unknown, have no order: neither can have followed the other.
+Days come reduced and in integer codes (`day_buys`) and are put in place one after the other by counting, without a sort
+and without ever holding events. Two buys of one transaction, or of one slot where the place in it is unknown, have no
+order: neither can have followed the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from copytrader_assets.analysis.columns import flags, floats, ints, places
-from copytrader_assets.analysis.grouped import Floats, Ints, ranges, weighed
-from copytrader_core.records import LAMPORTS_PER_SOL, WSOL
+from copytrader_assets.analysis.columns import places
+from copytrader_assets.analysis.day_buys import DayBuys, reduced
+from copytrader_assets.analysis.grouped import Flags, Ints, ranges
+from copytrader_core.compiled import kernel
 
-_SLOT_SPACE = np.int64(1) << 32
+Codes: TypeAlias = NDArray[Any]
+"""Integers of 32 bits where many are held, of 64 where few are computed with."""
+Sizes: TypeAlias = NDArray[np.float32]
+_LAST_SLOT = np.iinfo(np.int64).max
+
+
+class DaySource(Protocol):
+    """A reduced day: what its codes stand for is asked for first and of all days, its rows one day at a time."""
+
+    def names(self) -> tuple[pa.Array, pa.Array]:
+        """Coins and wallets by their code of the day."""
+
+    def coins(self) -> tuple[Ints, int]:
+        """The coin of each row, and the first slot."""
+
+    def buys(self) -> DayBuys:
+        """The rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A day that is in memory already."""
+
+    day: DayBuys
+
+    def names(self) -> tuple[pa.Array, pa.Array]:
+        """Coins and wallets by their code of the day."""
+        return self.day.mints, self.day.wallets
+
+    def coins(self) -> tuple[Ints, int]:
+        """The coin of each row, and the first slot."""
+        return self.day.mint, int(self.day.slot.min(initial=_LAST_SLOT))
+
+    def buys(self) -> DayBuys:
+        """The rows."""
+        return self.day
 
 
 @dataclass(frozen=True, slots=True)
 class FirstBuys:
     """One element per (coin, wallet), sorted by coin and within it in chain order.
 
-    `after[i]` is the first buy of the coin that can have followed buy i; `key` is coin and slot in one integer;
-    `size_sol` is what the wallet paid in that transaction (NaN where the coin is not quoted in SOL).
+    Coin m owns the elements mint_starts[m] to mint_starts[m + 1]. `slot` counts from the window's first one, `tx_index`
+    is -1 where unknown, `size_sol` NaN where the coin is not quoted in SOL. `base_slot` is the chain's slot 0 of it.
     `by_wallet` lists the elements of each wallet: wallet w owns by_wallet[wallet_starts[w]:wallet_starts[w + 1]].
     """
 
     wallets: pa.Array
-    n_mints: int
-    n_slots: int
-    mint: Ints
-    wallet: Ints
-    slot: Ints
-    tx_index: Ints
-    key: Ints
-    after: Ints
-    size_sol: Floats
-    by_wallet: Ints
+    mint: Codes
+    wallet: Codes
+    slot: Codes
+    tx_index: Codes
+    size_sol: Sizes
+    mint_starts: Ints
+    by_wallet: Codes
     wallet_starts: Ints
+    base_slot: int = 0
 
     @classmethod
     def of(cls, buys: pa.Table) -> FirstBuys:
         """The first buys among the BUY rows `buys` (any order, any wallets; rows without a coin are left out)."""
-        buys = _in_chain_order(buys.filter(pc.is_valid(buys["mint"])))
-        mint, wallet = (_encoded(buys[name]) for name in ("mint", "wallet"))
-        wallets, mints = wallet.dictionary, mint.dictionary
-        pair = _indices(mint) * max(len(wallets), 1) + _indices(wallet)
-        pair, first, inverse = np.unique(pair, return_index=True, return_inverse=True)
-        slot, tx_index = ints(buys, "slot"), ints(buys, "tx_index", null=-1)
-        spent = _spent_sol(buys, inverse, (slot == slot[first][inverse]) & (tx_index == tx_index[first][inverse]))
-        order = np.lexsort((first, pair // max(len(wallets), 1)))
-        place, pair = first[order], pair[order]
-        base = int(slot.min()) if len(slot) else 0
-        return cls._indexed(wallets, len(mints), pair, slot[place] - base, tx_index[place], spent[order])
+        return cls.of_days([Held(reduced(buys))])
 
     @classmethod
-    def _indexed(cls, wallets: pa.Array, n_mints: int, pair: Ints, slot: Ints, tx: Ints, size: Floats) -> FirstBuys:
-        """The sorted first buys with the keys and ends that every sweep needs."""
-        mint, wallet = pair // max(len(wallets), 1), pair % max(len(wallets), 1)
-        new = np.ones(len(mint), dtype=np.bool_)
-        new[1:] = (mint[1:] != mint[:-1]) | (slot[1:] != slot[:-1]) | (tx[1:] != tx[:-1])
-        ends = np.append(np.flatnonzero(new)[1:], len(mint)) if len(mint) else np.zeros(0, dtype=np.int64)
-        return cls(
-            wallets=wallets,
-            n_mints=n_mints,
-            n_slots=int(slot.max(initial=0)) + 1,
-            mint=mint,
-            wallet=wallet,
-            slot=slot,
-            tx_index=tx,
-            key=mint * _SLOT_SPACE + slot,
-            after=ends[np.cumsum(new) - 1].astype(np.int64),
-            size_sol=size,
-            by_wallet=np.argsort(wallet, kind="stable"),
-            wallet_starts=np.searchsorted(np.sort(wallet), np.arange(len(wallets) + 1)),
-        )
+    def of_days(cls, days: Sequence[DaySource]) -> FirstBuys:
+        """The first buys of several days, given in order."""
+        mints, wallets = zip(*(day.names() for day in days), strict=True) if days else ((), ())
+        n_mints, mint_maps, _ = _unified(mints)
+        n_wallets, wallet_maps, names = _unified(wallets)
+        counts = np.zeros(n_mints, dtype=np.int64)
+        base = _LAST_SLOT
+        for day, codes in zip(days, mint_maps, strict=True):
+            coins, first = day.coins()
+            counts += np.bincount(codes[coins], minlength=n_mints)
+            base = min(base, first)
+        starts = np.append(0, np.cumsum(counts))
+        wallet, slot, tx = (np.empty(starts[-1], dtype=np.int32) for _ in range(3))
+        size = np.empty(starts[-1], dtype=np.float32)
+        cursor = starts[:-1].copy()
+        for day, mint_codes, wallet_codes in zip(days, mint_maps, wallet_maps, strict=True):
+            rows = day.buys()
+            own = (rows.mint, rows.wallet, rows.slot, rows.tx_index, rows.size_sol)
+            _place(cursor, mint_codes, wallet_codes, base, *own, wallet, slot, tx, size)
+        first_slot = int(base) if base != _LAST_SLOT else 0
+        return cls._first(names, n_wallets, starts, wallet, slot, tx, size, first_slot)
+
+    @classmethod
+    def _first(
+        cls,
+        names: pa.Array,
+        n_wallets: int,
+        starts: Ints,
+        wallet: Codes,
+        slot: Codes,
+        tx: Codes,
+        size: Sizes,
+        base_slot: int,
+    ) -> FirstBuys:
+        """Indexed, and of each wallet's buys of a coin the first only. The given arrays are overwritten."""
+        mint = np.empty(len(wallet), dtype=np.int32)
+        starts = starts.copy()
+        n = _keep_first(starts, np.full(n_wallets, -1, dtype=np.int32), mint, wallet, slot, tx, size)
+        mint, wallet, slot, tx = (column[:n] for column in (mint, wallet, slot, tx))
+        size = size[:n]
+        by_wallet, wallet_starts = _index(wallet, n_wallets)
+        return cls(names, mint, wallet, slot, tx, size, starts, by_wallet, wallet_starts, base_slot)
 
     def __len__(self) -> int:
-        return len(self.mint)
+        return len(self.wallet)
 
-    def of_wallet(self, wallet: int) -> Ints:
-        """The elements of one wallet."""
-        return self.by_wallet[self.wallet_starts[wallet] : self.wallet_starts[wallet + 1]]
+    @property
+    def n_mints(self) -> int:
+        """How many coins were bought."""
+        return len(self.mint_starts) - 1
 
-    def of_wallets(self, wallets: Ints) -> Ints:
-        """The elements of several wallets, one wallet after the other."""
-        return self.by_wallet[ranges(self.wallet_starts[wallets], self.wallet_starts[wallets + 1])]
+    @property
+    def n_slots(self) -> int:
+        """How many slots lie between the first and the last buy, both included."""
+        return int(self.slot.max(initial=0)) + 1
 
     @property
     def per_wallet(self) -> Ints:
         """How many coins each wallet bought."""
         return np.diff(self.wallet_starts)
 
+    @property
+    def launch(self) -> Codes:
+        """The slot of each coin's first buy; 0 for a coin without any."""
+        last = max(len(self) - 1, 0)
+        return self.slot[np.minimum(self.mint_starts[:-1], last)] if len(self) else np.zeros(self.n_mints, np.int32)
+
+    def of_wallet(self, wallet: int) -> Codes:
+        """The elements of one wallet."""
+        return self.by_wallet[self.wallet_starts[wallet] : self.wallet_starts[wallet + 1]]
+
+    def of_wallets(self, wallets: Ints) -> Codes:
+        """The elements of several wallets, one wallet after the other."""
+        return self.by_wallet[ranges(self.wallet_starts[wallets], self.wallet_starts[np.asarray(wallets) + 1])]
+
     def codes_of(self, names: Iterable[str]) -> Ints:
         """The codes of those of `names` that bought anything, ascending."""
         found = places(pa.chunked_array([pa.array(sorted(names), pa.string())]), self.wallets)
-        return np.sort(found[found >= 0])
+        found = found[found >= 0]
+        return np.sort(found[self.per_wallet[found] > 0])
 
-    def until(self, at: Ints, slots: int) -> Ints:
-        """The end (exclusive) of what was bought of the same coin within `slots` slots of each element of `at`."""
-        return np.searchsorted(self.key, self.key[at] + slots, side="right")
+    def is_later(self, at: Any, other: Any) -> Flags:
+        """Whether each element of `at` stands behind that of `other` on the same coin."""
+        same = self.slot[at] == self.slot[other]
+        return np.asarray((self.slot[at] > self.slot[other]) | (same & (self.tx_index[at] > self.tx_index[other])))
 
-    def followers(self, at: Ints, slots: int) -> Ints:
-        """The elements that follow any of `at` on the same coin within `slots` slots."""
-        return ranges(self.after[at], np.maximum(self.until(at, slots), self.after[at]))
+    def select(self, keep: Flags) -> FirstBuys:
+        """Only the elements that `keep` marks."""
+        sizes = np.bincount(self.mint[keep], minlength=self.n_mints)
+        starts = np.append(0, np.cumsum(sizes))
+        by_wallet, wallet_starts = _index(self.wallet[keep], len(self.wallets))
+        columns = {name: getattr(self, name)[keep] for name in ("mint", "wallet", "slot", "tx_index", "size_sol")}
+        return replace(self, **columns, mint_starts=starts, by_wallet=by_wallet, wallet_starts=wallet_starts)
 
-    def leaders_of(self, at: Ints, slots: int) -> Ints:
-        """The elements that came before any of `at` on the same coin, at most `slots` slots earlier."""
-        start = np.searchsorted(self.key, np.maximum(self.key[at] - slots, self.mint[at] * _SLOT_SPACE))
-        near = ranges(start, at)
-        return near[self.after[near] <= np.repeat(at, at - start)]
+    def into_merged(self, owner: Ints) -> FirstBuys:
+        """The same with wallet w's buys counted as those of wallet `owner[w]`, whose code and name stay.
 
-
-def _in_chain_order(buys: pa.Table) -> pa.Table:
-    """The rows in chain order; the lake's are already and cost only a look."""
-    keys = [ints(buys, name, null=-1) for name in ("slot", "tx_index", "outer_ix", "inner_ix", "event_seq")]
-    order = np.lexsort(keys[::-1])
-    return buys if np.array_equal(order, np.arange(len(order))) else buys.take(pa.array(order))
-
-
-def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    """One dictionary-encoded array of a string column."""
-    encoded = pc.dictionary_encode(column).combine_chunks()
-    return encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
+        The memory of this object goes into the result: it must not be used any more.
+        """
+        if np.array_equal(owner, np.arange(len(owner))):
+            return self
+        codes = np.asarray(owner, dtype=np.int32)[self.wallet]
+        columns = (codes, self.slot, self.tx_index, self.size_sol)
+        return FirstBuys._first(self.wallets, len(self.wallets), self.mint_starts, *columns, base_slot=self.base_slot)
 
 
-def _indices(encoded: pa.DictionaryArray) -> Ints:
-    """The integer codes of an encoded column."""
-    return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
+def _unified(parts: Sequence[pa.Array]) -> tuple[int, list[Codes], pa.Array]:
+    """One code for each distinct text over all parts: their number, the codes of each part's, and the texts."""
+    if not parts:
+        return 0, [], pa.array([], pa.string())
+    encoded = pc.dictionary_encode(pa.chunked_array([part.cast(pa.string()) for part in parts])).unify_dictionaries()
+    maps = [np.asarray(chunk.indices.to_numpy(zero_copy_only=False), dtype=np.int32) for chunk in encoded.chunks]
+    joined = np.concatenate([np.zeros(0, np.int32), *maps])
+    bounds = np.cumsum([0, *(len(part) for part in parts)])
+    names = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], pa.string())
+    return len(names), [joined[a:b] for a, b in pairwise(bounds)], names
 
 
-def _spent_sol(buys: pa.Table, inverse: Ints, same: Ints) -> Floats:
-    """What each first buy's transaction paid for the coin, all its events together; NaN where not in SOL."""
-    sol = floats(buys, "quote_raw") / LAMPORTS_PER_SOL
-    sol[~flags(pc.equal(buys["quote_mint"], WSOL))] = np.nan
-    return weighed(inverse[same], sol[same], int(inverse.max(initial=-1)) + 1)
+@kernel
+def _place(
+    cursor: Codes,
+    mint_codes: Codes,
+    wallet_codes: Codes,
+    base: int,
+    day_mint: Codes,
+    day_wallet: Codes,
+    day_slot: Codes,
+    day_tx: Codes,
+    day_size: Codes,
+    wallet: Codes,
+    slot: Codes,
+    tx: Codes,
+    size: Codes,
+) -> None:
+    """Appends a day's rows to their coins; `cursor` is where each coin's next row goes."""
+    for row in range(len(day_mint)):
+        coin = mint_codes[day_mint[row]]
+        at = cursor[coin]
+        cursor[coin] = at + 1
+        wallet[at] = wallet_codes[day_wallet[row]]
+        slot[at] = day_slot[row] - base
+        tx[at] = day_tx[row]
+        size[at] = day_size[row]
+
+
+@kernel
+def _keep_first(starts: Codes, seen: Codes, mint: Codes, wallet: Codes, slot: Codes, tx: Codes, size: Codes) -> int:
+    """Moves the first row of each (coin, wallet) forward over the others, in place. Returns how many there are."""
+    kept = 0
+    begin = starts[0]
+    for coin in range(len(starts) - 1):
+        end = starts[coin + 1]
+        starts[coin] = kept
+        for row in range(begin, end):
+            who = wallet[row]
+            if seen[who] != coin:
+                seen[who] = coin
+                mint[kept] = coin
+                wallet[kept] = who
+                slot[kept] = slot[row]
+                tx[kept] = tx[row]
+                size[kept] = size[row]
+                kept += 1
+        begin = end
+    starts[len(starts) - 1] = kept
+    return kept
+
+
+def _index(wallet: Codes, n_wallets: int) -> tuple[Codes, Ints]:
+    """The elements wallet by wallet in order, and where each wallet's begin."""
+    starts = np.append(0, np.cumsum(np.bincount(wallet, minlength=n_wallets))).astype(np.int64)
+    by_wallet = np.empty(len(wallet), dtype=np.int32)
+    _fill_index(starts[:-1].copy(), wallet, by_wallet)
+    return by_wallet, starts
+
+
+@kernel
+def _fill_index(cursor: Codes, wallet: Codes, by_wallet: Codes) -> None:
+    """A counting sort of the elements by wallet."""
+    for row in range(len(wallet)):
+        who = wallet[row]
+        by_wallet[cursor[who]] = row
+        cursor[who] += 1

@@ -29,7 +29,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from copytrader_assets.analysis.coin_facts import CoinFacts, PairMarks, last_trades, look_up
-from copytrader_assets.analysis.compiled import compiled, kernel
 from copytrader_assets.analysis.day_end import DeadRule, bury
 from copytrader_assets.analysis.ledger_kernel import (
     CLOSE_PLACE,
@@ -72,6 +71,7 @@ from copytrader_assets.analysis.trip_tables import (
     written_off_table,
 )
 from copytrader_assets.analysis.wide import total, wide_words
+from copytrader_core.compiled import kernel, uncounted
 from copytrader_core.records import WSOL
 from copytrader_core.settings import LedgerSettings
 
@@ -192,7 +192,7 @@ def _moves(moves: pa.Table, codes: _Codes, places: Places) -> Moves:
     return Moves(coded, amounts, moves["is_sell"].to_numpy(), moves["decimals"].to_numpy())
 
 
-@compiled
+@kernel
 def _charge_once(
     wallet: Codes, places: Places, first: int, pays: NDArray[np.bool_], fee: NDArray[np.uint64], wallets: int
 ) -> None:
@@ -210,7 +210,7 @@ def _charge_once(
             earlier = before[earlier]
 
 
-@kernel
+@uncounted
 def _same_text(offsets: Rows, content: NDArray[np.uint8], a: int, b: int) -> bool:
     length = offsets[a + 1] - offsets[a]
     if offsets[b + 1] - offsets[b] != length:
@@ -229,7 +229,7 @@ def _grouped(codes: _Codes, names: Names, is_sell: NDArray[np.bool_]) -> tuple[R
     return order, int(_room_for_legs(order, wallet, mint, quote, is_sell, len(names.quote)))
 
 
-@compiled
+@kernel
 def _counted(codes: Codes, rows: Rows, n_codes: int) -> Rows:
     """`rows` sorted by their code, stably: one pass of a radix sort."""
     place = np.zeros(n_codes + 1, np.int64)
@@ -243,7 +243,7 @@ def _counted(codes: Codes, rows: Rows, n_codes: int) -> Rows:
     return result
 
 
-@compiled
+@kernel
 def _room_for_legs(
     order: Rows, wallet: Codes, mint: Codes, quote: Codes, is_sell: NDArray[np.bool_], n_quotes: int
 ) -> int:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from copytrader_assets.analysis.compiled import kernel
 from copytrader_assets.analysis.wide import (
     ONE,
     ZERO,
@@ -26,6 +25,7 @@ from copytrader_assets.analysis.wide import (
     signed_share,
     subtract,
 )
+from copytrader_core.compiled import uncounted
 
 OPEN, CLOSED, DEAD = range(3)
 N_TRIPS, N_LOTS, N_LEGS, N_LEFTOVERS, N_PURSES, PLACE, N_COUNTS = range(7)
@@ -108,7 +108,7 @@ class Rules(NamedTuple):
     empty_alias: int
 
 
-@kernel
+@uncounted
 def fold(book: Book, moves: Moves, places: Places, order: Rows, first_row: int, rules: Rules) -> None:
     """Moves `book` over everything in `order`: numbers of carried trips, carried leftovers and moves, in this order.
 
@@ -135,7 +135,7 @@ def fold(book: Book, moves: Moves, places: Places, order: Rows, first_row: int, 
     _put_away(book, wallet, mint)
 
 
-@kernel
+@uncounted
 def _owner(book: Book, moves: Moves, number: int, n_trips: int, n_carried: int) -> tuple[int, int]:
     if number >= n_carried:
         return int(moves.codes[number - n_carried, WALLET]), int(moves.codes[number - n_carried, MINT])
@@ -144,13 +144,13 @@ def _owner(book: Book, moves: Moves, number: int, n_trips: int, n_carried: int) 
     return int(book.trips[number, WALLET]), int(book.trips[number, MINT])
 
 
-@kernel
+@uncounted
 def _carry_leftover(book: Book, number: int) -> None:
     purse = _purse(book, int(book.carried[number, QUOTE]))
     add_wide(book.purse_qty, purse, 0, book.carried_qty[number, 1], book.carried_qty[number, 0])
 
 
-@kernel
+@uncounted
 def _purse(book: Book, quote: int) -> int:
     """The purse of the present (wallet, coin) for `quote`, an empty one if there was none."""
     used = int(book.counts[N_PURSES])
@@ -163,7 +163,7 @@ def _purse(book: Book, quote: int) -> int:
     return used
 
 
-@kernel
+@uncounted
 def _put_away(book: Book, wallet: int, mint: int) -> None:
     """The last event of a (wallet, coin) was read: what it left over is kept."""
     for purse in range(book.counts[N_PURSES]):
@@ -177,7 +177,7 @@ def _put_away(book: Book, wallet: int, mint: int) -> None:
     book.counts[N_PURSES] = 0
 
 
-@kernel
+@uncounted
 def _buy(book: Book, moves: Moves, move: int, row: int, rules: Rules) -> None:
     purse = _purse(book, int(moves.codes[move, QUOTE]))
     trip = book.purses[purse, PURSE_TRIP]
@@ -191,7 +191,7 @@ def _buy(book: Book, moves: Moves, move: int, row: int, rules: Rules) -> None:
     _add_lot(book, trip, moves.amounts[move, BASE], moves.amounts[move, PAID], fee)
 
 
-@kernel
+@uncounted
 def _opened(book: Book, moves: Moves, move: int, row: int) -> int:
     trip = int(book.counts[N_TRIPS])
     book.counts[N_TRIPS] = trip + 1
@@ -204,7 +204,7 @@ def _opened(book: Book, moves: Moves, move: int, row: int) -> int:
     return trip
 
 
-@kernel
+@uncounted
 def _in_quote(book: Book, trip: int, fee: np.uint64, rules: Rules) -> np.uint64:
     """The fee in the trip's own money: all of it for SOL, else 0 and it is only noted."""
     if book.trips[trip, QUOTE] == rules.sol:
@@ -213,7 +213,7 @@ def _in_quote(book: Book, trip: int, fee: np.uint64, rules: Rules) -> np.uint64:
     return ZERO
 
 
-@kernel
+@uncounted
 def _add_lot(book: Book, trip: int, qty: np.uint64, paid: np.uint64, fee: np.uint64) -> None:
     trips, lots, lot = book.trips, book.lots, book.counts[N_LOTS]
     book.counts[N_LOTS] = lot + 1
@@ -232,7 +232,7 @@ def _add_lot(book: Book, trip: int, qty: np.uint64, paid: np.uint64, fee: np.uin
     trips[trip, LAST_LOT] = lot
 
 
-@kernel
+@uncounted
 def _sell(book: Book, moves: Moves, places: Places, move: int, row: int, rules: Rules) -> None:
     book.counts[PLACE] = 0
     base, quote = moves.amounts[move, BASE], int(moves.codes[move, QUOTE])
@@ -250,7 +250,7 @@ def _sell(book: Book, moves: Moves, places: Places, move: int, row: int, rules: 
         add(book.unseen, 0, 0, _leave_others(book, places, quote, row, base - backed, rules))
 
 
-@kernel
+@uncounted
 def _backed_part(
     sums: Words, trip: int, high: np.uint64, low: np.uint64, backed: np.uint64, base: np.uint64
 ) -> tuple[np.uint64, np.uint64]:
@@ -262,12 +262,12 @@ def _backed_part(
     return b_high, b_low
 
 
-@kernel
+@uncounted
 def _up_to(words: Words, i: int, at: int, wanted: np.uint64) -> np.uint64:
     return wanted if words[i, at + 1] or words[i, at] >= wanted else words[i, at]
 
 
-@kernel
+@uncounted
 def _take_left_over(book: Book, purse: int, wanted: np.uint64) -> np.uint64:
     """Uses up to `wanted` written-off coins and returns how many there were."""
     taken = _up_to(book.purse_qty, purse, 0, wanted)
@@ -275,7 +275,7 @@ def _take_left_over(book: Book, purse: int, wanted: np.uint64) -> np.uint64:
     return taken
 
 
-@kernel
+@uncounted
 def _leave_others(book: Book, places: Places, quote: int, row: int, wanted: np.uint64, rules: Rules) -> np.uint64:
     """Takes coins out of the wallet's trips in other quotes, oldest first, and returns how many none of them held.
 
@@ -291,7 +291,7 @@ def _leave_others(book: Book, places: Places, quote: int, row: int, wanted: np.u
     return wanted
 
 
-@kernel
+@uncounted
 def _oldest_holder(book: Book, places: Places) -> int:
     oldest, oldest_row = -1, -1
     for purse in range(book.counts[N_PURSES]):
@@ -304,7 +304,7 @@ def _oldest_holder(book: Book, places: Places) -> int:
     return oldest
 
 
-@kernel
+@uncounted
 def _leave(
     book: Book,
     purse: int,
@@ -332,7 +332,7 @@ def _leave(
         add_wide(book.sums, trip, MATCHED, book.leg_sums[leg, LEG_COST + 1], book.leg_sums[leg, LEG_COST])
 
 
-@kernel
+@uncounted
 def _link_leg(book: Book, trip: int, leg: int) -> None:
     trips = book.trips
     book.legs[leg, LEG_NEXT] = -1
@@ -344,7 +344,7 @@ def _link_leg(book: Book, trip: int, leg: int) -> None:
     trips[trip, TRIP_LEGS] += 1
 
 
-@kernel
+@uncounted
 def _match(book: Book, trip: int, leg: int, qty: np.uint64) -> None:
     """Takes `qty` coins out of the oldest lots; their cost is rounded down once for the whole leg.
 
@@ -372,7 +372,7 @@ def _match(book: Book, trip: int, leg: int, qty: np.uint64) -> None:
             book.trips[trip, FIRST_LOT] = book.lot_next[lot]
 
 
-@kernel
+@uncounted
 def _make_one(rest: np.uint64, whole: np.uint64, other_rest: np.uint64, other_whole: np.uint64) -> bool:
     """rest / whole + other_rest / other_whole >= 1, both fractions below 1."""
     if rest == ZERO or other_rest == ZERO:
@@ -382,7 +382,7 @@ def _make_one(rest: np.uint64, whole: np.uint64, other_rest: np.uint64, other_wh
     return at_most(a_high, a_low, b_high, b_low)
 
 
-@kernel
+@uncounted
 def _is_dust(sums: Words, trip: int, rules: Rules) -> bool:
     high, low = sums[trip, HELD + 1], sums[trip, HELD]
     if at_most(high, low, ZERO, rules.dust_raw):
@@ -391,7 +391,7 @@ def _is_dust(sums: Words, trip: int, rules: Rules) -> bool:
     return at_most(high, low, most_high, most_low)
 
 
-@kernel
+@uncounted
 def _close(book: Book, purse: int, trip: int, leg: int, row: int) -> None:
     """The last leg takes what is left of the cost; what is left of the coins is written off."""
     sums, cost = book.sums, book.leg_sums
@@ -406,7 +406,7 @@ def _close(book: Book, purse: int, trip: int, leg: int, row: int) -> None:
     book.purses[purse, PURSE_TRIP] = -1
 
 
-@kernel
+@uncounted
 def opened_before(places: Places, a: int, b: int) -> bool:
     """Whether place `a` is older than `b`, by slot, signature and the text of the path: of nothing but themselves."""
     if places.slot[a] != places.slot[b]:
@@ -421,7 +421,7 @@ def opened_before(places: Places, a: int, b: int) -> bool:
     return order < 0
 
 
-@kernel
+@uncounted
 def _compare_sigs(places: Places, a: int, b: int) -> int:
     a_start, a_end = places.sig_offsets[a], places.sig_offsets[a + 1]
     b_start, b_end = places.sig_offsets[b], places.sig_offsets[b + 1]
@@ -432,7 +432,7 @@ def _compare_sigs(places: Places, a: int, b: int) -> int:
     return int((a_end - a_start) - (b_end - b_start))
 
 
-@kernel
+@uncounted
 def _compare_numbers(a: int, b: int) -> int:
     """Compares the two as text: "10." comes before "2.", for a digit comes after the full stop."""
     if a == b or a <= 0 or b <= 0:

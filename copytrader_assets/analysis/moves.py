@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from copytrader_assets.analysis.compiled import compiled
+from copytrader_core.compiled import kernel
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
 EVENT_COLUMNS = (
@@ -173,7 +173,7 @@ def bucket_of(wallets: pa.ChunkedArray | pa.Array, buckets: int) -> NDArray[np.i
     return np.asarray((_crc32(offsets, content, _CRC) % np.uint32(buckets)).astype(np.int32))
 
 
-@compiled
+@kernel
 def _crc32(offsets: NDArray[np.int64], content: NDArray[np.uint8], table: NDArray[np.uint32]) -> NDArray[np.uint32]:
     result = np.empty(len(offsets) - 1, np.uint32)
     for row in range(len(result)):
@@ -208,7 +208,7 @@ def shared_codes(columns: Sequence[pa.ChunkedArray]) -> tuple[list[NDArray[np.in
 
 
 def _encoded(chunks: Sequence[pa.Array]) -> pa.ChunkedArray:
-    """All chunks with one dictionary. Where any is plain, hashing every row is cheaper than every dictionary."""
+    """All chunks with one dictionary. Where one is plain, hashing every row is cheaper than every dictionary."""
     if all(pa.types.is_dictionary(chunk.type) for chunk in chunks):
         return pa.chunked_array(chunks, TEXT).unify_dictionaries()
     return pc.dictionary_encode(pa.chunked_array([chunk.cast(pa.string()) for chunk in chunks], pa.string()))

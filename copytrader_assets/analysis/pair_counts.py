@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from copytrader_assets.analysis.first_buys import FirstBuys
+from copytrader_assets.analysis.first_buys import Codes, FirstBuys
 from copytrader_assets.analysis.grouped import Flags, Floats, Groups, Ints, ratio, total
+from copytrader_assets.analysis.lags import median_slots
 
 WITHIN_SECONDS = (2, 5, 10, 30)
 
@@ -20,7 +21,8 @@ class PairCounts:
 
     An opportunity is a first buy of the leader of a coin that the follower had not bought before it. Lags in ms and
     sizes in SOL are those of what was followed within 30 s; `same_slot` counts what landed in the leader's own slot,
-    `preceded` the coins that the follower bought first, up to 30 s ahead of the leader.
+    `preceded` the coins that the follower bought first, up to 30 s ahead of the leader, `slots_seen[d]` the follows
+    that came d slots later.
     """
 
     leader: Ints
@@ -29,7 +31,8 @@ class PairCounts:
     followed: dict[int, Ints]
     same_slot: Ints
     preceded: Ints
-    lag_p50_ms: Floats
+    slots_seen: Ints
+    slot_ms: Floats
     lag_p90_ms: Floats
     size_sol: Floats
 
@@ -54,36 +57,64 @@ class PairCounts:
         """Raw share of opportunities followed within `seconds`."""
         return ratio(self.followed[seconds], self.opportunities)
 
+    def lag_p50_ms(self) -> Floats:
+        """The median lag of each pair, finer than a slot; NaN where nothing was followed."""
+        return median_slots(self.slots_seen) * self.slot_ms
 
-def count_pairs(buys: FirstBuys, leader: Ints, follower: Ints, slot_ms: float) -> PairCounts:
-    """The record of each pair (leader[i], follower[i]); one pass over the followers' buys for each leader."""
+
+def count_pairs(buys: FirstBuys, leader: Ints, follower: Ints, slot_ms: float, since_slot: int = 0) -> PairCounts:
+    """The record of each pair (leader[i], follower[i]); one pass over the followers' buys for each leader.
+
+    Only what the leader bought from `since_slot` on counts. Pairs come back leader by leader.
+    """
     empty = np.zeros(0, dtype=np.int64)
-    parts = [_of_leader(buys, int(one), follower[leader == one], slot_ms) for one in np.unique(leader)]
-    return PairCounts.joined(parts or [_of_leader(buys, 0, empty, slot_ms)])
+    parts = [_of_leader(buys, int(one), follower[leader == one], slot_ms, since_slot) for one in np.unique(leader)]
+    return PairCounts.joined(parts or [_of_leader(buys, 0, empty, slot_ms, since_slot)])
 
 
-def _of_leader(buys: FirstBuys, leader: int, followers: Ints, slot_ms: float) -> PairCounts:
+@dataclass(frozen=True, slots=True)
+class Met:
+    """The coins that a leader and one of its followers both bought: elements of follower and leader, row of follower.
+
+    `opportunities` counts for each follower what the leader bought before it, or it never did.
+    """
+
+    at: Ints
+    source: Ints
+    pair: Ints
+    later: Flags
+    own: Codes
+
+    @classmethod
+    def of(cls, buys: FirstBuys, leader: int, followers: Ints, since_slot: int = 0) -> Met:
+        """Looked up by coin: one place a coin, then one pass over the followers' buys."""
+        own = buys.of_wallet(leader) if len(buys) else np.zeros(0, dtype=np.int32)
+        own = own[buys.slot[own] >= since_slot]
+        led = np.full(buys.n_mints, -1, dtype=np.int64)
+        led[buys.mint[own]] = own
+        at = buys.of_wallets(followers).astype(np.int64)
+        pair = np.repeat(np.arange(len(followers)), buys.per_wallet[followers])
+        met = led[buys.mint[at]] >= 0
+        at, pair = at[met], pair[met]
+        source = led[buys.mint[at]]
+        return cls(at, source, pair, buys.is_later(at, source), own)
+
+
+def _of_leader(buys: FirstBuys, leader: int, followers: Ints, slot_ms: float, since_slot: int) -> PairCounts:
     """The record of one leader with each of `followers`."""
-    led = np.full(buys.n_mints, -1, dtype=np.int64)
-    own = buys.of_wallet(leader) if len(buys) else followers
-    led[buys.mint[own]] = own
-    at = buys.of_wallets(followers)
-    pair = np.repeat(np.arange(len(followers)), buys.per_wallet[followers])
-    met = led[buys.mint[at]] >= 0
-    at, pair = at[met], pair[met]
-    source = led[buys.mint[at]]
-    later = at >= buys.after[source]
-    opportunities = len(own) - np.bincount(pair[~later], minlength=len(followers))
-    ahead = (buys.after[at] <= source) & (buys.slot[source] - buys.slot[at] <= WITHIN_SECONDS[-1] * 1000 / slot_ms)
+    met = Met.of(buys, leader, followers, since_slot)
+    at, source, pair, later = met.at, met.source, met.pair, met.later
+    opportunities = len(met.own) - np.bincount(pair[~later], minlength=len(followers))
+    ahead = buys.is_later(source, at) & (buys.slot[source] - buys.slot[at] <= WITHIN_SECONDS[-1] * 1000 / slot_ms)
     preceded = pair[ahead]
     at, pair, source = at[later], pair[later], source[later]
-    slots = buys.slot[at] - buys.slot[source]
+    slots = (buys.slot[at] - buys.slot[source]).astype(np.int64)
     soon = {seconds: slots <= seconds * 1000 / slot_ms for seconds in WITHIN_SECONDS}
     within = soon[WITHIN_SECONDS[-1]]
-    places = (buys.tx_index[at] - buys.tx_index[source])[within]
     lags = Groups.of(pair[within], slots[within].astype(np.float64) * slot_ms, len(followers))
-    spread = Groups.of(pair[within], spread_lags_ms(pair[within], slots[within], places, slot_ms), len(followers))
-    sizes = buys.size_sol[at[within]]
+    width = int(WITHIN_SECONDS[-1] * 1000 / slot_ms) + 1
+    seen = np.bincount(pair[within] * width + slots[within], minlength=len(followers) * width)
+    sizes = buys.size_sol[at[within]].astype(np.float64)
     paid = np.bincount(pair[within][np.isfinite(sizes)], minlength=len(followers))
     return PairCounts(
         leader=np.full(len(followers), leader, dtype=np.int64),
@@ -92,25 +123,8 @@ def _of_leader(buys: FirstBuys, leader: int, followers: Ints, slot_ms: float) ->
         followed={seconds: np.bincount(pair[near], minlength=len(followers)) for seconds, near in soon.items()},
         same_slot=np.bincount(pair[slots == 0], minlength=len(followers)),
         preceded=np.bincount(preceded, minlength=len(followers)),
-        lag_p50_ms=spread.quantile(0.5),
+        slots_seen=seen.reshape(len(followers), width),
+        slot_ms=np.full(len(followers), slot_ms),
         lag_p90_ms=lags.quantile(0.9),
         size_sol=ratio(total(pair[within], sizes, len(followers)), paid),
     )
-
-
-def spread_lags_ms(pair: Ints, slots: Ints, places: Ints, slot_ms: float) -> Floats:
-    """Lags in ms from whole slots: the lags of d slots of one pair, in the order of their places within the slot, are
-    spread evenly over the time that d slots mean (d - 1/2 to d + 1/2 slots; 0 to 1/2 within one slot).
-
-    A slot lasts as long as a fast follower's whole lag: without this its median would jump from slot to slot. It is the
-    usual estimate of a median from grouped data and moves it by at most half a slot.
-    """
-    order = np.lexsort((places, slots, pair))
-    new = np.ones(len(order), dtype=np.bool_)
-    new[1:] = (np.diff(pair[order]) != 0) | (np.diff(slots[order]) != 0)
-    first = np.flatnonzero(new)
-    size = np.diff(np.append(first, len(order)))
-    share = (np.arange(len(order)) - np.repeat(first, size) + 0.5) / np.repeat(size, size)
-    lag = np.empty(len(order))
-    lag[order] = np.where(slots[order] == 0, share / 2, slots[order] - 0.5 + share)
-    return np.asarray(lag * slot_ms)

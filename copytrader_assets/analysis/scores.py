@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import networkx as nx
 import numpy as np
 import pyarrow as pa
 
-from copytrader_assets.analysis.first_buys import FirstBuys
 from copytrader_assets.analysis.found_edges import FoundEdges
-from copytrader_assets.analysis.grouped import Floats, Ints
+from copytrader_assets.analysis.grouped import Floats
 
 LAG_SCALE_MS = 10_000.0
 """A follower this slow counts 1/e of one that comes at once."""
@@ -22,25 +23,28 @@ SCORE_SCHEMA = pa.schema(
 )
 
 
-def scores(buys: FirstBuys, edges: FoundEdges, leaders: Ints) -> pa.Table:
-    """Both scores of every one of `leaders` (SCORE_SCHEMA, by address); 0 for one that nobody follows."""
+def scores(edges: FoundEdges, leaders: Mapping[str, int]) -> pa.Table:
+    """Both scores of every one of `leaders` (address to code) as SCORE_SCHEMA, by address; 0 where nobody follows.
+
+    Wallets of one actor share a code and so the scores.
+    """
     weight = edge_weights(edges)
-    followership, lead = np.zeros(len(leaders)), np.zeros(len(leaders))
     rank = page_rank(edges, weight)
-    for row, leader in enumerate(leaders):
+    codes = np.unique(np.array(list(leaders.values()), dtype=np.int64))
+    followership, lead = np.zeros(len(codes)), np.zeros(len(codes))
+    for row, leader in enumerate(codes):
         mine = weight[edges.counts.leader == leader]
         followership[row] = 1 - np.prod(1 - mine)
         lead[row] = rank.get(int(leader), 0.0) if len(mine) else 0.0
     lead = lead / lead.max() if lead.any() else lead
-    names = buys.wallets.take(pa.array(leaders))
-    table = pa.table([names, followership, lead], schema=SCORE_SCHEMA)
-    return table.sort_by("wallet")
+    names = sorted(leaders)
+    at = np.searchsorted(codes, [leaders[name] for name in names]).astype(np.int64)
+    return pa.table([pa.array(names, pa.string()), followership[at], lead[at]], schema=SCORE_SCHEMA)
 
 
 def edge_weights(edges: FoundEdges) -> Floats:
     """Excess follow probability within 30 s, discounted by the median lag: p * exp(-lag / 10 s), in 0..1."""
-    excess = np.clip(edges.counts.probability(30) - edges.baseline_30s, 0, 1)
-    return np.asarray(excess * np.exp(-edges.counts.lag_p50_ms / LAG_SCALE_MS))
+    return np.asarray(np.clip(edges.excess, 0, 1) * np.exp(-edges.counts.lag_p50_ms() / LAG_SCALE_MS))
 
 
 def page_rank(edges: FoundEdges, weight: Floats) -> dict[int, float]:

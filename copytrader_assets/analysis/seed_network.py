@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from copytrader_assets.analysis.chance import benjamini_hochberg, binomial_tail, bootstrap_low
+from copytrader_assets.analysis.chance import benjamini_hochberg, binomial_tail, bootstrap_quantile
 from copytrader_assets.analysis.first_buys import FirstBuys
 from copytrader_assets.analysis.follow_sweep import sweep
 from copytrader_assets.analysis.found_edges import FoundEdges, testable_pairs
@@ -34,5 +34,5 @@ def seed_edges(buys: FirstBuys, leaders: Ints, settings: NetworkSettings, slot_m
     p = binomial_tail(followed, counts.opportunities, baseline)
     q = benjamini_hochberg(p, testable_pairs(buys, leaders, settings.min_followed))
     keep = counts.probability(SECONDS) - baseline >= settings.min_follow_prob
-    keep &= bootstrap_low(followed, counts.opportunities) - baseline > 0
-    return FoundEdges(counts, baseline, within_30s, q).take(keep)
+    keep &= bootstrap_quantile(followed, counts.opportunities, 0.025) - baseline > 0
+    return FoundEdges(counts, baseline, within_30s, p, q).take(keep)

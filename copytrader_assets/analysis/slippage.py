@@ -1,4 +1,4 @@
-"""What a buy cost against the price that stood before it.
+"""What a buy cost against the price that stood before it, and how far that price had moved before the buy came in.
 
 The reference is the fee-free spot of the reserves just before the trade (the reserves of the event are those after it,
 so the trade is taken back out), not a mean of later or earlier trades.
@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from copytrader_assets.analysis.columns import flags, floats
-from copytrader_assets.analysis.grouped import Flags, Floats
+from copytrader_assets.analysis.columns import flags, floats, ints
+from copytrader_assets.analysis.grouped import Flags, Floats, ratio
+from copytrader_assets.analysis.price_path import PricePath
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class EntrySlippage:
     whole: Floats
     fee: Floats
     impact: Floats
+    spot: Floats
+    """The spot just before it, raw quote per raw coin."""
 
 
 def entry_slippage(events: pa.Table) -> EntrySlippage:
@@ -42,4 +45,20 @@ def entry_slippage(events: pa.Table) -> EntrySlippage:
     spot = np.divide(quote_before, base_before, out=np.full(len(base), np.nan), where=known)
     paid = np.divide(quote, base, out=np.full(len(base), np.nan), where=known)
     moved = np.divide(net, base, out=np.full(len(base), np.nan), where=known)
-    return EntrySlippage(paid / spot - 1, (paid - moved) / spot, moved / spot - 1)
+    return EntrySlippage(paid / spot - 1, (paid - moved) / spot, moved / spot - 1, spot)
+
+
+def entry_delay(path: PricePath, slippage: EntrySlippage) -> Floats:
+    """How far the spot had moved, for each of `path.own`, between the last earlier slot with a trade and the trade.
+
+    The price that stood at the end of that slot is the newest that anybody can have decided on: a transaction is
+    written before the block in which it lands. What came in between, in the same block, is the price of arriving
+    after others. NaN where no earlier slot has a price, and for what has no spot of its own (`slippage` of
+    `path.own.rows`).
+    """
+    at = path.own.at
+    pair = path.pair[at]
+    before = path.first_at(pair, ints(path.own.rows, "slot")) - 1
+    known = before >= path.first_of(pair)
+    reference = np.where(known, path.spot[np.maximum(before, 0)], np.nan) if len(at) else np.zeros(0)
+    return ratio(slippage.spot, reference) - 1

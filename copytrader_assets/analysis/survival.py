@@ -7,6 +7,9 @@ Source: Kaplan and Meier 1958; delayed entry as in Klein and Moeschberger, Survi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from copytrader_assets.analysis.grouped import Floats, Ints
@@ -15,23 +18,44 @@ _AGE_SPACE = np.int64(1) << 40
 """Ages in ms stay below 2**40 (35 years), so a group code and an age pack into one sortable int64."""
 
 
-def median_hold_ms(codes: Ints, ages_ms: Ints, entries_ms: Ints, ended: Ints, n_groups: int) -> Floats:
-    """The first age at which at most half of each group's positions survive; NaN where more than half always do.
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Positions, one element each: group code, age at the end or at censoring, age since when it is observed, ended."""
 
-    `ages_ms`: age at the end, or at censoring where `ended` is 0. `entries_ms`: age from which the position was
-    under observation. At risk at age a are the positions with entry <= a <= age at the end.
+    codes: Ints
+    ages_ms: Ints
+    entries_ms: Ints
+    ended: Ints
+
+
+def hold_quantiles_ms(observed: Observed, quantiles: Sequence[float], n_groups: int) -> list[Floats]:
+    """For each quantile q, the first age at which at most 1 - q of each group's positions survive; NaN where more do.
+
+    At risk at age a are the positions with entry <= a <= age at the end.
     """
-    result = np.full(n_groups, np.nan)
-    ends = codes * _AGE_SPACE + np.clip(ages_ms, 0, _AGE_SPACE - 1)
-    keys, deaths = np.unique(ends[ended != 0], return_counts=True)
-    if not len(keys):
-        return result
+    results = [np.full(n_groups, np.nan) for _ in quantiles]
+    keys, survival = curve(observed)
     group = keys // _AGE_SPACE
-    survival = _survival(keys, deaths, np.sort(ends), np.sort(codes * _AGE_SPACE + entries_ms), group)
-    below = np.flatnonzero(survival <= 0.5 + 1e-9)
-    reached, first = np.unique(group[below], return_index=True)
-    result[reached] = (keys % _AGE_SPACE)[below[first]]
-    return result
+    for q, result in zip(quantiles, results, strict=True):
+        below = np.flatnonzero(survival <= 1 - q + 1e-9)
+        reached, first = np.unique(group[below], return_index=True)
+        result[reached] = (keys % _AGE_SPACE)[below[first]]
+    return results
+
+
+def curve(observed: Observed) -> tuple[Ints, Floats]:
+    """The steps of every group's estimate: (group, age) in one number (see `ages_of`) and the survival after it."""
+    ends = observed.codes * _AGE_SPACE + np.clip(observed.ages_ms, 0, _AGE_SPACE - 1)
+    keys, deaths = np.unique(ends[observed.ended != 0], return_counts=True)
+    if not len(keys):
+        return keys, np.zeros(0)
+    entries = np.sort(observed.codes * _AGE_SPACE + observed.entries_ms)
+    return keys, _survival(keys, deaths, np.sort(ends), entries, keys // _AGE_SPACE)
+
+
+def ages_of(keys: Ints) -> Ints:
+    """The ages in ms of the steps of `curve`."""
+    return np.asarray(keys % _AGE_SPACE)
 
 
 def _survival(keys: Ints, deaths: Ints, ends: Ints, entries: Ints, group: Ints) -> Floats:

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from copytrader_assets.analysis.compiled import compiled
 from copytrader_assets.analysis.ledger import Folded
 from copytrader_assets.analysis.moves import shared_codes, text_buffers
 from copytrader_assets.analysis.trip_tables import Carry
 from copytrader_assets.analysis.wide import total, wide_words
+from copytrader_core.compiled import kernel
 
 _KEY_PATH = ("open_outer_ix", "open_inner_ix", "open_event_seq")
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
@@ -111,7 +111,7 @@ def _hashes(trips: pa.Table) -> NDArray[np.uint64]:
     return result
 
 
-@compiled
+@kernel
 def _text_hashes(offsets: NDArray[np.int64], content: NDArray[np.uint8]) -> NDArray[np.uint64]:
     result = np.zeros(len(offsets) - 1, np.uint64)
     for row in range(len(result)):

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from copytrader_assets.analysis.compiled import kernel
 from copytrader_assets.analysis.wide import ZERO, Words, difference, divided
+from copytrader_core.compiled import uncounted
 
 _TEN = np.uint64(10)
 _TEN_19 = np.uint64(10**19)
@@ -99,7 +99,7 @@ def text_column(offsets: Rows, content: Bytes) -> TextColumn:
     return TextColumn(offsets, content, bool(_is_plain(used)))
 
 
-@kernel
+@uncounted
 def _is_plain(content: Bytes) -> bool:
     bad = 0
     for byte in content:
@@ -162,7 +162,7 @@ _NEXT_TEXT = np.frombuffer(b'","', np.uint8)
 _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
-@kernel
+@uncounted
 def _write_finished(sink: Sink, offsets: NDArray[np.int32], trips: TripColumns, ends: EndColumns) -> None:
     for row in range(len(trips.decimals)):
         _byte(sink, 123)
@@ -182,7 +182,7 @@ def _write_finished(sink: Sink, offsets: NDArray[np.int32], trips: TripColumns, 
         offsets[row + 1] = sink.at[0]
 
 
-@kernel
+@uncounted
 def _write_open(sink: Sink, offsets: NDArray[np.int32], trips: TripColumns, coins: CoinColumns) -> None:
     for row in range(len(trips.decimals)):
         _number_after(sink, _COIN, coins.last_trade[row])
@@ -204,13 +204,13 @@ def _write_open(sink: Sink, offsets: NDArray[np.int32], trips: TripColumns, coin
         offsets[row + 1] = sink.at[0]
 
 
-@kernel
+@uncounted
 def _fees(sink: Sink, trips: TripColumns, row: int) -> None:
     if trips.fees[row, 0] | trips.fees[row, 1]:
         _wide_after(sink, _FEES, trips.fees, row)
 
 
-@kernel
+@uncounted
 def _legs(sink: Sink, legs: LegColumns, row: int) -> None:
     _text(sink, _LEGS)
     for leg in range(legs.starts[row], legs.starts[row + 1]):
@@ -231,7 +231,7 @@ def _legs(sink: Sink, legs: LegColumns, row: int) -> None:
     _byte(sink, 93)
 
 
-@kernel
+@uncounted
 def _lots(sink: Sink, lots: LotColumns, row: int) -> None:
     _text(sink, _LOTS)
     for lot in range(lots.starts[row], lots.starts[row + 1]):
@@ -244,7 +244,7 @@ def _lots(sink: Sink, lots: LotColumns, row: int) -> None:
     _byte(sink, 93)
 
 
-@kernel
+@uncounted
 def _other_quotes(sink: Sink, trips: TripColumns, row: int) -> None:
     """Each other quote that the coins were sold for, once, in the order in which it appeared."""
     legs, found = trips.legs, 0
@@ -260,7 +260,7 @@ def _other_quotes(sink: Sink, trips: TripColumns, row: int) -> None:
         _byte(sink, 93)
 
 
-@kernel
+@uncounted
 def _appeared(legs: LegColumns, first: int, leg: int) -> bool:
     for earlier in range(first, leg):  # noqa: SIM110 - generators do not compile
         if legs.paid_in[earlier] == legs.paid_in[leg]:
@@ -268,13 +268,13 @@ def _appeared(legs: LegColumns, first: int, leg: int) -> bool:
     return False
 
 
-@kernel
+@uncounted
 def _byte(sink: Sink, byte: int) -> None:
     sink.content[sink.at[0]] = byte
     sink.at[0] += 1
 
 
-@kernel
+@uncounted
 def _text(sink: Sink, text: Bytes) -> None:
     at = sink.at[0]
     for place in range(len(text)):
@@ -282,7 +282,7 @@ def _text(sink: Sink, text: Bytes) -> None:
     sink.at[0] = at + len(text)
 
 
-@kernel
+@uncounted
 def _quoted(sink: Sink, column: TextColumn, row: int) -> None:
     """The text inside JSON quotes."""
     text = column.content[column.offsets[row] : column.offsets[row + 1]]
@@ -300,19 +300,19 @@ def _quoted(sink: Sink, column: TextColumn, row: int) -> None:
         _byte(sink, byte)
 
 
-@kernel
+@uncounted
 def _number_after(sink: Sink, text: Bytes, value: int) -> None:
     _text(sink, text)
     _number(sink, value)
 
 
-@kernel
+@uncounted
 def _unsigned_after(sink: Sink, text: Bytes, value: np.uint64) -> None:
     _text(sink, text)
     _digits(sink, value, 1)
 
 
-@kernel
+@uncounted
 def _wide_after(sink: Sink, text: Bytes, words: Words, row: int) -> None:
     _text(sink, text)
     high, low = words[row, 1], words[row, 0]
@@ -328,7 +328,7 @@ def _wide_after(sink: Sink, text: Bytes, words: Words, row: int) -> None:
     _digits(sink, bottom, 19)
 
 
-@kernel
+@uncounted
 def _number(sink: Sink, value: int) -> None:
     if value < 0:
         _byte(sink, 45)
@@ -336,7 +336,7 @@ def _number(sink: Sink, value: int) -> None:
     _digits(sink, np.uint64(value), 1)
 
 
-@kernel
+@uncounted
 def _digits(sink: Sink, value: np.uint64, least: int) -> None:
     """`value` with at least so many digits."""
     count, rest = 1, value // _TEN

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from copytrader_assets.analysis import ledger_kernel as k
 from copytrader_assets.analysis.coin_facts import LAST_TRADES, MARKS, CoinFacts
-from copytrader_assets.analysis.compiled import compiled
 from copytrader_assets.analysis.ledger_kernel import Book, Codes, Rows
 from copytrader_assets.analysis.moves import TEXT, text_buffers
 from copytrader_assets.analysis.wide import Words, wide_array, wide_words
 from copytrader_assets.schemas import AMOUNT
+from copytrader_core.compiled import kernel
 
 LOT = pa.struct([("qty_raw", pa.uint64()), ("cost_raw", AMOUNT), ("left_raw", pa.uint64())])
 LEG = pa.struct(
@@ -286,7 +286,7 @@ def _lists(offsets: NDArray[np.int32], children: list[pa.Array], kind: pa.Struct
     return pa.ListArray.from_arrays(pa.array(offsets), pa.StructArray.from_arrays(children, fields=list(kind)))
 
 
-@compiled
+@kernel
 def _chained(first: Rows, following: Rows) -> tuple[NDArray[np.int32], Rows]:
     """The linked rows of each chain one after the other, and where each chain begins (n + 1 offsets)."""
     offsets = np.zeros(len(first) + 1, np.int32)
@@ -371,7 +371,7 @@ def sig_prefix(sigs: pa.ChunkedArray | pa.Array) -> NDArray[np.uint64]:
     return np.asarray(_prefixes(*text_buffers(sigs)))
 
 
-@compiled
+@kernel
 def _prefixes(offsets: NDArray[np.int64], content: NDArray[np.uint8]) -> NDArray[np.uint64]:
     result = np.zeros(len(offsets) - 1, np.uint64)
     for row in range(len(result)):

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from copytrader_assets.analysis.compiled import kernel
+from copytrader_core.compiled import uncounted
 
 Words: TypeAlias = NDArray[np.uint64]
 Wide: TypeAlias = tuple[np.uint64, np.uint64]
@@ -56,7 +56,7 @@ def total(words: Words) -> int:
     return int(halves[0]) + (int(halves[1]) << 32) + (int(high.sum()) << 64)
 
 
-@kernel
+@uncounted
 def product(a: np.uint64, b: np.uint64) -> Wide:
     """(high, low) of a * b."""
     a_low, a_high, b_low, b_high = a & _HALF, a >> _32, b & _HALF, b >> _32
@@ -66,7 +66,7 @@ def product(a: np.uint64, b: np.uint64) -> Wide:
     return high, (low & _HALF) | (middle << _32)
 
 
-@kernel
+@uncounted
 def _leading_zeros(value: np.uint64) -> np.uint64:
     count = ZERO
     for step in (np.uint64(32), np.uint64(16), np.uint64(8), np.uint64(4), np.uint64(2), np.uint64(1)):
@@ -76,7 +76,7 @@ def _leading_zeros(value: np.uint64) -> np.uint64:
     return count
 
 
-@kernel
+@uncounted
 def _digit(rest: np.uint64, next_half: np.uint64, d: np.uint64) -> Wide:
     """One 32-bit digit of the quotient and what is left; `d` has its highest bit set."""
     digit, left = rest // (d >> _32), rest % (d >> _32)
@@ -88,7 +88,7 @@ def _digit(rest: np.uint64, next_half: np.uint64, d: np.uint64) -> Wide:
     return digit, ((rest << _32) | next_half) - digit * d
 
 
-@kernel
+@uncounted
 def divided(high: np.uint64, low: np.uint64, d: np.uint64) -> Wide:
     """(quotient, remainder) of high:low / d, where high < d."""
     if high == ZERO:
@@ -102,7 +102,7 @@ def divided(high: np.uint64, low: np.uint64, d: np.uint64) -> Wide:
     return (first << _32) | second, rest >> shift
 
 
-@kernel
+@uncounted
 def share(high: np.uint64, low: np.uint64, part: np.uint64, whole: np.uint64) -> tuple[np.uint64, np.uint64, np.uint64]:
     """(high, low, remainder) of high:low * part / whole; the quotient must fit 128 bits."""
     if high == ZERO:
@@ -123,7 +123,7 @@ def share(high: np.uint64, low: np.uint64, part: np.uint64, whole: np.uint64) ->
     return q_high, q_low, rest
 
 
-@kernel
+@uncounted
 def add(words: Words, i: int, at: int, low: np.uint64) -> None:
     """The number in columns `at` and `at + 1` of row i += low."""
     words[i, at] += low
@@ -131,7 +131,7 @@ def add(words: Words, i: int, at: int, low: np.uint64) -> None:
         words[i, at + 1] += ONE
 
 
-@kernel
+@uncounted
 def subtract(words: Words, i: int, at: int, low: np.uint64) -> None:
     """The same with -=; the number may become negative."""
     if words[i, at] < low:
@@ -139,26 +139,26 @@ def subtract(words: Words, i: int, at: int, low: np.uint64) -> None:
     words[i, at] -= low
 
 
-@kernel
+@uncounted
 def add_wide(words: Words, i: int, at: int, high: np.uint64, low: np.uint64) -> None:
     """The same with += high:low, which may be negative."""
     add(words, i, at, low)
     words[i, at + 1] += high
 
 
-@kernel
+@uncounted
 def difference(a_high: np.uint64, a_low: np.uint64, b_high: np.uint64, b_low: np.uint64) -> Wide:
     """(high, low) of a - b."""
     return a_high - b_high - (ONE if a_low < b_low else ZERO), a_low - b_low
 
 
-@kernel
+@uncounted
 def at_most(a_high: np.uint64, a_low: np.uint64, b_high: np.uint64, b_low: np.uint64) -> bool:
     """a <= b, both not negative."""
     return bool(a_high < b_high or (a_high == b_high and a_low <= b_low))
 
 
-@kernel
+@uncounted
 def signed_share(high: np.uint64, low: np.uint64, part: np.uint64, whole: np.uint64) -> Wide:
     """high:low * part / whole, rounded towards minus infinity; high:low may be negative, part <= whole."""
     if high >> _63 == ZERO:
@@ -170,7 +170,7 @@ def signed_share(high: np.uint64, low: np.uint64, part: np.uint64, whole: np.uin
     return difference(high, low, ZERO, ONE) if rest else (high, low)
 
 
-@kernel
+@uncounted
 def bits_quotient(n_high: np.uint64, n_low: np.uint64, d_high: np.uint64, d_low: np.uint64) -> Wide:
     """(quotient, 1 if anything is left) for divisors of more than 64 bits, below 2**127. Slow and rare."""
     quotient, r_high, r_low = ZERO, ZERO, ZERO
@@ -186,7 +186,7 @@ def bits_quotient(n_high: np.uint64, n_low: np.uint64, d_high: np.uint64, d_low:
     return quotient, ONE if (r_high | r_low) else ZERO
 
 
-@kernel
+@uncounted
 def sell_quote(base: np.uint64, quote: np.uint64, held_high: np.uint64, held_low: np.uint64) -> np.uint64:
     """What `held` coins fetch from reserves of `base` and `quote`, before fees: quote * held // (base + held)."""
     total_low = base + held_low

@@ -14,14 +14,14 @@ from copytrader_assets.lake import Lake
 from copytrader_assets.partitions import daily, days_of
 from copytrader_assets.publish import refuse
 from copytrader_assets.resources import LakeFolder, Warehouse
-from copytrader_assets.schemas import FOLLOW_EDGES, OPEN_POSITIONS, TRADES, WALLET_PATTERNS
+from copytrader_assets.schemas import FOLLOW_EDGES, LEADER_INFLOW, OPEN_POSITIONS, TRADES, WALLET_PATTERNS
 from copytrader_core.settings import settings
 from copytrader_core.store import releases
 from copytrader_core.store.releases import Connection, Rows
 
 
 @dg.asset(
-    deps=[WALLET_PATTERNS.name, FOLLOW_EDGES.name, TRADES.name, OPEN_POSITIONS.name],
+    deps=[WALLET_PATTERNS.name, FOLLOW_EDGES.name, LEADER_INFLOW.name, TRADES.name, OPEN_POSITIONS.name],
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),
     group_name="serving",
@@ -45,7 +45,10 @@ def pattern_release(
                 f"not released: {current} is current and newer; to renew it run days {as_of} to {current}"
             )
             return dg.MaterializeResult(metadata={"released": False, "current": current.isoformat()})
-        release_id = _release(connection, lake, as_of)
+        inflow = _inflow(lake, as_of, first_day(lake, warehouse.first_sealed_day()))
+        if inflow is None:
+            context.log.warning(f"released without leader_inflow: materialize it for {as_of} and release again")
+        release_id = _release(connection, lake, as_of, inflow)
         served = _serve(connection, lake, as_of, wallets)
     metadata = {"released": True, "release_id": release_id, "days_of_trades_copied": served}
     context.add_asset_metadata(metadata, partition_key=as_of.isoformat())
@@ -67,11 +70,23 @@ def _demand_present_and_current(lake: Lake, warehouse: Warehouse, as_of: dt.date
             raise refuse(problem)
 
 
-def _release(connection: Connection, lake: Lake, as_of: dt.date) -> str:
+def _release(connection: Connection, lake: Lake, as_of: dt.date, inflow: pa.Table | None) -> str:
     names = (WALLET_PATTERNS.name, FOLLOW_EDGES.name)
     content = "".join(lake.snapshot(name, as_of).content_hash for name in names)
     patterns, edges = (_rows(lake.read(name, as_of)) for name in names)
-    return releases.write_release(connection, as_of, hashlib.sha256(content.encode()).hexdigest(), patterns, edges)
+    if inflow is not None:
+        content += lake.snapshot(LEADER_INFLOW.name, as_of).content_hash
+    content_hash = hashlib.sha256(content.encode()).hexdigest()
+    return releases.write_release(
+        connection, as_of, content_hash, patterns, edges, _rows(inflow) if inflow is not None else None
+    )
+
+
+def _inflow(lake: Lake, as_of: dt.date, first: dt.date | None) -> pa.Table | None:
+    """The forecast, where one stands that was computed from what is published now. The policy can do without."""
+    if not lake.has(LEADER_INFLOW.name, as_of) or stale(lake, LEADER_INFLOW, as_of, first):
+        return None
+    return lake.read(LEADER_INFLOW.name, as_of)
 
 
 def _serve(connection: Connection, lake: Lake, as_of: dt.date, wallets: Collection[str]) -> int:

@@ -86,7 +86,7 @@ def _demand_present(lake: Lake, warehouse: Warehouse, days: Sequence[dt.date]) -
 def _day(publication: Publication, lake: Lake, day: dt.date, carry: Carry, parent: str) -> tuple[Carry, str]:
     """Folds one day and stages its two snapshots; returns the state at its end and the hash that the next continues."""
     rules = settings().ledger
-    folded = ledger_day(lake, day, carry, rules)
+    folded = ledger_day(lake, day, carry, rules, settings().engine)
     _check(publication, day, folded)
     facts = {checks.PARENT: parent, checks.EVENTS_HASH: lake.snapshot(EVENTS.name, day).content_hash}
     publication.add_parts(TRADES, day, folded.trades(rules), facts, shown=folded.ends())

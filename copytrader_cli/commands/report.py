@@ -28,7 +28,7 @@ def report(
     """Write the HTML report: one file that needs nothing else, not even a network."""
     planted = read_planted(truth) if truth else None
     with connect() as connection:
-        facts = collect(Lake(settings().lake_path), connection)
+        facts = collect(Lake.at(settings().lake_location), connection)
     path = out or settings().home_path / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.partial")

@@ -24,7 +24,7 @@ def retention(
 
     kept = 0
     with connect(autocommit=True) as connection:
-        for outcome in retire(connection, Lake(settings().lake_path), keep_days, dry_run=dry_run):
+        for outcome in retire(connection, Lake.at(settings().lake_location), keep_days, dry_run=dry_run):
             kept += outcome.done == "kept"
             print(outcome, flush=True)
         for late in late_days(connection):

@@ -40,7 +40,7 @@ def sql(
     """Query the lake with DuckDB."""
     if not query.strip():
         raise typer.BadParameter('expected a query, found nothing: try "SELECT * FROM trades LIMIT 5"')
-    with open_lake(Lake(settings().lake_path)) as connection:
+    with open_lake(Lake.at(settings().lake_location)) as connection:
         try:
             relation = connection.sql(query)
             if relation is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -62,11 +62,14 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One message as it came: its bytes, when they came, and what they say (None if they are no SubscribeUpdate)."""
+    """One message as it came: its bytes, when they came, and what they say (None if they are no SubscribeUpdate).
+
+    `update` is a SubscribeUpdate, or what the reader's own `parse` made of the bytes.
+    """
 
     raw: bytes
     recv_ts_ns: int
-    update: pb.SubscribeUpdate | None
+    update: Any
 
 
 def parse_endpoint(text: str, *, tls: bool = False, x_token: str | None = None) -> Endpoint:
@@ -112,8 +115,12 @@ class YellowstoneClient:
         """Closes the channel and with it every call on it."""
         await self._channel.close()
 
-    async def subscribe(self, request: pb.SubscribeRequest) -> AsyncGenerator[Received, None]:
+    async def subscribe(
+        self, request: pb.SubscribeRequest, parse: Callable[[bytes], Any] | None = None
+    ) -> AsyncGenerator[Received, None]:
         """Everything that the server sends for `request`, pings included (they are answered here).
+
+        `parse` replaces protobuf for the messages that it knows better; pings it must give as SubscribeUpdate.
 
         Never ends by itself: raises the StreamFailure that tells why the stream is over. Not reading is safe, the
         server is held back by flow control. Close the generator (`aclosing`) to leave early.
@@ -121,7 +128,7 @@ class YellowstoneClient:
         for _ in range(_STATUS_TRIES):
             has_begun = False
             try:
-                async with aclosing(self._call(request)) as messages:
+                async with aclosing(self._call(request, parse or _update)) as messages:
                     async for message in messages:
                         has_begun = has_begun or not _is_ping(message)
                         yield message
@@ -132,7 +139,9 @@ class YellowstoneClient:
             await asyncio.sleep(_STATUS_PAUSE_SECONDS)
         raise StatusLost(f"{self.endpoint.address}: the stream ends at once, and each time its status is lost")
 
-    async def _call(self, request: pb.SubscribeRequest) -> AsyncGenerator[Received, None]:
+    async def _call(
+        self, request: pb.SubscribeRequest, parse: Callable[[bytes], Any]
+    ) -> AsyncGenerator[Received, None]:
         """One Subscribe call."""
         requests: asyncio.Queue[pb.SubscribeRequest | None] = asyncio.Queue()
         requests.put_nowait(request)
@@ -149,7 +158,7 @@ class YellowstoneClient:
                     raw = await anext(messages, None)
                 if raw is None:
                     raise StreamEnded(f"{self.endpoint.address}: the server ended the stream")
-                received = _parse(raw)
+                received = Received(raw, time.time_ns(), parse(raw))
                 if _is_ping(received):
                     pong = asyncio.get_running_loop().call_later(_PONG_SECONDS, requests.put_nowait, _PONG)
                 elif not _is_pong(received):
@@ -264,11 +273,11 @@ async def _ping(requests: asyncio.Queue[pb.SubscribeRequest | None]) -> None:
 
 
 def _is_ping(received: Received) -> bool:
-    return received.update is not None and received.update.HasField("ping")
+    return isinstance(received.update, pb.SubscribeUpdate) and received.update.HasField("ping")
 
 
 def _is_pong(received: Received) -> bool:
-    return received.update is not None and received.update.HasField("pong")
+    return isinstance(received.update, pb.SubscribeUpdate) and received.update.HasField("pong")
 
 
 async def _drain(requests: asyncio.Queue[pb.SubscribeRequest | None]) -> AsyncIterator[pb.SubscribeRequest]:
@@ -283,9 +292,8 @@ def _being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _parse(raw: bytes) -> Received:
-    recv_ts_ns = time.time_ns()
+def _update(raw: bytes) -> pb.SubscribeUpdate | None:
     try:
-        return Received(raw, recv_ts_ns, pb.SubscribeUpdate.FromString(raw))
+        return pb.SubscribeUpdate.FromString(raw)
     except ProtobufError:
-        return Received(raw, recv_ts_ns, None)
+        return None

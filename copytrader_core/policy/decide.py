@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from copytrader_core.errors import QuoteError
 from copytrader_core.policy.entry import entry_plan, seed_size, seed_slippage_bps
 from copytrader_core.policy.exits import seed_exit
-from copytrader_core.policy.expected_value import expected_value, price_multiple
+from copytrader_core.policy.expected_value import deciding_value, expected_value, price_multiple
 from copytrader_core.policy.guards import GUARDS, Proposal, pattern_is_usable
+from copytrader_core.policy.inflow import queue_at, queue_value
+from copytrader_core.policy.market import MarketState
 from copytrader_core.policy.values import (
     ACCEPTED,
     Book,
@@ -22,17 +24,24 @@ from copytrader_core.policy.values import (
     Now,
     Number,
 )
-from copytrader_core.records import Edge, Pattern
+from copytrader_core.records import Edge, Inflow, Pattern
 from copytrader_core.settings import Settings
 
 
 def decide(
-    signal: LeaderBuy, pattern: Pattern | None, edges: Sequence[Edge], book: Book, settings: Settings, now: Now
+    signal: LeaderBuy,
+    pattern: Pattern | None,
+    edges: Sequence[Edge],
+    book: Book,
+    settings: Settings,
+    now: Now,
+    inflow: Inflow | None = None,
 ) -> Decision:
     """Accepts with an entry and an exit plan, or refuses with a standard code.
 
-    `pattern` and `edges` are the leader's own, of the release in force. Of the settings the sections `policy`, `risk`
-    and `executor` count. Codes: NO_PATTERN, PATTERN_INCOMPLETE, those of `guards`, NO_QUOTE, EXPECTED_VALUE.
+    `pattern`, `edges` and `inflow` are the leader's own, of the release in force. Of the settings the sections
+    `policy`, `risk` and `executor` count. Codes: NO_PATTERN, PATTERN_INCOMPLETE, those of `guards`, NO_QUOTE,
+    EXPECTED_VALUE.
     """
     numbers: dict[str, Number] = _facts(signal, edges)
     if pattern is None:
@@ -46,7 +55,7 @@ def decide(
         numbers.update(check.numbers)
         if not check.passed:
             return Decision(check.code, None, None, numbers)
-    return _with_plans(proposal, numbers)
+    return _with_plans(proposal, inflow, numbers)
 
 
 def _facts(signal: LeaderBuy, edges: Sequence[Edge]) -> dict[str, Number]:
@@ -58,7 +67,7 @@ def _facts(signal: LeaderBuy, edges: Sequence[Edge]) -> dict[str, Number]:
     }
 
 
-def _with_plans(proposal: Proposal, numbers: dict[str, Number]) -> Decision:
+def _with_plans(proposal: Proposal, inflow: Inflow | None, numbers: dict[str, Number]) -> Decision:
     """What passed the guards is quoted, timed and valued; `EXPECTED_VALUE` stands for its leader's typical multiple
     where no target sells: a time_stop leader's exit is the clock, and what it reaches by then is p50.
     """
@@ -77,9 +86,31 @@ def _with_plans(proposal: Proposal, numbers: dict[str, Number]) -> Decision:
     price_x = price_multiple(expected_x, market.fee_bps)
     value = expected_value(price_x, slippage, market.fee_bps, entry.spend_lamports, entry.network_lamports)
     numbers.update(expected_x=expected_x, expected_price_x=price_x, expected_value_lamports=value)
-    if settings.policy.require_positive_ev and value <= 0:
+    queued = _queue_numbers(proposal, market, inflow, entry)
+    numbers.update(queued)
+    deciding = deciding_value(settings.policy, value, _whole(queued["inflow_value_lamports"]))
+    if deciding is None:
+        return Decision("NO_QUOTE", None, None, numbers)
+    if settings.policy.require_positive_ev and deciding <= 0:
         return Decision("EXPECTED_VALUE", None, None, numbers)
     return Decision(ACCEPTED, entry, plan, numbers)
+
+
+def _queue_numbers(
+    proposal: Proposal, market: MarketState, inflow: Inflow | None, entry: EntryPlan
+) -> dict[str, Number]:
+    """Our place among the leader's followers, and what it is worth."""
+    queue = queue_at(inflow, proposal.settings.executor.paper_latency_slots)
+    return {
+        "inflow_ahead_lamports": queue.ahead_lamports,
+        "inflow_behind_lamports": queue.behind_lamports,
+        "followers_ahead": queue.followers_ahead,
+        "inflow_value_lamports": queue_value(market, queue, entry.spend_lamports, entry.network_lamports),
+    }
+
+
+def _whole(number: Number) -> int | None:
+    return number if isinstance(number, int) else None
 
 
 def _plan_numbers(entry: EntryPlan, plan: ExitPlan) -> dict[str, Number]:

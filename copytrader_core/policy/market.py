@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from copytrader_core.errors import QuoteError
@@ -80,6 +80,35 @@ def quote_sell(market: MarketState, tokens_raw: int) -> SellQuote:
         return SellQuote(sold.user_quote, sold.protocol_fee + sold.creator_fee)
     swap = amm.sell(_pool(market), market.fees, tokens_raw)
     return SellQuote(swap.user_quote, swap.lp_fee + swap.protocol_fee + swap.creator_fee)
+
+
+def after_buy(market: MarketState, spend_lamports: int) -> MarketState:
+    """The market after somebody spent `spend_lamports`, fees included; the same for 0 or a spend that buys nothing.
+
+    A curve is bought empty at most. The slot stays: it is a supposition. Raises QuoteError where the venue is closed.
+    """
+    _require_open(market)
+    if spend_lamports <= 1:
+        return market
+    if market.venue == "curve":
+        after = curve.buy_exact_in(_curve(market), market.fees, spend_lamports).after
+        return replace(
+            market,
+            base_raw=after.virtual_base,
+            quote_raw=after.virtual_quote,
+            real_base_raw=after.real_base,
+            real_quote_raw=after.real_quote,
+            complete=after.real_base == 0,
+        )
+    pool = _pool(market)
+    left = amm.after_v1(pool, amm.buy_exact_in(pool, market.fees, spend_lamports))
+    return replace(
+        market,
+        base_raw=left.base,
+        quote_raw=left.effective_quote,
+        real_base_raw=left.base,
+        real_quote_raw=left.quote_vault,
+    )
 
 
 def _require_open(market: MarketState) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from copytrader_core.policy.decide import decide
 from copytrader_core.policy.market import MarketState
 from copytrader_core.policy.values import Book, Decision, ExitPlan, LeaderBuy, Now
-from copytrader_core.records import Edge, Pattern
+from copytrader_core.records import Edge, Inflow, Pattern
 from copytrader_core.settings import Settings
 
 
@@ -28,7 +28,12 @@ def decision_document(decision: Decision) -> dict[str, Any]:
 
 
 def inputs_document(
-    signal: LeaderBuy, pattern: Pattern | None, edges: Sequence[Edge], book: Book, now: Now
+    signal: LeaderBuy,
+    pattern: Pattern | None,
+    edges: Sequence[Edge],
+    book: Book,
+    now: Now,
+    inflow: Inflow | None = None,
 ) -> dict[str, Any]:
     """Everything but the settings that the decision depended on; of the book's coins only the signal's."""
     seen = asdict(book) | {"mint_count": {signal.mint: book.of_mint(signal.mint)}}
@@ -38,6 +43,7 @@ def inputs_document(
         "edges": [asdict(edge) for edge in edges],
         "book": seen,
         "now": asdict(now),
+        "inflow": asdict(inflow) if inflow else None,
     }
 
 
@@ -57,7 +63,16 @@ def replay(inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Decision:
         Book(**inputs["book"]),
         Settings(**settings),
         Now(**inputs["now"]),
+        _inflow(inputs.get("inflow")),
     )
+
+
+def _inflow(document: Mapping[str, Any] | None) -> Inflow | None:
+    """A forecast from its JSON; what was journalled before there were any has none."""
+    if document is None:
+        return None
+    curves = (tuple(document[name]) for name in ("slots", "ahead_sol", "behind_sol", "followers_ahead"))
+    return Inflow(document["leader"], document["n_followers"], *curves)
 
 
 def exit_plan(document: Mapping[str, Any]) -> ExitPlan:

@@ -112,6 +112,21 @@ MAYHEM_GLOBAL_PARAMS: Final = _derive(MAYHEM_PROGRAM, b"global-params")
 MAYHEM_SOL_VAULT: Final = _derive(MAYHEM_PROGRAM, b"sol-vault")
 """The trader of every mayhem-agent trade; it pays no fee and does not sign."""
 
+NEVER_TRADERS: Final = frozenset(
+    map(
+        str,
+        (
+            *(PUMP_PROGRAM, AMM_PROGRAM, FEE_PROGRAM, MAYHEM_PROGRAM, ZERO_KEY, WSOL_MINT, *STABLE_MINTS),
+            *(*JITO_TIP_ACCOUNTS, *FEE_RECIPIENTS, *AMM_FEE_RECIPIENTS, *MAYHEM_FEE_RECIPIENTS),
+            *(*BUYBACK_FEE_RECIPIENTS, PUMP_GLOBAL, PUMP_EVENT_AUTHORITY, PUMP_MINT_AUTHORITY),
+            *(PUMP_GLOBAL_VOLUME_ACCUMULATOR, PUMP_FEE_CONFIG, QUOTE_CONTROL, AMM_GLOBAL_CONFIG, AMM_EVENT_AUTHORITY),
+            *(AMM_GLOBAL_VOLUME_ACCUMULATOR, AMM_FEE_CONFIG, MAYHEM_GLOBAL_PARAMS, MAYHEM_SOL_VAULT),
+        ),
+    )
+)
+"""Base58 addresses that may stand in an event without being anybody's wallet: programs, the protocol's accounts, fee
+and tip accounts, the mayhem agent. A coin's own accounts are not listed: they trade one coin each."""
+
 
 @lru_cache(maxsize=ADDRESS_CACHE_SIZE)
 def bonding_curve(mint: Pubkey) -> Pubkey:

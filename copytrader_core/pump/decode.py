@@ -46,7 +46,7 @@ from copytrader_core.solana.transaction import RawTransaction
 __all__ = ["Decoded", "Problem", "decode"]
 
 # Instructions that cannot succeed without an event.
-_SPEAKING: Final = frozenset(
+SPEAKING: Final = frozenset(
     {
         "create", "create_v2", "buy", "sell", "buy_exact_sol_in", "buy_v2", "sell_v2", "buy_exact_quote_in_v2",
         "buy_v3", "sell_v3", "buy_exact_quote_in_v3", "multi_hop_curve_swap", "buy_exact_quote_in", "deposit",
@@ -285,7 +285,7 @@ class _Rows:
 
     def _silent_frames(self) -> None:
         for frame in self._found.frames:
-            if frame.n_events == 0 and frame.name in _SPEAKING:
+            if frame.n_events == 0 and frame.name in SPEAKING:
                 self._refuse(frame, f"{frame.name} has no event: its inner instructions are missing", b"")
 
     def _route_rows(self) -> None:

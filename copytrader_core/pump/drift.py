@@ -46,7 +46,7 @@ _AMM_ONLY: Final = (
 # Anchor's own: publishing the interface on chain.
 _ANCHOR_IDL: Final = bytes.fromhex("40f4bc78a7e9690a")
 # The one list in the events that are read: an address and a share in u16.
-_SHAREHOLDER_BYTES: Final = 34
+SHAREHOLDER_BYTES: Final = 34
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,11 @@ _OTHER_INSTRUCTIONS: Final = {
     PUMP: _discriminators(f"{_BOTH} {_PUMP_ONLY}"),
     AMM: _discriminators(f"{_BOTH} {_AMM_ONLY}"),
 }
+
+
+def other_instructions(program: Program) -> frozenset[bytes]:
+    """The discriminators of `program` that are known although its interface file leaves them out."""
+    return _OTHER_INSTRUCTIONS[program]
 
 
 def examine(decoded: Decoded, sig: str) -> list[Drift]:
@@ -156,5 +161,5 @@ def _longest(seen: Seen) -> int:
     for field in variable:
         value = seen.values.get(field)
         if value:
-            n_bytes += len(value.encode()) if isinstance(value, str) else len(value) * _SHAREHOLDER_BYTES
+            n_bytes += len(value.encode()) if isinstance(value, str) else len(value) * SHAREHOLDER_BYTES
     return n_bytes

@@ -6,8 +6,8 @@ feeds it tells it when the stream had a hole.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple
 
 from copytrader_core.pump.decode import Decoded, Seen
 from copytrader_core.pump.drift import Drift, drift
@@ -19,7 +19,7 @@ from copytrader_core.records import WSOL
 
 CONTINUITY: Final = "continuity"
 
-_TRADES: Final = frozenset(
+TRADES: Final = frozenset(
     {
         "buy", "sell", "buy_exact_sol_in", "buy_exact_quote_in", "buy_v2", "sell_v2", "buy_exact_quote_in_v2", "buy_v3",
         "sell_v3", "buy_exact_quote_in_v3", "multi_hop_swap", "multi_hop_curve_swap",
@@ -30,6 +30,22 @@ _NONE: Final[frozenset[bytes]] = frozenset()
 
 Reserves = tuple[int, int, int]
 """Coins, quote and the pool's signed virtual quote (0 on the curve)."""
+
+
+class Step(NamedTuple):
+    """One trade of a coin or pool, whose address is `key`: its reserves before and after."""
+
+    key: bytes
+    is_pool: bool
+    before: Reserves
+    after: Reserves
+
+    def goes_on(self, known: Reserves | None) -> bool:
+        """Whether the trade begins at `known`; anyone may send coins or money to a pool's vaults in between."""
+        before = self.before
+        if known is None or known == before:
+            return True
+        return self.is_pool and before[0] >= known[0] and before[1] >= known[1] and before[2] == known[2]
 
 
 class Continuity:
@@ -53,31 +69,59 @@ class Continuity:
 
         An instruction that is no trade may move reserves, and so the coins and pools among its accounts begin anew.
         """
-        after = self._after
-        others = [frame for frame in decoded.frames if frame.name not in _TRADES]
+        others = [frame for frame in decoded.frames if frame.name not in TRADES]
         moved = _accounts(others, decoded.keys) if others else _NONE
-        for account in moved:
-            after.pop(account, None)
+        steps = [(seen.emission.frame, step) for seen in decoded.seen if (step := _step(seen)) is not None]
         found: list[Drift] = []
-        for seen in decoded.seen:
-            if seen.name == "TradeEvent":
-                coin, before, now = _curve(seen.values, seen.quote == WSOL)
-            elif seen.name in ("BuyEvent", "SellEvent") and _is_followed(seen):
-                coin, before, now = _pool(seen.values)
-            else:
+        self._begin_anew(moved)
+        for frame, step in steps:
+            if step.key in moved:
                 continue
-            if coin in moved:
-                continue
-            known = after.pop(coin, None)
-            if known is not None and known != before and not _is_gift(seen.name, known, before):
+            known = self._take(step)
+            if not step.goes_on(known):
                 finding = Finding(
-                    CONTINUITY, _text(known), _text(before), "base, quote, virtual quote before the trade"
+                    CONTINUITY, _text(known or ()), _text(step.before), "base, quote, virtual quote before the trade"
                 )
-                found.append(drift(seen.emission.frame, sig, finding))
-            after[coin] = now
-        while len(after) > self._max_coins:
-            del after[next(iter(after))]
+                found.append(drift(frame, sig, finding))
+        self._forget_oldest()
         return found
+
+    def goes_on(self, moved: Collection[bytes], steps: Sequence[Step]) -> bool:
+        """The same for a transaction whose steps are known; changes nothing where one of them does not go on."""
+        latest: dict[bytes, Reserves] = {}
+        for step in steps:
+            if step.key not in moved and not step.goes_on(latest.get(step.key) or self._after.get(step.key)):
+                return False
+            latest[step.key] = step.after
+        self._begin_anew(moved)
+        for step in steps:
+            if step.key not in moved:
+                self._take(step)
+        self._forget_oldest()
+        return True
+
+    def _begin_anew(self, moved: Collection[bytes]) -> None:
+        for account in moved:
+            self._after.pop(account, None)
+
+    def _take(self, step: Step) -> Reserves | None:
+        """Remembers the reserves after the step; those that were remembered before it."""
+        known = self._after.pop(step.key, None)
+        self._after[step.key] = step.after
+        return known
+
+    def _forget_oldest(self) -> None:
+        while len(self._after) > self._max_coins:
+            del self._after[next(iter(self._after))]
+
+
+def _step(seen: Seen) -> Step | None:
+    """What an event did to its coin or pool, None where that is not followed."""
+    if seen.name == "TradeEvent":
+        return _curve(seen.values, seen.quote == WSOL)
+    if seen.name in ("BuyEvent", "SellEvent") and _is_followed(seen):
+        return _pool(seen.values)
+    return None
 
 
 def _accounts(frames: Sequence[Frame], keys: Sequence[bytes]) -> frozenset[bytes]:
@@ -92,23 +136,17 @@ def _is_followed(seen: Seen) -> bool:
     return seen.quote in MONEY and seen.values["lp_fee_basis_points"] != POOL_FEES.flat.lp_bps
 
 
-def _is_gift(event: str, known: Reserves, before: Reserves) -> bool:
-    """Anyone may send coins or money to a pool's vaults; the curve's reserves are its own numbers."""
-    return event != "TradeEvent" and before[0] >= known[0] and before[1] >= known[1] and before[2] == known[2]
-
-
-def _curve(values: Values, in_sol: bool) -> tuple[bytes, Reserves, Reserves]:
-    """The coin and its virtual reserves before and after. The event holds those after."""
+def _curve(values: Values, in_sol: bool) -> Step:
+    """The coin and its virtual reserves. The event holds those after."""
     base = values["virtual_token_reserves"]
     quote = values["virtual_sol_reserves" if in_sol else "virtual_quote_reserves"]
     coins, net = values["token_amount"], values["sol_amount" if in_sol else "quote_amount"]
-    if values["is_buy"]:
-        return values["mint"], (base + coins, quote - net, 0), (base, quote, 0)
-    return values["mint"], (base - coins, quote + net, 0), (base, quote, 0)
+    sign = 1 if values["is_buy"] else -1
+    return Step(values["mint"], False, (base + sign * coins, quote - sign * net, 0), (base, quote, 0))
 
 
-def _pool(values: Values) -> tuple[bytes, Reserves, Reserves]:
-    """The pool and its vaults before and after. The event holds those before."""
+def _pool(values: Values) -> Step:
+    """The pool and its vaults. The event holds those before."""
     base, vault = values["pool_base_token_reserves"], values["pool_quote_token_reserves"]
     virtual = values.get("virtual_quote_reserves", 0)
     kept = kept_fees(values)
@@ -117,9 +155,9 @@ def _pool(values: Values) -> tuple[bytes, Reserves, Reserves]:
         moved = min(values["quote_amount_in"], values["user_quote_amount_in"])
     else:
         base_after, moved = base + values["base_amount_in"], -values["quote_amount_out"]
-    now = (base_after, vault + moved + values["lp_fee"] + kept, virtual - kept)
-    return values["pool"], (base, vault, virtual), now
+    after = (base_after, vault + moved + values["lp_fee"] + kept, virtual - kept)
+    return Step(values["pool"], True, (base, vault, virtual), after)
 
 
-def _text(reserves: Reserves) -> str:
+def _text(reserves: Sequence[int]) -> str:
     return ", ".join(map(str, reserves))

@@ -28,16 +28,16 @@ AMOUNTS: Final = "amounts"
 FEES: Final = "fees"
 FEE_SCHEDULE: Final = "fee_schedule"
 
-_EXACT_OUT: Final = frozenset({"buy", "buy_v2", "buy_v3"})
-_EXACT_IN: Final = frozenset(
+EXACT_OUT: Final = frozenset({"buy", "buy_v2", "buy_v3"})
+EXACT_IN: Final = frozenset(
     {"buy_exact_sol_in", "buy_exact_quote_in", "buy_exact_quote_in_v2", "buy_exact_quote_in_v3", "multi_hop_swap"}
 )
 # A route charges each of its fees on some of its hops only.
 _ROUTE: Final = frozenset({"multi_hop_swap", "multi_hop_curve_swap"})
 # 2026-09-08: from this day the fee programs' accounts are known. Rates of before are taken as the event names them.
-_SCHEDULE_SINCE: Final = 1_788_825_600
+SCHEDULE_SINCE: Final = 1_788_825_600
 # A coin that is not quoted in SOL may have a creator fee of its own, up to this.
-_MAX_CREATOR_BPS: Final = 300
+MAX_CREATOR_BPS: Final = 300
 _MAYHEM_AGENT: Final = bytes(MAYHEM_SOL_VAULT)
 _USDC: Final = str(USDC_MINT)
 
@@ -68,14 +68,14 @@ def curve_trade(values: Values, ix: str | None, quote: str) -> list[Finding]:
     if values["is_buy"]:
         before = (after_base + coins, after_quote - net)
         # A spend that would buy more than the curve has is cut to what is left, at the price of exactly that.
-        mode = None if values.get("real_token_reserves") == 0 and ix not in _EXACT_OUT else ix
+        mode = None if values.get("real_token_reserves") == 0 and ix not in EXACT_OUT else ix
         rule = _bought(findings, mode, before, coins, net, cost_for)
     else:
         _sold(findings, (after_base - coins, after_quote + net), coins, net)
     if "fee" in values:
         charges = _charges(values, "fee", "creator_fee")
         _check_fees(findings, values, charges, net, rule)
-        if values["timestamp"] >= _SCHEDULE_SINCE:
+        if values["timestamp"] >= SCHEDULE_SINCE:
             _check_curve_rates(findings, values, charges, in_sol, ix in _ROUTE)
     return findings
 
@@ -117,7 +117,7 @@ def pool_trade(values: Values, ix: str | None, quote: str) -> list[Finding]:
         _expect(findings, FEES, net - charged, values["user_quote_amount_out"], "received by the user")
         _expect(findings, FEES, net - lp_fee, values["quote_amount_out_without_lp_fee"], "amount without LP fee")
     _check_fees(findings, values, charges, net, rule)
-    if values["timestamp"] >= _SCHEDULE_SINCE:
+    if values["timestamp"] >= SCHEDULE_SINCE:
         _check_pool_rates(findings, values, charges, quote, (base, effective), ix in _ROUTE)
     return findings
 
@@ -165,11 +165,11 @@ def _bought(
     if quote <= 0 or out >= base:
         findings.append(Finding(AMOUNTS, "reserves that hold the trade", f"{base}, {quote}", "reserves before"))
         return "either"
-    if ix in _EXACT_OUT:
+    if ix in EXACT_OUT:
         _expect(findings, AMOUNTS, cost(base, quote, out), net, "cost of exactly so many coins")
         return "out"
     by_spend = base_for(base, quote, net)
-    if ix in _EXACT_IN:
+    if ix in EXACT_IN:
         _expect(findings, AMOUNTS, by_spend, out, "coins for exactly so much money")
         return "in"
     by_coins = cost(base, quote, out)
@@ -227,7 +227,7 @@ def _check_curve_rates(findings: list[Finding], values: Values, charges: Charges
     creator_is_right = (
         creator == due.creator_bps
         or (creator == 0 and (in_route or values["creator"] == ZERO_KEY))
-        or (not in_sol and creator <= _MAX_CREATOR_BPS)
+        or (not in_sol and creator <= MAX_CREATOR_BPS)
     )
     if protocol_is_right and creator_is_right:
         return
@@ -271,7 +271,7 @@ def _is_permitted(found: Fees, due: Fees, values: Values, kind: QuoteKind, in_ro
         return all(rate in (0, right) for rate, right in pairs)
     if (found.lp_bps, found.protocol_bps) != (due.lp_bps, due.protocol_bps):
         return False
-    if kind != "sol" and found.creator_bps <= _MAX_CREATOR_BPS:
+    if kind != "sol" and found.creator_bps <= MAX_CREATOR_BPS:
         return True
     return found.creator_bps == 0 and values.get("coin_creator", ZERO_KEY) == ZERO_KEY
 

@@ -87,17 +87,21 @@ def _unix(day: str) -> int:
 
 
 class Layouts:
-    """The layouts of one event, by number of fields."""
+    """The layouts of one event, by number of fields.
 
-    __slots__ = ("_codec", "_counts", "_dated", "_shares")
+    `counts`: how many fields a layout has had; `dated`: (unix time since which an event has at least so many fields,
+    that number), the newest first; `shares`: fields in basis points.
+    """
+
+    __slots__ = ("_codec", "counts", "dated", "shares")
 
     def __init__(self, codec: EventCodec) -> None:
         growth = _GROWTH.get(codec.name, ((codec.fields[-1], _ALWAYS),))
         counts = {codec.fields.index(last) + 1: since for last, since in growth}
         self._codec = codec
-        self._counts = frozenset(counts)
-        self._dated = [(_unix(since), count) for count, since in sorted(counts.items(), reverse=True) if since]
-        self._shares = tuple(name for name in codec.fields if name.endswith(("_basis_points", "_bps")))
+        self.counts = frozenset(counts)
+        self.dated = [(_unix(since), count) for count, since in sorted(counts.items(), reverse=True) if since]
+        self.shares = tuple(name for name in codec.fields if name.endswith(("_basis_points", "_bps")))
 
     def read(self, data: bytes, slot: int, written_at: int | None) -> dict[str, Any]:
         """The values of the event, its discriminator included in `data`.
@@ -107,7 +111,7 @@ class Layouts:
         """
         values = self._codec.decode(data)
         count = len(values)
-        if count not in self._counts:
+        if count not in self.counts:
             raise DecodeError(
                 f"{self._codec.name} of {len(data)} bytes ends after a field that never was the last: it is cut"
             )
@@ -115,7 +119,7 @@ class Layouts:
         if at is None:
             at = _DATED_SLOT_TIME if slot >= _DATED_SLOT else 0
         least = 0
-        for since, fields in self._dated:
+        for since, fields in self.dated:
             if at >= since:
                 least = fields
                 break
@@ -128,7 +132,7 @@ class Layouts:
         return values
 
     def _check(self, values: Mapping[str, Any]) -> None:
-        for name in self._shares:
+        for name in self.shares:
             if name in values and values[name] > _MAX_BPS:
                 raise DecodeError(
                     f"{self._codec.name}.{name} is {values[name]}, above {_MAX_BPS}: these bytes are no such event"

@@ -27,7 +27,7 @@ MONEY: Final = STABLES | {WSOL}
 ZERO_KEY: Final = bytes(32)
 _COIN_DECIMALS: Final = 6
 # The curve charged 1 % and did not say so before 2025-05-12; rounded down, as the fee account's balances show.
-_EARLY_FEE_BPS: Final = 100
+EARLY_FEE_BPS: Final = 100
 _BPS: Final = 10_000
 # One entry for every number of decimals that a mint can have.
 _TEN: Final = tuple(10**decimals for decimals in range(MAX_DECIMALS + 1))
@@ -90,7 +90,7 @@ def curve_swap(values: Values) -> Swap:
 
 def _curve_fee(values: Values, net: int) -> int:
     if "fee" not in values:
-        return net * _EARLY_FEE_BPS // _BPS
+        return net * EARLY_FEE_BPS // _BPS
     return int(values["fee"] + values["creator_fee"] + values.get("cashback", 0))
 
 

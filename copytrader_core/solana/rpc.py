@@ -13,6 +13,7 @@ import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -46,6 +47,7 @@ _FIRST_DELAY_SECONDS = 0.25
 _MAX_DELAY_SECONDS = 15.0
 # A node that has never answered is a wrong address more often than a short outage.
 _FIRST_PATIENCE_SECONDS = 10.0
+_MAX_RETRY_AFTER_SECONDS = 60.0
 _SAID_FROM_SECONDS = 2.0
 _RETRIED_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 _BUSY: Final = frozenset({429, -32429, -32097})
@@ -370,7 +372,18 @@ def _connection_text(error: BaseException) -> str:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    try:
-        return min(max(float(retry_after), 0.0), 60.0) if retry_after else None
-    except ValueError:
+    """What a Retry-After header asks for, a number of seconds or a date (RFC 9110, 10.2.3); None if it says neither."""
+    if not retry_after:
         return None
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        seconds = _seconds_until(retry_after)
+    return min(max(0.0, seconds), _MAX_RETRY_AFTER_SECONDS)
+
+
+def _seconds_until(date: str) -> float:
+    try:
+        return parsedate_to_datetime(date).timestamp() - time.time()
+    except ValueError:
+        return 0.0

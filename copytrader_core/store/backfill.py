@@ -11,7 +11,7 @@ from datetime import date
 
 import psycopg
 
-from copytrader_core.store import days, ingest, raw_events
+from copytrader_core.store import clocks, days, ingest, raw_events
 from copytrader_core.store.ingest import Batch, Committed
 
 __all__ = [
@@ -129,6 +129,7 @@ def land(
     """Lands `batch` as the worker does and, in the same transaction, how far `wallet` has come."""
     with connection.transaction():
         committed = ingest.commit(connection, batch)
+        clocks.settle(connection, batch.estimated_slots)
         _complete_places(connection, batch.rows)
         late_for = _count_late(connection, batch.rows, committed) if committed.inserted else []
         if wallet is not None and reached is not None:

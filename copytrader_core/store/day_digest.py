@@ -52,14 +52,19 @@ def content_hash(digests: Digests) -> str:
     return f"{sum(d.rows for d in digests.values())}:{high:016x}{low:016x}"
 
 
-def day_digests(connection: psycopg.Connection, day: date) -> Digests:
-    """The digests of what Postgres holds of `day`, computed by Postgres from its own values."""
+def day_digests(connection: psycopg.Connection, day: date, block: int | None = None) -> Digests:
+    """The digests of what Postgres holds of `day`, or of one block of it, computed by Postgres from its own values.
+
+    Hashing costs Postgres 30 us a row: a whole day is better hashed by its reader (copytrader_assets/bulk/content.py).
+    """
     start, end = day_bounds_ns(day)
+    first, behind = (-(2**63), 2**63 - 1) if block is None else (block * SLOTS_PER_BLOCK, (block + 1) * SLOTS_PER_BLOCK)
     found = connection.execute(
         f"SELECT slot / {SLOTS_PER_BLOCK}, count(*), sum(('x' || left(hash, 16))::bit(64)::bigint),"  # noqa: S608
         " sum(('x' || right(hash, 16))::bit(64)::bigint)"
-        f" FROM (SELECT slot, {_HASH} AS hash FROM raw_events WHERE ts_ns >= %s AND ts_ns < %s) AS rows GROUP BY 1",
-        (start, end),
+        f" FROM (SELECT slot, {_HASH} AS hash FROM raw_events WHERE ts_ns >= %s AND ts_ns < %s"
+        " AND slot >= %s AND slot < %s) AS rows GROUP BY 1",
+        (start, end, first, behind),
     )
     return digests_of(found)
 

@@ -6,13 +6,14 @@ hole before it stands in `ingest_gaps`. It is read off the tables themselves, so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from copytrader_core.store import drift, raw_events
+from copytrader_core.store.encoded import EncodedRows
 
 if TYPE_CHECKING:
     from copytrader_core.pump.drift import Drift
@@ -55,6 +56,7 @@ INSERT INTO ingest_gaps (from_slot, to_slot, reason)
 SELECT DISTINCT known + 1, last, %(reason)s FROM orphans WHERE known IS NOT NULL
 ON CONFLICT DO NOTHING RETURNING from_slot, to_slot
 """
+_DAY_NS = 86_400 * 10**9
 _TS_NS, _SLOT, _SIG = (raw_events.COLUMNS.index(name) for name in ("ts_ns", "slot", "sig"))
 
 
@@ -90,7 +92,8 @@ class DeadLetter:
 
 @dataclass(slots=True)
 class Batch:
-    """What goes into one transaction. The rows of `estimated_slots` carry an estimated clock, not a block time.
+    """What goes into one transaction: `rows`, and `encoded` ones of the kernels. The rows of `estimated_slots` carry an
+    estimated clock, not a block time. `names_version`: see `raw_events.insert`.
 
     `late_slots` got transactions after they had been closed. `gap_reason` explains a hole that the batch may reveal,
     `expected_from` is the first slot that was asked for when nothing had been landed yet, and `complete_start` declares
@@ -106,10 +109,27 @@ class Batch:
     gap_reason: str = MISSING_PARENT
     expected_from: int | None = None
     complete_start: bool = False
+    encoded: list[EncodedRows] = field(default_factory=list)
+    names_version: int | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything to commit."""
-        return bool(self.rows or self.slots or self.dead_letters or self.drift)
+        return bool(self.rows or self.encoded or self.slots or self.dead_letters or self.drift)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of both kinds."""
+        return len(self.rows) + sum([len(part) for part in self.encoded])
+
+    def times(self) -> Iterator[tuple[int, str, int]]:
+        """Slot, signature and ts_ns of each row."""
+        for part in self.encoded:
+            yield from [(part.slot, values[_SIG], part.ts_ns) for values in part.rows()]
+        yield from [(values[_SLOT], values[_SIG], values[_TS_NS]) for values in self.rows]
+
+    def days(self) -> set[int]:
+        """The days of the rows, counted from 1970-01-01 (UTC)."""
+        return {ts_ns // _DAY_NS for ts_ns in [p.ts_ns for p in self.encoded] + [v[_TS_NS] for v in self.rows]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +174,9 @@ def recent_slots(connection: psycopg.Connection, from_slot: int, limit: int = 50
 def commit(connection: psycopg.Connection, batch: Batch) -> Committed:
     """Lands `batch`, all or nothing: rows, slots, checkpoint, gaps and dead letters. Twice is the same as once."""
     with connection.transaction():
-        inserted = raw_events.insert(connection, batch.rows)
-        if inserted < len(batch.rows):
+        n_rows = batch.n_rows
+        inserted = raw_events.insert(connection, batch.rows, batch.encoded, batch.names_version)
+        if inserted < n_rows:
             _correct_times(connection, batch)
         fresh = connection.execute("SELECT NOT EXISTS (SELECT 1 FROM ingest_slots)").fetchone() == (True,)
         _land_slots(connection, batch)
@@ -163,12 +184,12 @@ def commit(connection: psycopg.Connection, batch: Batch) -> Committed:
         letters = _keep_dead_letters(connection, batch.dead_letters)
         drift.record(connection, batch.drift)
         if not batch.slots:
-            return Committed(inserted, len(batch.rows) - inserted, letters, (), ())
+            return Committed(inserted, n_rows - inserted, letters, (), ())
         gaps = _gaps_before_start(connection, batch) if fresh else []
         gaps += _open_gaps(connection, [slot.slot for slot in batch.slots], batch.gap_reason)
         _advance(connection, batch, fresh)
         filled = fill_gaps(connection, among=[slot.slot for slot in batch.slots])
-    return Committed(inserted, len(batch.rows) - inserted, letters, tuple(gaps), tuple(filled))
+    return Committed(inserted, n_rows - inserted, letters, tuple(gaps), tuple(filled))
 
 
 def count_open_gaps(connection: psycopg.Connection) -> int:
@@ -180,6 +201,8 @@ def count_open_gaps(connection: psycopg.Connection) -> int:
 def set_aside_bad_rows(connection: psycopg.Connection, batch: Batch) -> None:
     """Moves the rows that the database refuses from `batch.rows` to its dead letters, so that the others can land."""
     good: list[raw_events.Row] = []
+    batch.rows.extend([row for part in batch.encoded for row in part.rows()])
+    batch.encoded.clear()
     for row in batch.rows:
         try:
             with connection.transaction(force_rollback=True):
@@ -260,7 +283,7 @@ def _recount(connection: psycopg.Connection, late_slots: set[int]) -> None:
 
 def _correct_times(connection: psycopg.Connection, batch: Batch) -> None:
     """Gives rows that were landed on an estimated clock the block time that is known now."""
-    known = {row[_SIG]: row[_TS_NS] for row in batch.rows if row[_SLOT] not in batch.estimated_slots}
+    known = {sig: ts_ns for slot, sig, ts_ns in batch.times() if slot not in batch.estimated_slots}
     if known:
         connection.execute(
             "UPDATE raw_events r SET ts_ns = known.ts_ns"

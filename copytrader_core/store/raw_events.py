@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -11,52 +12,29 @@ from psycopg import sql
 from psycopg.types.json import set_json_dumps
 
 from copytrader_core.records import Event
+from copytrader_core.store.columns import COLUMNS, KINDS, Row
+from copytrader_core.store.encoded import HEADER, TRAILER, EncodedRows
 
-__all__ = ["COLUMNS", "KINDS", "insert", "row"]
+__all__ = ["COLUMNS", "KINDS", "Row", "insert", "row"]
 
-Row = tuple[Any, ...]
 # json.dumps would build this encoder again for every value.
 _ENCODE: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
-# Every column that the writer of an event fills, with the type that binary COPY needs to know.
-KINDS: Final[Mapping[str, str]] = {
-    "ts_ns": "int8",
-    "recv_ts_ns": "int8",
-    "slot": "int8",
-    "tx_index": "int4",
-    "sig": "text",
-    "outer_ix": "int4",
-    "inner_ix": "int4",
-    "event_seq": "int4",
-    "wallet": "text",
-    "alias": "text",
-    "fee_payer": "text",
-    "program": "text",
-    "action": "text",
-    "mint": "text",
-    "base_mint": "text",
-    "quote_mint": "text",
-    "base_raw": "numeric",
-    "quote_raw": "numeric",
-    "swap_fee_raw": "numeric",
-    "tx_fee_lamports": "int8",
-    "tip_lamports": "int8",
-    "reserve_base_raw": "numeric",
-    "reserve_quote_raw": "numeric",
-    "amount_in": "float8",
-    "amount_out": "float8",
-    "price_est": "float8",
-    "fee_sol": "float8",
-    "ix_accounts_json": "jsonb",
-    "meta_json": "jsonb",
-}
-COLUMNS: Final = tuple(KINDS)
+_DAY_NS: Final = 86_400 * 10**9
+_EPOCH: Final = dt.date(1970, 1, 1)
+_TS_NS, _SLOT = COLUMNS.index("ts_ns"), COLUMNS.index("slot")
 
 _NAMES: Final = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
 _STAGE: Final = sql.SQL(
     "CREATE TEMP TABLE IF NOT EXISTS incoming_events AS SELECT {} FROM raw_events WITH NO DATA"
 ).format(_NAMES)
 _COPY: Final = sql.SQL("COPY incoming_events ({}) FROM STDIN (FORMAT BINARY)").format(_NAMES)
+_COPY_STRAIGHT: Final = sql.SQL("COPY raw_events ({}) FROM STDIN (FORMAT BINARY)").format(_NAMES)
+# Slots that nobody has landed anything of.
+_CLAIM_NEW: Final = (
+    "INSERT INTO raw_event_slots (slot, day)"
+    " SELECT * FROM unnest(%s::bigint[], %s::date[]) AS claimed (slot, day) ORDER BY slot ON CONFLICT (slot) DO NOTHING"
+)
 _MERGE: Final = sql.SQL("INSERT INTO raw_events ({0}) SELECT {0} FROM incoming_events ON CONFLICT DO NOTHING").format(
     _NAMES
 )
@@ -121,33 +99,70 @@ def row(event: Event, *, ts_ns: int, recv_ts_ns: int | None, alias: str | None) 
     )
 
 
-def insert(connection: psycopg.Connection, rows: Sequence[Row]) -> int:
+def insert(
+    connection: psycopg.Connection,
+    rows: Sequence[Row],
+    encoded: Sequence[EncodedRows] = (),
+    names_version: int | None = None,
+) -> int:
     """Inserts the rows whose key is new and returns how many; known keys are left as they are.
 
-    One COPY into a temporary table and one INSERT ... SELECT. Joins the transaction that is open on `connection`.
-    A wallet that the wallets table names by now gets that name, whatever its row says.
-    A key is new only if no partition has it: a replay may carry another clock, even another day's.
+    Joins the transaction that is open on `connection`. A key is new only if no partition has it: a replay may carry
+    another clock, even another day's. A wallet that the wallets table names by now gets that name, whatever its row
+    says; `names_version` is that of the names in the rows (None: unknown).
+
+    Rows of slots of which nothing was landed yet go straight into the table if their names are still right. All others
+    go through a temporary table and one INSERT ... SELECT.
     """
-    if not rows:
+    if not rows and not encoded:
         return 0
+    may_be_new = names_version is not None
     while True:
         try:
             with connection.transaction(), connection.cursor() as cursor:
-                _stage(cursor, rows)
+                if may_be_new and _are_new(cursor, rows, encoded, names_version):
+                    _copy(cursor, _COPY_STRAIGHT, rows, encoded)
+                    return len(rows) + sum(map(len, encoded))
+                cursor.execute(_STAGE)
+                _copy(cursor, _COPY, rows, encoded)
                 return _merge(cursor)
+        except psycopg.errors.UniqueViolation:
+            # A key twice in these rows, or rows that came by a plain COPY: only a merge can tell them apart.
+            if not may_be_new:
+                raise
+            may_be_new = False
         except psycopg.errors.CheckViolation as error:
             # The day got its partition after Postgres had chosen the default one; a rule of a column has a name.
             if error.diag.constraint_name is not None:
                 raise
 
 
-def _stage(cursor: psycopg.Cursor[Any], rows: Sequence[Row]) -> None:
-    set_json_dumps(_dumps, cursor)
-    cursor.execute(_STAGE)
-    with cursor.copy(_COPY) as copy:
-        copy.set_types(list(KINDS.values()))
-        for values in rows:
-            copy.write_row(values)
+def _are_new(
+    cursor: psycopg.Cursor[Any], rows: Sequence[Row], encoded: Sequence[EncodedRows], names_version: int | None
+) -> bool:
+    """Whether no row of these slots was landed before, by anybody, and the wallets still have the names of then."""
+    days: dict[int, int] = {part.slot: part.ts_ns // _DAY_NS for part in encoded}
+    for values in rows:
+        if days.setdefault(values[_SLOT], values[_TS_NS] // _DAY_NS) != values[_TS_NS] // _DAY_NS:
+            return False
+    if cursor.execute("SELECT version FROM wallet_names").fetchone() != (names_version,):
+        return False
+    dates = [_EPOCH + dt.timedelta(days=day) for day in days.values()]
+    return cursor.execute(_CLAIM_NEW, (list(days), dates)).rowcount == len(days)
+
+
+def _copy(
+    cursor: psycopg.Cursor[Any], statement: sql.Composed, rows: Sequence[Row], encoded: Sequence[EncodedRows]
+) -> None:
+    if encoded:
+        with cursor.copy(statement) as copy:
+            copy.write(b"".join([HEADER, *[part.data for part in encoded], TRAILER]))
+    if rows:
+        set_json_dumps(_dumps, cursor)
+        with cursor.copy(statement) as copy:
+            copy.set_types(list(KINDS.values()))
+            for values in rows:
+                copy.write_row(values)
 
 
 def _merge(cursor: psycopg.Cursor[Any]) -> int:

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from copytrader_core.errors import StoreError
-from copytrader_core.records import Edge, Pattern, Release
+from copytrader_core.records import Edge, Inflow, Pattern, Release
 
 CHANNEL: Final = "copytrader_release"
 # One publisher at a time; "release" in ASCII.
@@ -26,7 +26,8 @@ _DECIDED_BY: Final = ("win_rate", "avg_entry_sol", "p50_hold_ms", "p90_hold_ms",
 _CURRENT: Final = """
 SELECT r.release_id, r.as_of::text,
        (SELECT coalesce(json_agg(p ORDER BY p.wallet), '[]') FROM wallet_patterns p),
-       (SELECT coalesce(json_agg(e ORDER BY e.leader, e.follower), '[]') FROM follow_edges e)
+       (SELECT coalesce(json_agg(e ORDER BY e.leader, e.follower), '[]') FROM follow_edges e),
+       (SELECT coalesce(json_agg(i ORDER BY i.leader, i.slots), '[]') FROM leader_inflow i)
 FROM release_current c JOIN releases r USING (release_id)
 """
 
@@ -49,9 +50,10 @@ def load_release(connection: Connection) -> Release:
     row = connection.execute(_CURRENT).fetchone()
     if row is None:
         raise StoreError("nothing has been released yet: run `copytrader materialize --from DAY --to DAY`")
-    release_id, as_of, patterns, edges = row
+    release_id, as_of, patterns, edges, inflow = row
     known = [p for p in patterns if all(p[name] is not None for name in _DECIDED_BY)]
-    return Release(release_id, as_of, {p["wallet"]: _pattern(p) for p in known}, tuple(_edge(e) for e in edges))
+    by_wallet = {p["wallet"]: _pattern(p) for p in known}
+    return Release(release_id, as_of, by_wallet, tuple(_edge(e) for e in edges), _inflows(inflow))
 
 
 def lock_releases(connection: Connection) -> dt.date | None:
@@ -61,10 +63,17 @@ def lock_releases(connection: Connection) -> dt.date | None:
     return row[0] if row else None
 
 
-def write_release(connection: Connection, as_of: dt.date, content_hash: str, patterns: Rows, edges: Rows) -> str:
-    """Replaces fingerprints and edges, moves the pointer, tells the listeners of CHANNEL. Returns the release id.
+def write_release(
+    connection: Connection,
+    as_of: dt.date,
+    content_hash: str,
+    patterns: Rows,
+    edges: Rows,
+    inflow: Rows | None = None,
+) -> str:
+    """Replaces fingerprints, edges and inflow forecasts (none for None), moves the pointer, tells the listeners.
 
-    The same content of the same day is the same release.
+    They listen on CHANNEL. Returns the release id. The same content of the same day is the same release.
     """
     release_id = f"{as_of.isoformat()}-{content_hash[:12]}"
     connection.execute(
@@ -72,8 +81,11 @@ def write_release(connection: Connection, as_of: dt.date, content_hash: str, pat
         "ON CONFLICT (release_id) DO NOTHING",
         (release_id, as_of, content_hash, len(patterns.values), len(edges.values)),
     )
-    for table, rows in (("wallet_patterns", patterns), ("follow_edges", edges)):
+    tables = (("wallet_patterns", patterns), ("follow_edges", edges), ("leader_inflow", inflow or Rows((), ())))
+    for table, rows in tables:
         connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+        if not rows.columns:
+            continue
         _copy(connection, table, (*rows.columns, "release_id"), ((*values, release_id) for values in rows.values))
     connection.execute(
         "INSERT INTO release_current (release_id) VALUES (%s) "
@@ -149,3 +161,17 @@ def _edge(row: Mapping[str, Any]) -> Edge:
         lag_ms_p90=row["lag_ms_p90"] or 0,
         avg_follower_size_sol=row["avg_follower_size_sol"] or 0.0,
     )
+
+
+def _inflows(rows: Iterable[Mapping[str, Any]]) -> dict[str, Inflow]:
+    """One forecast for each leader from its rows, which come in order of slots."""
+    points: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        points.setdefault(row["leader"], []).append(row)
+    return {leader: _inflow(leader, curve) for leader, curve in points.items()}
+
+
+def _inflow(leader: str, curve: Sequence[Mapping[str, Any]]) -> Inflow:
+    slots, ahead, behind = (tuple(row[name] for row in curve) for name in ("slots", "ahead_sol", "behind_sol"))
+    followers = tuple(row["followers_ahead"] for row in curve)
+    return Inflow(leader, curve[0]["n_followers"], slots, ahead, behind, followers)

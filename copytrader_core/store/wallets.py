@@ -12,7 +12,7 @@ from solders.pubkey import Pubkey
 
 from copytrader_core.errors import DataError
 
-__all__ = ["ImportReport", "Rejected", "Wallet", "import_sqlite", "load"]
+__all__ = ["ImportReport", "Rejected", "Wallet", "import_sqlite", "load", "names_version"]
 
 _ADDRESS_COLUMNS = ("wallet", "address", "pubkey", "wallet_address", "public_key")
 _NAME_COLUMNS = ("name", "alias", "label", "nickname", "wallet_name")
@@ -50,6 +50,12 @@ def load(connection: psycopg.Connection) -> dict[str, Wallet]:
     """Every known wallet by its address."""
     found = connection.execute("SELECT wallet, alias, is_tracked FROM wallets ORDER BY wallet")
     return {wallet: Wallet(wallet, alias, is_tracked) for wallet, alias, is_tracked in found}
+
+
+def names_version(connection: psycopg.Connection) -> int:
+    """A number that grows with every change of the wallets; read it before `load`."""
+    found = connection.execute("SELECT version FROM wallet_names").fetchone()
+    return int(found[0]) if found else 0
 
 
 def import_sqlite(connection: psycopg.Connection, path: Path) -> ImportReport:

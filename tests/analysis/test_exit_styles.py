@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from planted_trips import AS_OF, DAY_NS, END_NS, Planted, event, events_table, open_trip, trip, trips_table
+from measured import fingerprints
+from planted_crowd import Crowd
+from planted_trips import DAY_NS, END_NS, Planted, event, events_table, open_trip, trip, trips_table
 
-from copytrader_assets.analysis.exit_context import fell_before_exit, sold_in_parts
-from copytrader_assets.analysis.fingerprint import wallet_patterns
+from copytrader_assets.analysis.exit_context import Falls, sold_in_parts
+from copytrader_assets.analysis.price_path import PricePath, Spans
 from copytrader_core.settings import PatternSettings
 
 STYLES = ("time_stop", "target_x", "panic_dump", "scale_out", "mixed")
 
 
-def styles_of(world: Planted, **settings) -> dict[str, str]:
-    table = wallet_patterns(
-        trips_table(world.trips),
-        trips_table([]),
-        events_table(world.events),
-        wallets=dict.fromkeys(world.styles),
-        as_of=AS_OF,
-        settings=PatternSettings(**settings),
-    )
+def called_styles(styles: dict[str, str], trips: pa.Table, events: pa.Table, **settings) -> dict[str, str]:
+    table = fingerprints(trips, trips_table([]), events, dict.fromkeys(styles), settings=PatternSettings(**settings))
     return dict(zip(table["wallet"].to_pylist(), table["typical_exit_style"].to_pylist(), strict=True))
+
+
+def styles_of(world: Planted, **settings) -> dict[str, str]:
+    return called_styles(world.styles, trips_table(world.trips), events_table(world.events), **settings)
+
+
+def falls_of(rows: list[dict], events: list[dict]) -> Falls:
+    table = trips_table(rows)
+    path = PricePath.of(events_table(events), pa.array(["w"]))
+    return Falls.of(path, Spans.of(path, table), table, 400.0)
 
 
 @pytest.mark.parametrize(("noise", "n_trips"), [(0.05, 50), (0.15, 60), (0.2, 120)])
@@ -35,6 +41,18 @@ def test_planted_styles_are_recognised(noise, n_trips, with_path):
 
     assert np.mean([called[wallet] == style for wallet, style in world.styles.items()]) >= 0.95
     assert "time_stop" not in {called[wallet] for wallet, style in world.styles.items() if style == "mixed"}
+
+
+@pytest.mark.parametrize(("noise", "n_trips"), [(0.1, 50), (0.18, 60), (0.25, 80)])
+def test_wallets_that_react_to_a_price_are_recognised_too(noise, n_trips):
+    """Delays, overshoot, flights at a profit and mixtures, in a market whose price nobody planted."""
+    crowd = Crowd(np.random.default_rng(n_trips), noise=noise, n_trips=n_trips)
+    for style in STYLES * 5:
+        crowd.add(style)
+    called = called_styles(crowd.styles, trips_table(crowd.trips), crowd.events())
+
+    assert sum(called[wallet] == style for wallet, style in crowd.styles.items()) >= 24
+    assert "time_stop" not in {called[wallet] for wallet, style in crowd.styles.items() if style == "mixed"}
 
 
 @pytest.mark.parametrize("pair", [("time_stop", "target_x"), ("time_stop", "scale_out"), ("target_x", "panic_dump")])
@@ -64,12 +82,11 @@ def test_too_few_trips_have_no_style():
 def test_a_confidence_is_the_share_of_trips_that_agree():
     rows = [trip("w", n, opened_ns=END_NS - (n + 1) * DAY_NS // 4, hold_s=60, x=1 + n / 7) for n in range(16)]
     rows += [trip("w", 16 + n, opened_ns=END_NS - DAY_NS * 5, hold_s=7 * 4**n, x=1.0) for n in range(4)]
-    table = wallet_patterns(
+    table = fingerprints(
         trips_table(rows),
         trips_table([]),
         events_table([]),
         wallets={"w": None},
-        as_of=AS_OF,
         settings=PatternSettings(),
     )
 
@@ -101,16 +118,14 @@ def test_a_fall_is_measured_just_before_the_exit_and_without_the_wallets_own_imp
             event(who, "SELL", row["mint"], opened + round(s * 1e9), sig, reserve_base_raw=10**12,
                   reserve_quote_raw=round(1e12 * price)) for s, price, sig, who in path
         ]  # fmt: skip
-        fell_, known = fell_before_exit(trips_table([row]), events_table(events), 400.0)
-        return bool(fell_[0]), bool(known[0])
+        falls = falls_of([row], events)
+        return bool(falls.fell[0]), bool(falls.known[0])
 
     assert fell([(57, 1.0), (58, 0.9)]) == (True, True)
     assert fell([(57, 1.0), (58, 0.95)]) == (False, True)
     assert fell([(30, 1.0), (35, 0.8)]) == (False, True)
     assert fell([]) == (False, True)
-    assert fell_before_exit(trips_table([trip("w", 0, opened_ns=opened, hold_s=60, x=1)]), events_table([]), 400.0)[
-        1
-    ].tolist() == [False]
+    assert falls_of([trip("w", 0, opened_ns=opened, hold_s=60, x=1)], []).known.tolist() == [False]
 
 
 def test_open_positions_have_no_part_in_the_style():
@@ -118,9 +133,9 @@ def test_open_positions_have_no_part_in_the_style():
     world.add("target_x")
     (wallet,) = world.styles
     held = [open_trip(wallet, 1000 + n, opened_ns=END_NS - n * DAY_NS) for n in range(60)]
-    table = wallet_patterns(
+    table = fingerprints(
         trips_table(world.trips), trips_table(held), events_table(world.events),
-        wallets={wallet: None}, as_of=AS_OF, settings=PatternSettings(),
+        wallets={wallet: None}, settings=PatternSettings(),
     )  # fmt: skip
 
     assert table["typical_exit_style"].to_pylist() == ["target_x"]

@@ -9,13 +9,17 @@ from hypothesis import strategies as st
 from planted_network import SLOT_MS, World
 from scipy import stats
 
-from copytrader_assets.analysis.chance import benjamini_hochberg, binomial_tail, bootstrap_low, poisson_tail
+from copytrader_assets.analysis.chance import benjamini_hochberg, binomial_tail, bootstrap_quantile, poisson_tail
 from copytrader_assets.analysis.first_buys import FirstBuys
 from copytrader_assets.analysis.grouped import Groups
 from copytrader_assets.analysis.habits import Habits
-from copytrader_assets.analysis.pair_counts import spread_lags_ms
 from copytrader_assets.analysis.shrinkage import shrink
-from copytrader_assets.analysis.survival import median_hold_ms
+from copytrader_assets.analysis.survival import Observed, hold_quantiles_ms
+
+
+def median_hold_ms(codes, ages_ms, entries_ms, ended, n_groups):
+    return hold_quantiles_ms(Observed(codes, ages_ms, entries_ms, ended), (0.5,), n_groups)[0]
+
 
 samples = st.lists(st.tuples(st.integers(0, 3), st.floats(-1e6, 1e6)), max_size=40)
 
@@ -118,17 +122,19 @@ def test_the_bootstrap_needs_no_drawing():
     outcomes = np.array([1] * 12 + [0] * 28)
     drawn = rng.choice(outcomes, (20_000, 40)).mean(axis=1)
 
-    assert bootstrap_low(np.array([12]), np.array([40]))[0] == pytest.approx(np.quantile(drawn, 0.025), abs=0.0125)
+    assert bootstrap_quantile(np.array([12]), np.array([40]), 0.025)[0] == pytest.approx(
+        np.quantile(drawn, 0.025), abs=0.0125
+    )
 
 
-def test_lags_within_slots_are_spread_over_the_time_of_the_slot():
-    true = np.random.default_rng(5).lognormal(np.log(1100), 0.3, 4000)
-    start = np.random.default_rng(6).uniform(0, SLOT_MS, 4000)
-    slots = np.floor((start + true) / SLOT_MS).astype(np.int64)
-    spread = spread_lags_ms(np.zeros(4000, dtype=np.int64), slots, np.zeros(4000, dtype=np.int64), SLOT_MS)
-
-    assert np.median(spread) == pytest.approx(1100, rel=0.03)
-    assert np.abs(spread - slots * SLOT_MS).max() <= SLOT_MS / 2
+def after_leader(buys: FirstBuys, leader: int, slots: int) -> np.ndarray:
+    """The buys of anybody within `slots` slots after the leader bought the same coin."""
+    found = []
+    for own in buys.of_wallet(leader):
+        coin = np.searchsorted(buys.mint_starts, own, side="right") - 1
+        among = np.arange(buys.mint_starts[coin], buys.mint_starts[coin + 1])
+        found.append(among[buys.is_later(among, own) & (buys.slot[among] - buys.slot[own] <= slots)])
+    return np.concatenate(found)
 
 
 def test_the_expected_co_occurrences_are_those_of_shuffled_wallets():
@@ -136,14 +142,15 @@ def test_the_expected_co_occurrences_are_those_of_shuffled_wallets():
     buys = FirstBuys.of(World(seed=9, days=1).table())
     habits = Habits.of(buys, SLOT_MS)
     leader = int(buys.codes_of(["leader-3"])[0])
-    near = buys.followers(buys.of_wallet(leader), 75)
     watched = np.argsort(-buys.per_wallet, kind="stable")[:60]
-    expected = habits.expected(buys, watched, habits.within(near))
+    inside = habits.after(buys, buys.of_wallet(leader), 75) / np.maximum(habits.everybody, 1)
+    expected = sum((table @ inside).sum() for _, table in habits.profiles(buys, watched))
+    near = after_leader(buys, leader, 75)
     rng, order = np.random.default_rng(10), np.argsort(habits.stratum, kind="stable")
-    totals = np.zeros(len(buys.wallets))
+    totals = np.zeros(len(buys.per_wallet))
     for _ in range(200):
         shuffled = np.empty_like(buys.wallet)
         shuffled[order] = buys.wallet[order[np.lexsort((rng.random(len(order)), habits.stratum[order]))]]
-        totals += np.bincount(shuffled[near], minlength=len(buys.wallets))
+        totals += np.bincount(shuffled[near], minlength=len(totals))
 
-    assert expected.sum() == pytest.approx(totals[watched].sum() / 200, rel=0.05)
+    assert expected == pytest.approx(totals[watched].sum() / 200, rel=0.05)

@@ -9,9 +9,11 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 import pytest
+from measured import fingerprints
 from planted_trips import AS_OF, DAY_NS, END_NS, Planted, event, events_table, open_trip, trip, trips_table
 
-from copytrader_assets.analysis.fingerprint import PATTERN_SCHEMA, preferred_hours, wallet_patterns
+from copytrader_assets.analysis.activity import preferred_hours
+from copytrader_assets.pattern_schemas import WALLET_PATTERNS
 from copytrader_core.settings import PatternSettings
 
 HOUR_NS = DAY_NS // 24
@@ -21,12 +23,12 @@ MIDNIGHT_NS = END_NS - DAY_NS
 def patterns(
     rows, *, held=(), events=(), wallets=("w",), as_of=AS_OF, scores=None, days=None, **settings
 ) -> list[dict]:
-    table = wallet_patterns(
+    table = fingerprints(
         trips_table(list(rows)), trips_table(list(held)), events_table(list(events)),
-        wallets={name: f"{name} by name" for name in wallets}, as_of=as_of,
-        settings=PatternSettings(**settings), scores=scores, observed_days=days,
+        {name: f"{name} by name" for name in wallets}, as_of=as_of,
+        settings=PatternSettings(**settings), scores=scores, days=days,
     )  # fmt: skip
-    assert table.schema == PATTERN_SCHEMA
+    assert WALLET_PATTERNS.violations(WALLET_PATTERNS.conform(table)) == ()
     return table.to_pylist()
 
 

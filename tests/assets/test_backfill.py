@@ -75,8 +75,11 @@ def test_a_backfill_materializes_the_named_days_in_two_runs(platform: Platform) 
                 assert result.success
                 runs.append({key.to_user_string() for key in request.asset_selection or []})
     assert runs == [
-        {"events", "follow_edges", "leader_scores"},
-        {"open_positions", "trades", "wallet_patterns", "pattern_release"},
+        {
+            *("events", "first_buys", "wallet_links", "follow_edges", "leader_scores", "entities"),
+            *("edge_validation", "leader_inflow", "inflow_calibration", "leader_links"),
+        },
+        {"open_positions", "trades", "wallet_patterns", "wallet_windows", "pattern_release"},
     ]
     assert data.materialized_subset == data.target_subset
     assert platform.lake.days("follow_edges") == platform.lake.days("trades") == [day(0), day(1), day(2)]

@@ -27,10 +27,18 @@ def test_the_assets_and_their_groups() -> None:
         "events": "lake",
         "trades": "trades",
         "open_positions": "trades",
+        "first_buys": "patterns",
+        "wallet_links": "patterns",
         "follow_edges": "patterns",
         "leader_scores": "patterns",
+        "entities": "patterns",
+        "edge_validation": "patterns",
+        "leader_inflow": "patterns",
+        "inflow_calibration": "patterns",
         "wallet_patterns": "patterns",
+        "wallet_windows": "patterns",
         "pattern_release": "serving",
+        "leader_links": "serving",
     }
 
 
@@ -120,7 +128,9 @@ def test_the_nightly_run_includes_the_days_that_earlier_nights_missed(platform: 
     assert request.tags["dagster/asset_partition_range_end"] == "2026-03-04"
 
 
-@pytest.mark.parametrize("asset", ["events", "trades", "open_positions", "wallet_patterns", "follow_edges"])
+@pytest.mark.parametrize(
+    "asset", ["events", "trades", "open_positions", "wallet_patterns", "wallet_windows", "follow_edges"]
+)
 def test_columns_are_described_in_the_ui(asset: str) -> None:
     graph = build_defs().resolve_asset_graph()
     schema = graph.get(dg.AssetKey(asset)).metadata["dagster/column_schema"]

@@ -10,16 +10,18 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import psycopg
+from worker_runs import Heard, ended
 
 from copytrader_core.geyser.client import Endpoint
 from ingest_worker.backfill import Options as BackfillOptions
 from ingest_worker.backfill import run as run_backfill
 from ingest_worker.backfill_desk import Summary
 from ingest_worker.backfill_wallets import Period
-from ingest_worker.worker import Options, run
+from ingest_worker.worker import Options
 from simnet.demo_tape import TAPE
 from simnet.json_rpc import RpcServer, serve_rpc
 from simnet.tape import read_tape
@@ -82,9 +84,10 @@ def database(server: str, template: str | None = None) -> Iterator[str]:
 
 
 async def ingest_tape(url: str, **played: Any) -> None:
-    """Ingests the tape with the worker, as it is played."""
+    """Ingests the tape with the worker, as it is played, to its end."""
+    heard, last = Heard(), played.get("until_slot", tape_slots()[-1])
     async with serve(TAPE, **played) as server:
-        await asyncio.wait_for(run(Options(Endpoint(server.address), url, until_idle=1.2)), 60)
+        await ended(Options(Endpoint(server.address), url), None, heard, lambda: heard.landed_slot >= last)
 
 
 def busiest_wallets(url: str, n: int = 1) -> list[str]:
@@ -92,6 +95,7 @@ def busiest_wallets(url: str, n: int = 1) -> list[str]:
     return [wallet for (wallet,) in found]
 
 
+@cache
 def tape_slots() -> list[int]:
     return [block.slot for block in read_tape(TAPE).blocks]
 

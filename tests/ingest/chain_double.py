@@ -127,7 +127,8 @@ def event(slot: int, index: int | None, sig: str, n: int, wallet: str, **changes
 class Act:
     """How one connection goes: refuse it, cut it after so many messages, start live at a slot, withhold slots.
 
-    `silent`: after its messages nothing comes, not even a ping; `lost_slots` are left out on this connection alone.
+    `silent`: after its messages (`cut_after` of them) nothing comes, not even a ping; `pings_alone`: nothing but pings.
+    `lost_slots` are left out on this connection alone.
     """
 
     refuse: tuple[grpc.StatusCode, str] | None = None
@@ -135,6 +136,7 @@ class Act:
     cut_with: grpc.StatusCode | tuple[grpc.StatusCode, str] | None = None
     live_from: int | None = None
     silent: bool = False
+    pings_alone: bool = False
     lost_slots: frozenset[int] = frozenset()
 
 
@@ -154,6 +156,7 @@ class Server:
     answers_replay_info: bool = True
     extra: list[pb.SubscribeUpdate | bytes] = field(default_factory=list)
     requests: list[pb.SubscribeRequest] = field(default_factory=list)
+    pings: int = 0
     pongs: int = 0
     address: str = ""
 
@@ -179,20 +182,20 @@ class Server:
 
     async def _play(self, request: pb.SubscribeRequest, act: Act, context: Any) -> None:
         start = request.from_slot if request.HasField("from_slot") else act.live_from or 0
-        for sent, message in enumerate(self._messages(request, start, act.lost_slots)):
-            if act.cut_after is not None and sent >= act.cut_after:
-                if act.cut_with is None:
-                    return
-                await context.abort(*(act.cut_with if isinstance(act.cut_with, tuple) else (act.cut_with, "planted")))
+        for message in self._messages(request, start, act.lost_slots)[: act.cut_after]:
             await context.write(message if isinstance(message, bytes) else message.SerializeToString())
             if self.seconds_per_slot:
                 await asyncio.sleep(self.seconds_per_slot)
-        if act.cut_after is not None and not act.silent:
+        if act.silent:
+            await asyncio.Event().wait()
+        if act.cut_after is not None and not act.pings_alone:
+            if act.cut_with is not None:
+                await context.abort(*(act.cut_with if isinstance(act.cut_with, tuple) else (act.cut_with, "planted")))
             return
-        while not act.silent:
+        while True:
             await context.write(pb.SubscribeUpdate(ping=pb.SubscribeUpdatePing()).SerializeToString())
+            self.pings += 1
             await asyncio.sleep(0.1)
-        await asyncio.Event().wait()
 
     def _messages(
         self, request: pb.SubscribeRequest, start: int, lost: frozenset[int]

@@ -10,21 +10,28 @@ from hypothesis import strategies as st
 
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from ingest_worker.assembly import ReadySlot, SlotAssembler
+from ingest_worker.messages import Block, parse
 
 
 def feed(slots: SlotAssembler, update: pb.SubscribeUpdate, now: float = 0.0) -> None:
     if update.HasField("transaction"):
-        slots.add_transaction(update.transaction, 1)
+        slots.add_transaction(parse(update.SerializeToString()), 1)
     elif update.HasField("block_meta"):
         slots.add_meta(update.block_meta, now)
     else:
-        slots.add_block(update.block, 1, now)
+        slots.add_block(whole(update.block), 1, now)
+
+
+def whole(block: pb.SubscribeUpdateBlock) -> Block:
+    found = parse(pb.SubscribeUpdate(block=block).SerializeToString())
+    assert isinstance(found, Block)
+    return found
 
 
 def signatures(ready: list[ReadySlot]) -> dict[int, list[bytes]]:
     found: dict[int, list[bytes]] = {}
     for slot in ready:
-        found.setdefault(slot.slot, []).extend(tx.info.signature for tx in slot.transactions)
+        found.setdefault(slot.slot, []).extend(tx.signature for tx in slot.transactions)
     return found
 
 
@@ -35,7 +42,7 @@ def planted(chain: Chain) -> dict[int, list[bytes]]:
 def test_a_whole_block_closes_at_once() -> None:
     slots, chain = SlotAssembler(), Chain.plant(3)
     for block in chain.blocks:
-        slots.add_block(block, 1, 0.0)
+        slots.add_block(whole(block), 1, 0.0)
         assert [(ready.slot, ready.closes) for ready in slots.take(0.0)] == [(block.slot, True)]
 
 
@@ -55,16 +62,16 @@ def test_pieces_close_when_a_later_slot_is_heard_of_or_after_the_grace() -> None
 def test_a_block_that_overtakes_its_parent_waits_for_it() -> None:
     slots, (one, two, three) = SlotAssembler(hold_seconds=1.0), Chain.plant(3).blocks
     for block in (one, three):
-        slots.add_block(block, 1, 0.0)
+        slots.add_block(whole(block), 1, 0.0)
     assert [ready.slot for ready in slots.take(0.0)] == [one.slot]
-    slots.add_block(two, 1, 0.5)
+    slots.add_block(whole(two), 1, 0.5)
     assert [ready.slot for ready in slots.take(0.5)] == [two.slot, three.slot]
 
 
 def test_a_parent_that_does_not_come_is_waited_for_no_longer_than_the_hold() -> None:
     slots, (one, _, three) = SlotAssembler(hold_seconds=1.0), Chain.plant(3).blocks
     for block in (one, three):
-        slots.add_block(block, 1, 0.0)
+        slots.add_block(whole(block), 1, 0.0)
     slots.take(0.0)
     assert slots.take(0.9) == [] and slots.waiting
     assert [ready.slot for ready in slots.take(1.0)] == [three.slot]
@@ -111,7 +118,7 @@ def test_a_provider_that_never_sends_a_meta_does_not_fill_the_memory() -> None:
 
 def test_a_missing_parent_slot_field_is_taken_for_the_slot_before() -> None:
     slots = SlotAssembler()
-    slots.add_block(pb.SubscribeUpdateBlock(slot=7), 1, 0.0)
+    slots.add_block(whole(pb.SubscribeUpdateBlock(slot=7)), 1, 0.0)
     (ready,) = slots.take(0.0)
     assert ready.block is not None and ready.block.parent_slot == 6
 

@@ -19,10 +19,11 @@ from backfill_chain import (
     rows,
     tape_slots,
 )
+from worker_runs import Heard, ended
 
 from copytrader_core.errors import DataError
 from copytrader_core.geyser.client import Endpoint
-from ingest_worker.worker import Options, run
+from ingest_worker.worker import Options
 from simnet.demo_tape import TAPE
 from simnet.yellowstone import serve
 
@@ -129,8 +130,9 @@ async def test_filling_a_gap_beside_live_ingest_loses_and_doubles_nothing(pg_ser
         await ingest_tape(url, from_slot=SLOT_LIST[2000], until_slot=SLOT_LIST[2100], replay_slots=0)
         assert open_gaps(url)
         async with serve(TAPE, from_slot=SLOT_LIST[2101]) as stream, node() as rpc:
-            worker = asyncio.create_task(run(Options(Endpoint(stream.address), url, until_idle=2.0)))
+            heard, options = Heard(), Options(Endpoint(stream.address), url)
+            worker = asyncio.create_task(ended(options, None, heard, lambda: heard.landed_slot >= SLOT_LIST[-1]))
             await backfill(rpc, url, period=FAR_AWAY)
-            await asyncio.wait_for(worker, 60)
+            await worker
         assert open_gaps(url) == []
         assert rows(url) == rows(full) and query(url, SLOTS) == query(full, SLOTS)

@@ -15,10 +15,11 @@ from copytrader_core.pump.decode import Decoded, decode
 from copytrader_core.pump.drift import Drift
 from copytrader_core.store import drift, ingest
 from copytrader_core.store.ingest import Batch
-from ingest_worker.assembly import BlockInfo, ReadySlot, SlotTransaction
+from ingest_worker.assembly import BlockInfo, ReadySlot
 from ingest_worker.clock import SlotClock
 from ingest_worker.drift_watch import DriftWatch
 from ingest_worker.landing import Lander
+from ingest_worker.messages import SlotTransaction, SlotTransactions
 from simnet.demo_tape import TAPE
 from simnet.tape import read_tape
 
@@ -37,7 +38,12 @@ def blocks() -> list[pb.SubscribeUpdateBlock]:
 
 def ready(block: pb.SubscribeUpdateBlock, *, closes: bool = True) -> ReadySlot:
     info = BlockInfo(block.parent_slot, block.blockhash, block.block_time.timestamp)
-    return ReadySlot(block.slot, info, tuple(SlotTransaction(it, 1) for it in block.transactions), closes=closes)
+    return ReadySlot(
+        block.slot,
+        info,
+        SlotTransactions.joined([SlotTransaction.of(it, 1) for it in block.transactions]),
+        closes=closes,
+    )
 
 
 def chained(blocks: list[pb.SubscribeUpdateBlock]) -> list[ReadySlot]:

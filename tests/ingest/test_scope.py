@@ -16,9 +16,10 @@ from copytrader_core.store import days, ingest
 from copytrader_core.store.ingest import Batch
 from copytrader_core.store.scope import touched_mints
 from copytrader_core.store.wallets import Wallet
-from ingest_worker.assembly import BlockInfo, ReadySlot, SlotTransaction
+from ingest_worker.assembly import BlockInfo, ReadySlot
 from ingest_worker.clock import SlotClock
 from ingest_worker.landing import Lander
+from ingest_worker.messages import SlotTransaction, SlotTransactions
 from ingest_worker.scope import SAMPLE_KEY, Keeper, Scope, ScopeRules
 
 COINS = [address(f"coin {n}") for n in range(60)]
@@ -157,7 +158,7 @@ def landing(keeper: Keeper, events: list[Event]) -> tuple[Lander, list[ReadySlot
     for slot in by_slot:
         info = pb.SubscribeUpdateTransactionInfo(index=0)
         block = BlockInfo(slot - 1, f"hash{slot}", T0 + (slot - 1000) * 2 // 5)
-        slots.append(ReadySlot(slot, block, (SlotTransaction(info, 1),), closes=True))
+        slots.append(ReadySlot(slot, block, SlotTransactions.joined([SlotTransaction.of(info, 1)]), closes=True))
     return lander, slots
 
 

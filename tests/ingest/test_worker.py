@@ -7,47 +7,20 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
 import psycopg
 import pytest
-from chain_double import DAY, T0, WALLETS, Act, Chain, Server, decode, plant_transaction, serving
+from chain_double import DAY, T0, WALLETS, Act, Chain, Server, plant_transaction, serving
+from worker_runs import PATIENCE_SECONDS, Heard, ingest, landed, open_gaps, query, until
 
 from copytrader_core.errors import StreamError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
-from copytrader_core.geyser.client import Endpoint
 from ingest_worker.scope import Scope, ScopeRules
 from ingest_worker.subscription import Shape
-from ingest_worker.worker import Options, Summary, run
-
-IDLE = 0.3
-
-
-async def ingest(server: Server, url: str, token: str | None = None, **changes: Any) -> Summary:
-    changes = {"until_idle": IDLE, "commit_every_ms": 20, "hold_seconds": 0.2, **changes}
-    options = Options(Endpoint(server.address, x_token=token), url, **changes)
-    return await asyncio.wait_for(run(options, decode), 20)
-
-
-def query(url: str, sql: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(url) as connection:
-        return connection.execute(sql).fetchall()
-
-
-def landed(url: str) -> list[tuple[Any, ...]]:
-    return query(
-        url,
-        "SELECT slot, tx_index, outer_ix, inner_ix, event_seq, sig, wallet, ts_ns FROM raw_events"
-        " ORDER BY slot, tx_index, outer_ix, inner_ix, event_seq",
-    )
-
-
-def open_gaps(url: str) -> list[tuple[Any, ...]]:
-    return query(url, "SELECT from_slot, to_slot FROM ingest_gaps WHERE filled_at IS NULL ORDER BY 1")
+from ingest_worker.waits import Waits
 
 
 async def test_lands_exactly_the_planted_events_with_their_names(pg_url: str) -> None:
@@ -118,7 +91,7 @@ async def test_a_stream_that_is_cut_loses_and_doubles_nothing(
     chain = Chain.plant(30)
     cut = Act(cut_after=12, cut_with=status)
     async with serving(Server(chain, acts=[cut, cut, Act()])) as server:
-        summary = await ingest(server, pg_url, shape=shape, until_idle=0.7)
+        summary = await ingest(server, pg_url, shape=shape)
     assert len(server.requests) == 3
     assert landed(pg_url) == chain.truth()
     assert (summary.gaps, open_gaps(pg_url)) == (0, [])
@@ -159,9 +132,7 @@ async def test_a_refused_replay_goes_live_and_records_the_gap(pg_url: str, refus
     async with serving(Server(first)) as server:
         await ingest(server, pg_url)
         server.chain, server.acts = rest, [Act(refuse=refusal), Act()]
-        started = time.monotonic()
         summary = await ingest(server, pg_url)
-    assert time.monotonic() - started < IDLE + 1.5
     assert not server.requests[-1].HasField("from_slot")
     assert open_gaps(pg_url) == [(first.slots[-1] + 1, chain.blocks[20].parent_slot)]
     assert summary.gaps == 1
@@ -211,9 +182,11 @@ async def test_a_replay_of_what_lies_before_the_first_slot_leaves_no_hidden_hole
     async with serving(Server(chain, acts=[Act(live_from=chain.slots[20])])) as server:
         await ingest(server, pg_url)
         assert open_gaps(pg_url) == []
-        server.acts = [Act(cut_after=5, silent=True), Act(refuse=(grpc.StatusCode.UNAVAILABLE, "gone"))]
-        await ingest(server, pg_url, from_slot=chain.slots[0])
-        assert open_gaps(pg_url) == [(chain.slots[4] + 1, chain.blocks[20].parent_slot)]
+        server.acts, heard = [Act(cut_after=5, silent=True)], Heard()
+        begun = chain.slots[4]
+        await ingest(server, pg_url, from_slot=chain.slots[0], observer=heard, done=lambda: heard.landed_slot >= begun)
+        ((start, end),) = open_gaps(pg_url)
+        assert start <= chain.slots[5] and end == chain.blocks[20].parent_slot
         server.acts = [Act()]
         await ingest(server, pg_url, from_slot=chain.slots[0])
     assert open_gaps(pg_url) == []
@@ -356,25 +329,22 @@ async def test_a_refused_filter_is_an_error_at_once(pg_url: str) -> None:
 async def test_a_stream_without_any_data_is_not_a_success(pg_url: str) -> None:
     async with serving(Server(Chain())) as server:
         with pytest.raises(StreamError, match="nothing at all"):
-            await ingest(server, pg_url)
+            await ingest(server, pg_url, until_idle=0.3)
+
+
+async def test_pings_do_not_keep_a_worker_that_ends_when_idle(pg_url: str) -> None:
+    chain = Chain.plant(10)
+    async with serving(Server(chain)) as server:
+        await ingest(server, pg_url, until_idle=0.5)
+    assert server.pings > 0
+    assert landed(pg_url) == chain.truth()
 
 
 async def test_a_server_that_ends_every_stream_after_the_tip_is_idle(pg_url: str) -> None:
     chain = Chain.plant(10)
     async with serving(Server(chain, acts=[Act(cut_after=10), Act(cut_after=1)])) as server:
-        await asyncio.wait_for(ingest(server, pg_url, until_idle=1.0), 5)
-    assert 2 <= len(server.requests) <= 6, "each fruitless connect waits longer than the one before"
-    assert landed(pg_url) == chain.truth()
-
-
-async def test_silence_makes_it_connect_again(pg_url: str) -> None:
-    chain = Chain.plant(10)
-    async with serving(Server(Chain(chain.blocks[:5]), acts=[Act(silent=True), Act()])) as server:
-        running = asyncio.create_task(ingest(server, pg_url, stall_seconds=0.4, until_idle=1.0))
-        await asyncio.sleep(0.2)
-        server.chain = chain
-        await running
-    assert len(server.requests) == 2
+        await ingest(server, pg_url, until_idle=1.0, waits=Waits(first_seconds=0.1))
+    assert 2 <= len(server.requests) <= 12, "each fruitless connect waits longer than the one before"
     assert landed(pg_url) == chain.truth()
 
 
@@ -383,13 +353,6 @@ async def start(server: Server, url: str, *arguments: str) -> asyncio.subprocess
     return await asyncio.create_subprocess_exec(
         sys.executable, script, server.address, url, *arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-
-
-async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.02)
 
 
 async def test_killed_in_the_middle_it_resumes_without_loss(pg_url: str) -> None:
@@ -408,27 +371,25 @@ async def test_killed_in_the_middle_it_resumes_without_loss(pg_url: str) -> None
     assert open_gaps(pg_url) == []
 
 
-async def test_sigterm_commits_and_ends_within_five_seconds_while_a_second_worker_waits(pg_url: str) -> None:
-    chain = Chain.plant(400)
+async def test_sigterm_commits_and_lets_a_second_worker_go_on(pg_url: str) -> None:
+    chain, second = Chain.plant(400), Heard()
     async with serving(Server(chain, seconds_per_slot=0.01)) as server:
-        first = await start(server, pg_url)
+        first = await start(server, pg_url, "patient")
         await until(lambda: len(landed(pg_url)) > 0)
-        standby = await start(server, pg_url, "0.5")
-        await asyncio.sleep(1.0)
+        standby = asyncio.create_task(ingest(server, pg_url, observer=second))
+        await until(lambda: second.is_waiting)
         assert len(server.requests) == 1, "the standby does not subscribe"
         first.terminate()
-        started = time.monotonic()
-        assert await first.wait() == 0
-        assert time.monotonic() - started < 5
+        assert await asyncio.wait_for(first.wait(), PATIENCE_SECONDS) == 0
         server.seconds_per_slot = 0
-        assert await asyncio.wait_for(standby.wait(), 15) == 0
+        await standby
     assert landed(pg_url) == chain.truth()
 
 
 async def test_a_database_that_went_away_is_waited_for(pg_url: str) -> None:
     chain = Chain.plant(100)
     async with serving(Server(chain, seconds_per_slot=0.01)) as server:
-        running = asyncio.create_task(ingest(server, pg_url, until_idle=1.0))
+        running = asyncio.create_task(ingest(server, pg_url))
         await until(lambda: len(landed(pg_url)) > 0)
         with psycopg.connect(pg_url, autocommit=True) as connection:
             killed = connection.execute(

@@ -1,4 +1,7 @@
-"""A worker in a process of its own, with the planted chain's decoder: ADDRESS DATABASE_URL [UNTIL_IDLE]."""
+"""A worker in a process of its own, with the planted chain's decoder: ADDRESS DATABASE_URL [patient].
+
+A patient one gives its database minutes for the last commit.
+"""
 
 import asyncio
 import logging
@@ -7,10 +10,11 @@ import sys
 from chain_double import decode
 
 from copytrader_core.geyser.client import Endpoint
-from ingest_worker.worker import Options, run
+from ingest_worker import worker
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    address, url, *idle = sys.argv[1:]
-    options = Options(Endpoint(address), url, until_idle=float(idle[0]) if idle else None, commit_every_ms=20)
-    print(asyncio.run(run(options, decode)), flush=True)
+    address, url, *patient = sys.argv[1:]
+    if patient:
+        worker._ABORT_SECONDS = 200.0
+    print(asyncio.run(worker.run(worker.Options(Endpoint(address), url, commit_every_ms=20), decode)), flush=True)

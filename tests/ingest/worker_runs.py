@@ -6,8 +6,9 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -16,15 +17,65 @@ import psycopg
 from chain_double import Chain, Server, decode
 
 from copytrader_core.geyser.client import Endpoint
-from ingest_worker.observer import SILENT, Observer
+from ingest_worker.landing import Decoder
+from ingest_worker.observer import Observer
+from ingest_worker.waits import Waits
 from ingest_worker.worker import Options, Summary, run
 
+# The waits that only spare a provider, cut short.
+QUICK = Waits(
+    first_seconds=0.02, most_seconds=0.2, exhausted_seconds=0.05, refused_seconds=0.05, other_endpoint_seconds=0.02,
+    look_around_seconds=0.02, first_repair_seconds=0.1, block_seconds=0.2,
+)  # fmt: skip
+# A ceiling for what must happen some time: a busy machine makes a run slow, and never wrong.
+PATIENCE_SECONDS = 240.0
+_LOOK_SECONDS = 0.02
 
-async def ingest(server: Server, url: str, *others: Server, observer: Observer = SILENT, **changes: Any) -> Summary:
-    """A worker to its end; the other servers are its fallbacks."""
+
+async def ingest(
+    server: Server,
+    url: str,
+    *others: Server,
+    observer: Observer | None = None,
+    done: Callable[[], bool] | None = None,
+    token: str | None = None,
+    **changes: Any,
+) -> Summary:
+    """A worker until `done`: unless told otherwise, until everything that `server` holds has been committed by it.
+
+    The other servers are its fallbacks. With `until_idle` it ends by itself, with None there never.
+    """
+    heard = Heard() if observer is None else observer
     fallbacks = tuple(Endpoint(other.address) for other in others)
-    changes = {"until_idle": 0.3, "commit_every_ms": 20, "hold_seconds": 0.2, "fallbacks": fallbacks, **changes}
-    return await asyncio.wait_for(run(Options(Endpoint(server.address), url, **changes), decode, observer), 30)
+    changes = {"commit_every_ms": 20, "hold_seconds": 0.2, "waits": QUICK, "fallbacks": fallbacks, **changes}
+    options = Options(Endpoint(server.address, x_token=token), url, **changes)
+    if done is None and "until_idle" not in changes:
+        done = partial(has_all, heard, server)
+    return await ended(options, decode, heard, done)
+
+
+async def ended(
+    options: Options, decoder: Decoder | None, observer: Observer, done: Callable[[], bool] | None
+) -> Summary:
+    """A worker until `done`, or without it until it ends by itself."""
+    stopping = asyncio.Event()
+    running = asyncio.create_task(run(options, decoder, observer, stopping))
+    try:
+        if done is not None:
+            watching = asyncio.create_task(until(done))
+            await asyncio.wait((running, watching), return_when=asyncio.FIRST_COMPLETED)
+            assert running.done() or watching.result() is None
+            watching.cancel()
+            stopping.set()
+        return await (running if options.until_idle is None else asyncio.wait_for(running, PATIENCE_SECONDS))
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def has_all(heard: Any, server: Server) -> bool:
+    """Whether this run has committed the newest slot of the server's chain, and with it whatever hole lies before."""
+    return bool(heard.landed_slot >= server.chain.slots[-1])
 
 
 def query(url: str, sql: str) -> list[tuple[Any, ...]]:
@@ -56,11 +107,13 @@ def check_nothing_is_silent(url: str, chain: Chain) -> set[int]:
     return missing
 
 
-async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.02)
+async def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+    """Returns once `condition` holds. It takes so many looks, not seconds: a starved machine stretches them."""
+    for _ in range(round(seconds / _LOOK_SECONDS)):
+        if condition():
+            return
+        await asyncio.sleep(_LOOK_SECONDS)
+    raise AssertionError("it did not happen")
 
 
 class Heard(Observer):
@@ -70,6 +123,37 @@ class Heard(Observer):
         self.reasons: list[str] = []
         self.subscriptions: list[tuple[str, int | None]] = []
         self.away: list[float] = []
+        self.opened: list[tuple[int, int]] = []
+        self.filled: list[tuple[int, int]] = []
+        self.checkpoint_slot = self.landed_slot = 0
+        self.tip_slot = 0
+        self.n_messages = 0
+        self.is_ready = self.is_waiting = self.has_stood_by = False
+
+    def ready(self) -> None:
+        self.is_ready = True
+
+    def standby(self, waiting: bool) -> None:
+        self.is_waiting = waiting
+        self.has_stood_by = self.has_stood_by or waiting
+
+    def received(self, n_bytes: int, n_messages: int) -> None:
+        self.n_messages += n_messages
+
+    def tip(self, slot: int) -> None:
+        self.tip_slot = max(self.tip_slot, slot)
+
+    def checkpoint(self, slot: int) -> None:
+        self.checkpoint_slot = slot
+
+    def landed(self, slots: Mapping[int, int]) -> None:
+        self.landed_slot = max((self.landed_slot, *slots))
+
+    def gap_opened(self, from_slot: int, to_slot: int, reason: str) -> None:
+        self.opened.append((from_slot, to_slot))
+
+    def gap_filled(self, from_slot: int, to_slot: int) -> None:
+        self.filled.append((from_slot, to_slot))
 
     def reconnect(self, reason: str, endpoint: str) -> None:
         self.reasons.append(reason)
@@ -169,7 +253,7 @@ def kill_postgres(url: str) -> None:
     for number in pids:
         with suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while any(Path(f"/proc/{number}").exists() for number in pids):
         assert time.monotonic() < deadline, "Postgres does not die"
         time.sleep(0.01)

@@ -33,6 +33,8 @@ def publish(root: Path, name: str, rows: list[dict[str, Any]], day: dt.date = DA
 
 
 def _empty(kind: pa.DataType) -> Any:
+    if pa.types.is_list(kind):
+        return []
     return "" if pa.types.is_string(kind) else DAY if pa.types.is_date(kind) else 0
 
 

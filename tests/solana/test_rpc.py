@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -149,6 +150,22 @@ async def test_a_429_holds_every_other_call_back_too() -> None:
         assert await client.slot() == 1
         assert time.monotonic() - began >= 0.2
         await first
+
+
+@pytest.mark.parametrize("asked_for", ["2", "a date"])
+async def test_a_node_that_asks_for_time_gets_it(asked_for: str) -> None:
+    now = time.time()
+    value = asked_for if asked_for.isdigit() else formatdate(now + 3, usegmt=True)
+    async with answering(status(429, **{"Retry-After": value}), result(1)) as (client, _):
+        assert await client.slot() == 1
+    assert time.time() - now >= 1.9
+
+
+@pytest.mark.parametrize("value", ["soon", "nan", "-5", "Wed, 21 Oct 2015 07:28:00 GMT"])
+async def test_what_no_node_can_mean_by_retry_after_delays_nothing(value: str) -> None:
+    async with answering(status(503, **{"Retry-After": value}), result(1)) as (client, asked):
+        assert await client.slot() == 1
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize("per_second", [20.0, 60.0])

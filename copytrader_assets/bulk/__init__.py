@@ -1,0 +1,1 @@
+"""The bulk path from Postgres to Arrow: binary COPY off the socket, decoded by compiled kernels. No Parquet here."""

@@ -1,0 +1,109 @@
+"""Which columns each published column is made of, for Dagster's column lineage. Not here: how (analysis/)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import dagster as dg
+
+from copytrader_assets.schemas import (
+    FOLLOW_EDGES,
+    LEADER_SCORES,
+    OPEN_POSITIONS,
+    TABLES,
+    TRADES,
+    WALLET_PATTERNS,
+    WALLET_WINDOWS,
+)
+
+_EVENT_ORDER = "events: slot tx_index outer_ix inner_ix event_seq"
+_COSTS = "events: quote_raw tx_fee_lamports tip_lamports fee_payer wallet action"
+_TRIP: Final = {
+    "wallet mint quote_mint alias": "events: {}",
+    "open_sig": "events: sig",
+    "open_path": "events: outer_ix inner_ix event_seq",
+    "open_ts_ns close_ts_ns hold_ms": "events: ts_ns",
+    "open_slot close_slot": "events: slot",
+    "open_qty open_qty_raw close_qty close_qty_raw": "events: base_raw action",
+    "open_cost_sol open_cost_lamports open_cost_raw": _COSTS,
+    "close_proceeds_sol close_proceeds_lamports close_proceeds_raw": _COSTS,
+    "pnl_sol pnl_lamports pnl_raw pnl_x was_win": f"{_COSTS} base_raw",
+    "close_sig": "events: sig base_raw",
+    "n_buys n_sells": "events: action",
+    "status": "events: base_raw ts_ns reserve_base_raw reserve_quote_raw",
+    "basis": "events: base_raw action quote_mint",
+    "meta_json": f"{_EVENT_ORDER} sig base_raw quote_raw reserve_base_raw reserve_quote_raw",
+}
+_ENDED = "trades: wallet status basis"
+_HELD = "open_positions: wallet basis meta_json open_ts_ns"
+_RESERVES = "events: wallet reserve_base_raw reserve_quote_raw base_raw quote_raw swap_fee_raw slot"
+_WINS = f"{_ENDED} pnl_raw"
+_MEASURES: Final = {
+    "wallet": "trades: wallet",
+    "since_ns sample_days": f"{_ENDED} close_ts_ns",
+    "sample_trades closed_trades dead_trades": _ENDED,
+    "open_trades marked_trades": _HELD,
+    "win_rate win_rate_shrunk win_rate_lo win_rate_hi win_rate_closed": _WINS,
+    "win_rate_all win_rate_all_shrunk win_rate_all_lo win_rate_all_hi": f"{_WINS}; {_HELD}",
+    "avg_daily_trades": f"{_ENDED} close_ts_ns",
+    "burstiness burstiness_gaps": f"{_ENDED} open_slot",
+    "opens_by_hour preferred_time_window": f"{_ENDED} open_ts_ns",
+    "avg_entry_sol p50_entry_sol p90_entry_sol": f"{_ENDED} open_cost_lamports",
+    "p50_hold_ms p90_hold_ms": f"{_ENDED} hold_ms",
+    "km_p50_hold_ms km_p90_hold_ms censored_holds": f"{_ENDED} hold_ms open_ts_ns; {_HELD}",
+    "hold_over hold_over_trials hold_over_shrunk hold_over_lo hold_over_hi": f"{_ENDED} hold_ms open_ts_ns; {_HELD}",
+    "p50_target_x p90_target_x": f"{_ENDED} close_proceeds_raw open_cost_raw",
+    "p50_best_x p90_best_x best_x_trades": f"{_ENDED} open_sig close_sig open_cost_raw; {_RESERVES}",
+    "typical_exit_style exit_style_confidence": f"{_ENDED} open_slot close_slot meta_json pnl_x; {_RESERVES}",
+    "slippage_buys slippage_p50 slippage_pctl_95 slippage_fee_p50 slippage_fee_p95": _RESERVES,
+    "slippage_impact_p50 slippage_impact_p95": _RESERVES,
+    "slippage_delay_buys slippage_delay_p50 slippage_delay_p95": _RESERVES,
+    "avg_pnl_sol pnl_sol pnl_volatility_sol": f"{_ENDED} pnl_lamports",
+    "roi_mean roi_shrunk roi_lo roi_hi": f"{_ENDED} close_proceeds_raw open_cost_raw",
+    "open_pnl_sol": _HELD,
+    "avg_daily_pnl_sol daily_pnl_volatility_sol max_drawdown_sol": f"{_ENDED} pnl_lamports close_ts_ns; {_HELD}",
+    "stability stability_win stability_multiple stability_hold stability_size stability_weeks":
+        f"{_WINS} close_ts_ns close_proceeds_raw open_cost_raw open_slot close_slot",
+    "followership_score leader_score": "leader_scores: {}",
+}  # fmt: skip
+_FIRST_BUYS = "events: wallet mint action slot tx_index"
+_EDGE: Final = {
+    "leader follower": "events: wallet",
+    "lag_ms_p50 lag_ms_p90 n_leader_buys n_followed baseline_prob q_value": _FIRST_BUYS,
+    "follow_prob follow_prob_2s follow_prob_5s follow_prob_10s follow_prob_30s": _FIRST_BUYS,
+    "avg_follower_size_sol": f"{_FIRST_BUYS} quote_raw quote_mint",
+}
+_SCORE: Final = {"wallet": "events: wallet", "followership_score leader_score": _FIRST_BUYS}
+_OF: Final[Mapping[str, Mapping[str, str]]] = {
+    TRADES.name: _TRIP,
+    OPEN_POSITIONS.name: _TRIP,
+    FOLLOW_EDGES.name: _EDGE,
+    LEADER_SCORES.name: _SCORE,
+    WALLET_PATTERNS.name: _MEASURES,
+    WALLET_WINDOWS.name: _MEASURES,
+}
+
+
+def column_lineage(asset: str) -> dict[str, dg.TableColumnLineage]:
+    """The metadata entry of an asset's column lineage; nothing for an asset without one."""
+    if asset not in _OF:
+        return {}
+    deps = {
+        column: _sources(text, column, asset)
+        for columns, text in _OF[asset].items()
+        for column in columns.split()
+        if column in TABLES[asset].names
+    }
+    return {"dagster/column_lineage": dg.TableColumnLineage(deps)}
+
+
+def _sources(text: str, column: str, asset: str) -> list[dg.TableColumnDep]:
+    """`asset: column column; asset: ...`, where {} is the column's own name. Positions continue yesterday's."""
+    found = []
+    for part in text.split(";"):
+        source, names = part.split(":")
+        found += [dg.TableColumnDep(source.strip(), column if name == "{}" else name) for name in names.split()]
+    if asset in (TRADES.name, OPEN_POSITIONS.name):
+        found.append(dg.TableColumnDep(OPEN_POSITIONS.name, column))
+    return found
