@@ -168,6 +168,7 @@ async def test_twenty_kills_and_a_window_that_is_too_small_for_some_of_them(pg_u
                 await until(partial(has_subscribed, plugin, subscribed))
             await asyncio.sleep(rng.uniform(0.0, 0.3))
             os.kill(pid, signal.SIGKILL)
+        plugin.seconds_per_block = 0.001
         await follow(plugin, pg_url, heard)
     await check(pg_url, blocks)
 
