@@ -56,7 +56,7 @@ def _positions(run: Run) -> None:
 
 def _write(lake: Lake, table: Table, parts: Iterator[pa.Table], companion: pa.Table | None) -> None:
     loose = pa.schema([field.with_nullable(True) for field in table.arrow])
-    lake.publish([lake.stage_parts(table.name, DAY, loose, parts, {}, companion)])
+    lake.publish([lake.stage_parts(table.name, DAY, loose, parts, {}, companion, repeating=table.repeating)])
 
 
 STAGES: dict[str, Callable[[Run], None]] = {
