@@ -1,12 +1,10 @@
-"""Small plots for Dagster's asset pages: SVG by hand, as a picture inside Markdown. The report has plots of its own."""
+"""Small plots of the network's validation as SVG text. Bars and curves: drawing.py; the report has plots of its own."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from html import escape
 
-import dagster as dg
 import pyarrow as pa
 
 _SIZE, _MARGIN = 280, 34
@@ -17,11 +15,6 @@ _STYLE = (
 
 Point = tuple[float, float, str]
 """x, y and the class of the dot."""
-
-
-def as_markdown(svg: str, label: str) -> dg.MarkdownMetadataValue:
-    """The drawing as an image that needs no file and no network."""
-    return dg.MetadataValue.md(f"![{label}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})")
 
 
 def two_halves(validation: pa.Table) -> str:

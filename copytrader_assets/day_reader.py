@@ -18,14 +18,10 @@ import duckdb
 import pyarrow as pa
 
 from copytrader_assets.analysis.price_path import EVENT_COLUMNS
+from copytrader_assets.analysis.slot_clock import DEFAULT_SLOT_MS, measured_slot_ms
 from copytrader_assets.lake import Lake
 from copytrader_assets.schemas import EVENTS, OPEN_POSITIONS, TRADES
 
-DEFAULT_SLOT_MS: Final = 400.0
-# Block times have a resolution of a second: over fewer slots the quotient says nothing.
-# A duration outside the bounds comes from a gap in the data.
-_MIN_SLOTS: Final = 1_000
-_SLOT_MS_BOUNDS: Final = (200.0, 1_000.0)
 _MEMORY: Final = "2GB"
 
 _NAMED = {name: f"CASE WHEN wallet IN (FROM wallets) THEN {name} END AS {name}" for name in ("wallet", "sig")}
@@ -80,10 +76,8 @@ class DayReader:
         """Time passed / slots passed over the day; 400 where it does not tell."""
         (row,) = self._engine.sql(_CLOCK, params={"file": self._file(EVENTS.name, day)}).fetchall()
         first, last, start, end = row
-        if first is None or last - first < _MIN_SLOTS:
-            return DEFAULT_SLOT_MS
-        measured = float((end - start) / (last - first) / 1e6)
-        return measured if _SLOT_MS_BOUNDS[0] <= measured <= _SLOT_MS_BOUNDS[1] else DEFAULT_SLOT_MS
+        measured = None if first is None else measured_slot_ms(last - first, end - start)
+        return DEFAULT_SLOT_MS if measured is None else measured
 
     def _rows(self, asset: str, day: dt.date) -> pa.Table:
         return self._engine.sql(_ROWS_OF, params={"file": self._file(asset, day)}).to_arrow_table()

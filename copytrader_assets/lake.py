@@ -117,15 +117,6 @@ class Lake:
         file = self._companion(asset, day, name)
         return pa.ipc.open_file(pa.memory_map(str(file)) if isinstance(file, Path) else file.read_bytes()).read_all()
 
-    def read_many(
-        self, asset: str, days: Iterable[dt.date], empty: pa.Schema, columns: Sequence[str] | None = None
-    ) -> pa.Table:
-        """The rows of those of `days` that are published, in order of days; `empty` gives the columns of none."""
-        tables = [self.read(asset, day, columns) for day in days if self.has(asset, day)]
-        names = list(columns) if columns is not None else empty.names
-        nothing = pa.schema([empty.field(name).with_nullable(True) for name in names]).empty_table()
-        return pa.concat_tables([nothing, *(t.cast(nothing.schema) for t in tables)]).combine_chunks()
-
     def stage(
         self, asset: str, day: dt.date, table: pa.Table, facts: Mapping[str, str], companion: pa.Table | None = None
     ) -> Staged:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from copytrader_assets.analysis.leader_links import LINKED_COLUMNS
 from copytrader_assets.analysis.leader_links import leader_links as links_of
-from copytrader_assets.assets.network import DEFAULT_SLOT_MS
+from copytrader_assets.analysis.slot_clock import DEFAULT_SLOT_MS
 from copytrader_assets.inputs import INPUTS
 from copytrader_assets.lake import Lake
 from copytrader_assets.partitions import before, daily, days_of

@@ -18,8 +18,10 @@ from copytrader_assets.analysis.day_buys import BUY_COLUMNS, DayBuys, reduced
 from copytrader_assets.analysis.first_buys import DaySource, Held
 from copytrader_assets.analysis.grouped import Ints
 from copytrader_assets.analysis.payers import LINK_COLUMNS, day_links, joined_links
+from copytrader_assets.analysis.slot_clock import DEFAULT_SLOT_MS, measured_slot_ms
 from copytrader_assets.analysis.split_half import Persistence
-from copytrader_assets.charts import as_markdown, reliability, two_halves
+from copytrader_assets.charts import reliability, two_halves
+from copytrader_assets.drawing import as_markdown
 from copytrader_assets.inputs import INPUTS, Inputs, first_day
 from copytrader_assets.lake import Lake
 from copytrader_assets.network_picture import overview
@@ -40,11 +42,6 @@ from copytrader_assets.schemas import (
 )
 from copytrader_core.settings import settings
 
-DEFAULT_SLOT_MS: Final = 400.0
-# Block times have a resolution of a second: over fewer slots the quotient says nothing.
-# A duration outside the bounds comes from a gap in the data.
-_MIN_SLOTS = 1_000
-_SLOT_MS_BOUNDS = (200.0, 1_000.0)
 _EVENTS_HASH: Final = "events_hash"
 _N_MINTS: Final = "n_mints"
 _SLOT_MS: Final = "slot_ms"
@@ -131,7 +128,7 @@ def copy_network(context: dg.AssetExecutionContext, lake_folder: LakeFolder, war
 
 
 def _edges_shown(found: network.Network, slot_ms: float, leaders: dict[str, str | None]) -> dict[str, Shown]:
-    picture = as_markdown(overview(found.edges, names=leaders), "who follows whom")
+    picture = dg.MetadataValue.md(as_markdown(overview(found.edges, names=leaders), "who follows whom"))
     return {"slot_ms": slot_ms, "edges": found.edges.num_rows, "network": picture}
 
 
@@ -140,12 +137,18 @@ def _validation_shown(found: network.Network) -> dict[str, Shown]:
     kept = Persistence.of(found.validation)
     numbers = {name: getattr(kept, name) for name in ("persistence", "correlation", "slope", "r2")}
     shown: dict[str, Shown] = {name: value for name, value in numbers.items() if value is not None}
-    picture = as_markdown(two_halves(found.validation), "share followed in the first and the second half")
+    picture = dg.MetadataValue.md(
+        as_markdown(two_halves(found.validation), "share followed in the first and the second half")
+    )
     return {"edges_tested": kept.edges, **shown, "halves": picture}
 
 
 def _calibration_shown(found: network.Network) -> dict[str, Shown]:
-    return {"reliability": as_markdown(reliability(found.calibration), "inflow: predicted and realised")}
+    return {
+        "reliability": dg.MetadataValue.md(
+            as_markdown(reliability(found.calibration), "inflow: predicted and realised")
+        )
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,17 +242,9 @@ def demanded(lake: Lake, table: Table, day: dt.date, first: dt.date | None) -> I
     return inputs
 
 
-def median_slot_ms(days: list[pa.Table]) -> float:
-    """The median over the days of (time passed / slots passed); 400 where no day tells."""
-    known = [ms for ms in map(day_slot_ms, days) if ms is not None]
-    return statistics.median(known) if known else DEFAULT_SLOT_MS
-
-
 def day_slot_ms(rows: pa.Table) -> float | None:
     """Time passed / slots passed between the first and the last of `rows`, None where that tells nothing."""
     if rows.num_rows < 2:
         return None
     slots, times = pc.min_max(rows["slot"]).as_py(), pc.min_max(rows["ts_ns"]).as_py()
-    passed = slots["max"] - slots["min"]
-    ms = (times["max"] - times["min"]) / passed / 1e6 if passed >= _MIN_SLOTS else 0.0
-    return ms if _SLOT_MS_BOUNDS[0] <= ms <= _SLOT_MS_BOUNDS[1] else None
+    return measured_slot_ms(slots["max"] - slots["min"], times["max"] - times["min"])

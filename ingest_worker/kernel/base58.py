@@ -15,8 +15,6 @@ from copytrader_core.compiled import inner
 
 _BASE: Final = 58**5
 ALPHABET: Final = np.frombuffer(b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz", np.uint8).copy()
-MAX_ADDRESS: Final = 44
-MAX_SIGNATURE: Final = 88
 
 
 def powers(n_words: int, n_parts: int) -> np.ndarray:
