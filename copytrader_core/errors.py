@@ -17,6 +17,10 @@ class QuoteError(CopytraderError):
     """A quote was asked for that the curve or pool cannot give (complete, empty, or out of range)."""
 
 
+class TooSmallError(QuoteError):
+    """The amount is too small to buy one raw unit."""
+
+
 class TransactionError(CopytraderError):
     """A transaction cannot be built as asked: too large, too many signers, a tip through a lookup table."""
 

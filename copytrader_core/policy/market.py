@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from copytrader_core.errors import QuoteError
+from copytrader_core.errors import QuoteError, TooSmallError
 from copytrader_core.pump import amm, curve
 from copytrader_core.pump.fees import Fees
 
@@ -88,8 +88,13 @@ def after_buy(market: MarketState, spend_lamports: int) -> MarketState:
     A curve is bought empty at most. The slot stays: it is a supposition. Raises QuoteError where the venue is closed.
     """
     _require_open(market)
-    if spend_lamports <= 1:
+    try:
+        return _after_buy(market, spend_lamports) if spend_lamports > 0 else market
+    except TooSmallError:
         return market
+
+
+def _after_buy(market: MarketState, spend_lamports: int) -> MarketState:
     if market.venue == "curve":
         after = curve.buy_exact_in(_curve(market), market.fees, spend_lamports).after
         return replace(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from copytrader_core.errors import QuoteError
+from copytrader_core.errors import QuoteError, TooSmallError
 from copytrader_core.pump.curve import base_for, net_of_fees, proceeds_for
 from copytrader_core.pump.fees import BPS, BUYBACK_BPS, DEFAULT_SUPPLY_RAW, Fees, buyback_share, fee
 
@@ -62,7 +62,7 @@ def buy_exact_in(state: PoolState, fees: Fees, spend: int) -> PoolQuote:
     net = net_of_fees(spend, fees)
     base_raw = base_for(state.base, effective, net) if net > 1 else 0
     if base_raw == 0:
-        raise QuoteError(f"{spend} buys not even one raw unit of the coin: spend more")
+        raise TooSmallError(f"{spend} buys not even one raw unit of the coin: spend more")
     lp_fee, creator_fee = fee(net, fees.lp_bps), fee(net, fees.creator_bps)
     return PoolQuote(True, base_raw, net, lp_fee, spend - net - lp_fee - creator_fee, creator_fee, spend)
 

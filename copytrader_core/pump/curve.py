@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from copytrader_core.errors import QuoteError
+from copytrader_core.errors import QuoteError, TooSmallError
 from copytrader_core.pump.fees import BPS, DEFAULT_SUPPLY_RAW, Fees, fee
 
 MIGRATION_FEE_LAMPORTS: Final = 15_000_001
@@ -203,7 +203,7 @@ def _exact_in(state: CurveState, fees: Fees, spend: int) -> CurveQuote:
     net = net_of_fees(spend, fees)
     base_raw = base_for(state.virtual_base, state.virtual_quote, net) if net > 1 else 0
     if base_raw == 0:
-        raise QuoteError(f"{spend} buys not even one raw unit of the coin: spend more")
+        raise TooSmallError(f"{spend} buys not even one raw unit of the coin: spend more")
     creator_fee = fee(net, fees.creator_bps)
     return CurveQuote(base_raw, net, spend - net - creator_fee, creator_fee, spend, _after_buy(state, base_raw, net))
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from policy_inputs import BOOK, EDGES, MARKET, NOW, PATTERN, SIGNAL, SOL, settings
 
@@ -38,6 +38,7 @@ def test_a_round_trip_with_nobody_around_costs_the_fees() -> None:
 
 
 @given(st.integers(0, 5 * SOL), st.integers(0, 5 * SOL), st.integers(SOL // 10, SOL))
+@example(ahead=0, behind=2, more=SOL)
 def test_who_is_ahead_costs_and_who_is_behind_pays(ahead: int, behind: int, more: int) -> None:
     value = queue_value(MARKET, Queue(ahead, behind, 1.0), SOL, 0)
 
