@@ -1,11 +1,11 @@
-"""What a start makes of the database: the book, orders under way, what was decided before, the last known reserves.
+"""What a start makes of the journal: the book, orders under way, what was decided before, the last known reserves.
 
-A restart trusts the journal's tables and nothing else. No stream here.
+A restart trusts the journal and nothing else; reserves of what is held come from Postgres if there is one. No stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from copytrader_core.policy.entry import lamports
@@ -13,39 +13,43 @@ from copytrader_core.policy.record import exit_plan, settings_document
 from copytrader_core.records import Event, Release
 from copytrader_core.settings import Settings
 from executor.clock import Clock
+from executor.control import Switch
 from executor.desk import Desk
 from executor.engine import Engine
 from executor.journal import Entry, Journal
+from executor.ledger import Ledger
 from executor.orders import Position, order_from
 from executor.paper import PaperBroker
 from executor.positions import Holdings
 
 
-async def start(journal: Journal, settings: Settings, clock: Clock, release: Release) -> Engine:
+def start(journal: Journal, settings: Settings, clock: Clock, release: Release, switch: Switch) -> Engine:
     """An engine that goes on where the last run of this mode ended, however that ended."""
-    control = await journal.control()
-    holdings = await _holdings(journal, settings)
-    desk = Desk(journal, PaperBroker(settings.executor), clock, settings, control, holdings)
-    decided = {(row["leader_sig"], row["mint"]): row["slot"] for row in await journal.rows("decided")}
-    engine = Engine(desk, release, decided)
+    holdings = _holdings(journal.ledger, settings)
+    desk = Desk(journal, PaperBroker(settings.executor), clock, settings, switch, holdings)
+    engine = Engine(desk, release)
     facts = {
         "settings": settings_document(settings),
         "positions": len(holdings.open),
         "balance_lamports": holdings.balance_lamports,
-        "state": control.state,
+        "state": switch.state,
     }
-    await journal.write(Entry("RUN", clock.now_ns(), release_id=release.release_id, payload=facts))
-    await _resume_orders(journal, desk)
-    await _know_markets(journal, desk)
+    journal.write(Entry("RUN", clock.now_ns(), release_id=release.release_id, payload=facts))
+    _resume_orders(journal, desk)
     return engine
 
 
-async def _holdings(journal: Journal, settings: Settings) -> Holdings:
-    flow = (await journal.rows("cash_flow"))[0]["lamports"]
-    holdings = Holdings(lamports(settings.executor.paper_balance_sol) + int(flow))
-    for row in await journal.rows("results"):
-        holdings.realised(int(row["ts_ns"]), int(row["pnl_lamports"]))
-    for row in await journal.rows("open_positions"):
+def know_markets(desk: Desk, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Takes landed reserves (`last_markets`): an overdue exit need not wait for the coin's next trade."""
+    for row in rows:
+        desk.market.hear(_event(row))
+
+
+def _holdings(ledger: Ledger, settings: Settings) -> Holdings:
+    holdings = Holdings(lamports(settings.executor.paper_balance_sol) + ledger.cash_lamports)
+    for ts_ns, pnl_lamports in ledger.results:
+        holdings.realised(ts_ns, pnl_lamports)
+    for row in ledger.positions.values():
         holdings.open[row["position_id"]] = _position(row)
     return holdings
 
@@ -57,9 +61,9 @@ def _position(row: Mapping[str, Any]) -> Position:
         leader=row["leader"],
         leader_sig=row["leader_sig"],
         mint=row["mint"],
-        opened_slot=row["opened_slot"],
-        opened_ts_ns=row["opened_ts_ns"],
-        qty_raw=int(row["qty_raw"]),
+        opened_slot=row["slot"],
+        opened_ts_ns=row["ts_ns"],
+        qty_raw=row["base_raw"],
         cost_lamports=row["cost_lamports"],
         paid_in_lamports=kept["paid_in_lamports"],
         plan=exit_plan(kept["plan"]),
@@ -69,9 +73,9 @@ def _position(row: Mapping[str, Any]) -> Position:
     )
 
 
-async def _resume_orders(journal: Journal, desk: Desk) -> None:
+def _resume_orders(journal: Journal, desk: Desk) -> None:
     """An order that left stays under way until its slot is known; one that never left is over."""
-    for row in await journal.rows("unfinished_intents"):
+    for row in list(journal.ledger.intents.values()):
         order = order_from(row["payload"])
         if row["state"] == "SENT":
             desk.broker.submit(order)
@@ -79,14 +83,7 @@ async def _resume_orders(journal: Journal, desk: Desk) -> None:
             if position is not None:
                 position.selling = True
         else:
-            await desk.expire(order, "the run that planned it ended before it was sent", was=row["state"])
-
-
-async def _know_markets(journal: Journal, desk: Desk) -> None:
-    """The newest landed reserves of what is held, so that an overdue exit need not wait for the coin's next trade."""
-    mints = sorted({position.mint for position in desk.holdings.open.values()})
-    for row in await journal.rows("last_markets", mints=mints) if mints else []:
-        desk.market.hear(_event(row))
+            desk.expire(order, "the run that planned it ended before it was sent", was=row["state"])
 
 
 def _event(row: Mapping[str, Any]) -> Event:

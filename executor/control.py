@@ -1,15 +1,41 @@
-"""The trading state from outside: halt, reduce, resume, flatten. It is a row: it works with the executor dead too."""
+"""The trading state: halt, reduce, resume, flatten. It stands twice, in a file beside the journal and in a row.
+
+The stricter of the two holds. The file is looked at before every decision and every order, without any database; the
+row reaches executors on other machines. Both outlive every process and work with the executor dead.
+"""
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
+import orjson
 import psycopg
 from psycopg.rows import dict_row
 
 from copytrader_core.policy.values import TradingState
 from executor.statements import statement
+
+_STRICTNESS: Final[Mapping[str, int]] = {"ACTIVE": 0, "REDUCING": 1, "HALTED": 2}
+_FILE: Final = "control.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A wish about trading: the state, whether to sell everything now, and why."""
+
+    state: TradingState
+    flatten: bool = False
+    reason: str | None = None
+
+
+ACTIVE: Final = Control("ACTIVE")
+_NO_ROW: Final = Control("HALTED", False, "the row of exec_state is missing")
+_DATABASE_AWAY: Final = Control("REDUCING", False, "the database is away: releases and locks cannot be seen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +46,86 @@ class Presence:
     open_positions: int
 
 
-def set_state(connection: psycopg.Connection[Any], state: TradingState, flatten: bool, reason: str) -> None:
-    """Sets the row and tells a running executor. Once it returns, nothing that the state forbids can be sent."""
+def stricter(one: Control, other: Control) -> Control:
+    """What holds where both are wished: the stricter state with its reason, and flatten if either says so."""
+    first, second = sorted((one, other), key=lambda c: (-_STRICTNESS[c.state], not c.flatten))
+    return Control(first.state, first.flatten or second.flatten, first.reason or second.reason)
+
+
+def control_from(rows: list[Any]) -> Control:
+    """What the row says. A missing one stops everything: a lost lock must not read as permission."""
+    return Control(rows[0]["state"], rows[0]["flatten"], rows[0]["reason"]) if rows else _NO_ROW
+
+
+class Switch:
+    """The state as this process must obey it, at every moment."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / _FILE
+        self._seen: tuple[int, int] | None = None
+        self._file: Control = ACTIVE
+        self._row: Control = _DATABASE_AWAY
+
+    @property
+    def control(self) -> Control:
+        """File and row together. A file that cannot be read stops everything."""
+        self._look()
+        return stricter(self._file, self._row)
+
+    @property
+    def state(self) -> TradingState:
+        """The state alone."""
+        return self.control.state
+
+    def heard(self, row: Control | None) -> None:
+        """The row has been read; None: there is no database to read it from."""
+        self._row = row if row is not None else _DATABASE_AWAY
+
+    def flattened(self) -> None:
+        """Nothing is held any more: the wish to flatten is done. The row follows with the journal."""
+        self._look()
+        self._row = Control(self._row.state, False, self._row.reason)
+        if self._file.flatten:
+            write_control(self._path.parent, Control(self._file.state, False, self._file.reason))
+
+    def _look(self) -> None:
+        try:
+            stat = self._path.stat()
+        except FileNotFoundError:
+            self._seen, self._file = None, ACTIVE
+            return
+        seen = (stat.st_mtime_ns, stat.st_ino)
+        if seen != self._seen:
+            self._seen, self._file = seen, read_control(self._path.parent)
+
+
+def read_control(folder: Path) -> Control:
+    """What the file in `folder` says: ACTIVE where there is none, HALTED where it cannot be read."""
+    try:
+        return Control(**orjson.loads((folder / _FILE).read_bytes()))
+    except FileNotFoundError:
+        return ACTIVE
+    except (OSError, ValueError, TypeError) as error:
+        return Control("HALTED", False, f"{folder / _FILE} cannot be read: {error}")
+
+
+def write_control(folder: Path, control: Control) -> None:
+    """Puts the wish into the file, whole or not at all: once this returns, nothing it forbids is decided or sent."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    staged = folder / f".{_FILE}.{os.getpid()}"
+    with staged.open("wb") as file:
+        file.write(orjson.dumps({"state": control.state, "flatten": control.flatten, "reason": control.reason}))
+        file.flush()
+        os.fsync(file.fileno())
+    staged.replace(folder / _FILE)
+
+
+def set_state(connection: psycopg.Connection[Any], control: Control) -> None:
+    """Sets the row and tells every executor that listens."""
     with connection.transaction():
-        connection.execute(statement("set_state"), {"state": state, "flatten": flatten, "reason": reason})
+        connection.execute(
+            statement("set_state"), {"state": control.state, "flatten": control.flatten, "reason": control.reason}
+        )
         connection.execute(statement("notify_state"))
 
 
@@ -33,3 +135,8 @@ def presence(connection: psycopg.Connection[Any], mode: str) -> Presence:
     running = cursor.execute(statement("running"), {"mode": mode}).fetchone()
     positions = cursor.execute(statement("status_positions"), {"mode": mode}).fetchall()
     return Presence(bool(running and running["n"]), len(positions))
+
+
+def flatten_done() -> tuple[str, dict[str, Any]]:
+    """The change that takes back wishes to flatten of up to now in the row."""
+    return ("flatten_done", {"asked_before_seconds": time.time()})

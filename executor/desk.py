@@ -1,6 +1,6 @@
 """The desk: how an order leaves, lands, fails or expires, and what that does to the book. When is the engine's.
 
-The journal's transaction is committed before anything here changes in memory.
+The journal's line is written before anything here changes in memory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from copytrader_core.policy.values import (
 from copytrader_core.records import Edge, Inflow, Pattern
 from copytrader_core.settings import Settings
 from executor.clock import Clock
-from executor.journal import Control, Entry, IntentState, Journal
+from executor.control import Switch, flatten_done
+from executor.journal import Entry, IntentState, Journal
 from executor.market_book import MarketBook
 from executor.orders import Order, Position, intent_id
 from executor.paper import Landed, PaperBroker, Reverted
@@ -58,14 +59,14 @@ class Desk:
         broker: PaperBroker,
         clock: Clock,
         settings: Settings,
-        control: Control,
+        switch: Switch,
         holdings: Holdings,
     ) -> None:
         self.journal = journal
         self.broker = broker
         self.clock = clock
         self.settings = settings
-        self.control = control
+        self.switch = switch
         self.holdings = holdings
         self.market = MarketBook()
         self.tally = Tally()
@@ -76,7 +77,7 @@ class Desk:
         """The clock's time at a slot that has been reached."""
         return self.clock.at_slot(slot)
 
-    async def consider(
+    def consider(
         self,
         signal: LeaderBuy,
         pattern: Pattern | None,
@@ -94,34 +95,34 @@ class Desk:
         payload = {"inputs": inputs, "decision": asdict(decision), "latency_us": latency_us}
         order = self._buy(signal, decision.entry, decision.exit) if decision.accepted else None
         entry = self._entry("DECISION", signal, self.head_slot, payload, order)
-        planned = await self.journal.plan_buy(entry, order)
+        planned = self.journal.plan_buy(entry, order)
         self._count(decision, latency_us)
         if order is None:
             return
         if planned == "PLANNED":
-            await self._send(order)
+            self._send(order)
         else:
-            await self.journal.write(self._entry(planned, order, self.head_slot, {"code": decision.code}, order))
+            self.journal.write(self._entry(planned, order, self.head_slot, {"code": decision.code}, order))
 
-    async def sell(self, position: Position, reason: ExitReason, slot: int) -> Order | None:
+    def sell(self, position: Position, reason: ExitReason, slot: int) -> Order | None:
         """Sends one attempt to sell with a fresh quote; None (and the exit stays due) where that is not possible."""
         market = self.market.state(position.mint)
         try:
             quoted = self.quote(position)
         except QuoteError as error:
             waiting = "WAIT_MIGRATION" if market is not None and market.complete else "NO_QUOTE"
-            await self._wait(position, reason, waiting, str(error))
+            self._wait(position, reason, waiting, str(error))
             return None
         order = self._sell(position, reason, quoted, slot)
         position.attempts, position.due = order.attempt, reason
         payload = {"reason": reason, "attempt": order.attempt, "quoted_lamports": quoted, "min_out": order.min_out}
         entry = self._entry("EXIT", order, slot, payload, order)
-        if self.control.state == "HALTED" or not await self.journal.plan_sell(entry, order, position):
+        if self.switch.state == "HALTED" or not self.journal.plan_sell(entry, order, position):
             position.attempts -= 1
-            await self._wait(position, reason, "HALTED", "nothing is sent while HALTED")
+            self._wait(position, reason, "HALTED", "nothing is sent while HALTED")
             return None
         position.selling, position.waiting = True, None
-        return order if await self._send(order) else None
+        return order if self._send(order) else None
 
     def quote(self, position: Position) -> int:
         """What the whole position would bring now after swap fees. Raises QuoteError where the venue gives no quote."""
@@ -138,45 +139,52 @@ class Desk:
             return None
         return (proceeds - transaction_cost(self.settings.executor)) / position.cost_lamports
 
-    async def land(self, order: Order, slot: int) -> None:
+    def land(self, order: Order, slot: int) -> None:
         """The slot in which `order` lands is complete: it goes through or reverts."""
         outcome = self.broker.land(order, self.market.state(order.mint))
         if isinstance(outcome, Reverted):
-            await self._reverted(order, outcome, slot)
+            self._reverted(order, outcome, slot)
         elif order.side == "BUY":
-            await self._bought(order, outcome, slot)
+            self._bought(order, outcome, slot)
         else:
-            await self._sold(order, outcome, slot)
+            self._sold(order, outcome, slot)
 
-    async def expire(self, order: Order, reason: str, was: IntentState = "SENT") -> None:
+    def expire(self, order: Order, reason: str, was: IntentState = "SENT") -> None:
         """`order` will never land."""
         position = self.holdings.open.get(order.position_id) if order.side == "SELL" else None
         entry = self._entry("EXPIRED", order, self.head_slot, {"reason": reason}, order)
-        await self.journal.expired(order, was, reason, position, entry)
+        self.journal.expired(order, was, reason, position, entry)
         self.broker.forget(order)
         self.tally.expired += 1
         if position is not None:
             position.selling = False
 
-    async def note(self, kind: str, payload: dict[str, Any]) -> None:
+    def note(self, kind: str, payload: dict[str, Any]) -> None:
         """Writes down something that concerns no order."""
-        entry = Entry(kind, self.clock.now_ns(), self.head_slot, release_id=self.release_id, payload=payload)
-        await self.journal.write(entry)
+        self.journal.write(self._note(kind, payload))
 
-    async def _send(self, order: Order) -> bool:
+    def flattened(self) -> None:
+        """Nothing is held any more: the wish to sell everything is done."""
+        self.journal.write(self._note("FLATTENED", {}), flatten_done())
+        self.switch.flattened()
+
+    def _note(self, kind: str, payload: dict[str, Any]) -> Entry:
+        return Entry(kind, self.clock.now_ns(), self.head_slot, release_id=self.release_id, payload=payload)
+
+    def _send(self, order: Order) -> bool:
         """The last look at the trading state, in the database; then the order is under way."""
         entry = self._entry("SEND", order, self.head_slot, {"due_slot": order.due_slot}, order)
-        if await self.journal.send(order, entry):
+        if self.journal.send(order, entry):
             self.broker.submit(order)
             return True
         self.tally.expired += 1
         position = self.holdings.open.get(order.position_id)
         if position is not None:
             position.selling = False
-            await self._wait(position, position.due or "kill", "HALTED", "nothing is sent while HALTED")
+            self._wait(position, position.due or "kill", "HALTED", "nothing is sent while HALTED")
         return False
 
-    async def _bought(self, order: Order, landed: Landed, slot: int) -> None:
+    def _bought(self, order: Order, landed: Landed, slot: int) -> None:
         cost = landed.quote_lamports + landed.tx_fee_lamports + landed.tip_lamports
         position = Position(
             position_id=order.position_id,
@@ -191,19 +199,19 @@ class Desk:
             plan=order.exit or ExitPlan(None, None, 0, False),
         )
         entry = self._entry("FILL", order, slot, asdict(landed) | {"side": "BUY", "cost_lamports": cost}, order)
-        await self.journal.opened(order, landed, position, entry)
+        self.journal.opened(order, landed, position, entry)
         self.broker.forget(order)
         self.holdings.open[position.position_id] = position
         self.holdings.balance_lamports -= cost
         self.tally.bought += 1
 
-    async def _sold(self, order: Order, landed: Landed, slot: int) -> None:
+    def _sold(self, order: Order, landed: Landed, slot: int) -> None:
         position = self.holdings.open[order.position_id]
         proceeds = landed.quote_lamports - landed.tx_fee_lamports - landed.tip_lamports
         pnl = proceeds - position.cost_lamports
         payload = asdict(landed) | {"side": "SELL", "reason": order.reason, "pnl_lamports": pnl}
         entry = self._entry("FILL", order, slot, payload, order)
-        await self.journal.closed(order, landed, position, proceeds, slot, entry)
+        self.journal.closed(order, landed, position, proceeds, slot, entry)
         self.broker.forget(order)
         del self.holdings.open[position.position_id]
         self.holdings.balance_lamports += proceeds
@@ -211,10 +219,10 @@ class Desk:
         self.tally.sold += 1
         self.tally.pnl_lamports += pnl
 
-    async def _reverted(self, order: Order, reverted: Reverted, slot: int) -> None:
+    def _reverted(self, order: Order, reverted: Reverted, slot: int) -> None:
         position = self.holdings.open.get(order.position_id) if order.side == "SELL" else None
         entry = self._entry("REVERTED", order, slot, asdict(reverted) | {"side": order.side}, order)
-        await self.journal.failed(order, reverted, position, entry)
+        self.journal.failed(order, reverted, position, entry)
         self.broker.forget(order)
         self.holdings.balance_lamports -= reverted.cost_lamports
         self.holdings.realised(entry.at_ns, -reverted.cost_lamports)
@@ -223,13 +231,13 @@ class Desk:
         if position is not None:
             position.selling = False
 
-    async def _wait(self, position: Position, reason: ExitReason, waiting: str, why: str) -> None:
+    def _wait(self, position: Position, reason: ExitReason, waiting: str, why: str) -> None:
         """A due exit that cannot be sent stays due; it is written down once, not at every try."""
         if position.waiting == waiting and position.due == reason:
             return
         position.waiting, position.due = waiting, reason
         payload = {"reason": reason, "waiting": waiting, "why": why, "position_id": position.position_id}
-        await self.journal.remember(position, self._entry("WAIT", position, self.head_slot, payload))
+        self.journal.remember(position, self._entry("WAIT", position, self.head_slot, payload))
 
     def _buy(self, signal: LeaderBuy, plan: EntryPlan | None, exit_plan: ExitPlan | None) -> Order | None:
         if plan is None:

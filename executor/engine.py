@@ -6,30 +6,28 @@ injected one. What an order does is `executor.desk`'s.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Final
 
 from copytrader_core.policy.exits import due_exit, first_deadline_ms
 from copytrader_core.policy.values import ExitReason, TradingState
 from copytrader_core.records import Edge, Event, Release
 from executor.desk import Desk
-from executor.journal import Control, Entry
+from executor.ledger import DECIDED_SLOTS, decided_key
 from executor.orders import Order, Position
 from executor.signals import leader_buys, leader_sells
 
 _NS_PER_MS: Final = 1_000_000
 _SWEEP_SLOTS: Final = 9_000
-# Far more than any provider replays; a buy that was decided on earlier is held off by the database all the same.
-_DECIDED_SLOTS: Final = 20_000
 
 
 class Engine:
-    """Drives a desk by the stream. `decided`: (leader signature, mint) -> slot of what earlier runs decided on."""
+    """Drives a desk by the stream."""
 
-    def __init__(self, desk: Desk, release: Release, decided: Mapping[tuple[str, str], int]) -> None:
+    def __init__(self, desk: Desk, release: Release) -> None:
         self.desk = desk
-        self._decided = dict(decided)
+        self._decided = desk.journal.ledger.decided
+        self._control = desk.switch.control
         self._next_sweep = 0
         self._first_slot: int | None = None
         self._recovered = False
@@ -51,58 +49,63 @@ class Engine:
     @property
     def trading_state(self) -> TradingState:
         """What decisions go by: the row, and REDUCING until the exits that came due while we were away are out."""
-        state = self.desk.control.state
-        if self.desk.control.flatten and state == "ACTIVE":
-            return "REDUCING"
-        return "REDUCING" if state == "ACTIVE" and not self._recovered else state
+        control = self.desk.switch.control
+        waits = control.flatten or not self._recovered
+        return "REDUCING" if control.state == "ACTIVE" and waits else control.state
 
-    async def on_transaction(self, slot: int, events: Sequence[Event], received_ns: int) -> None:
+    def on_transaction(self, slot: int, events: Sequence[Event], received_ns: int) -> None:
         """One transaction's events in chain order. `received_ns` is when its bytes came."""
-        await self._advance(slot, slot - 1)
+        self._advance(slot, slot - 1)
         shown = [(event, self.desk.market.hear(event)) for event in events]
         for wallet, mint in leader_sells(events, self._release.patterns):
             for position in self.desk.holdings.in_mint(mint):
                 position.leader_sold |= position.leader == wallet
-        await self._exits({event.mint for event in events})
+        self._exits({event.mint for event in events})
         for signal in leader_buys(shown, self._release.patterns):
-            if (signal.sig, signal.mint) not in self._decided:
+            if decided_key(signal.sig, signal.mint) not in self._decided:
                 pattern, edges = self._release.patterns.get(signal.leader), self._edges.get(signal.leader, [])
                 inflow = self._release.inflow.get(signal.leader)
-                await self.desk.consider(signal, pattern, edges, self.trading_state, received_ns, inflow)
-                self._decided[signal.sig, signal.mint] = signal.slot
+                self.desk.consider(signal, pattern, edges, self.trading_state, received_ns, inflow)
 
-    async def on_block(self, slot: int, block_time: int | None) -> None:
+    def on_block(self, slot: int, block_time: int | None) -> None:
         """A slot is complete: everything of it has been shown."""
         self.desk.clock.heard(slot, block_time)
-        await self._advance(slot, slot)
-        await self.on_tick()
+        self._advance(slot, slot)
+        self.on_tick()
         if slot >= self._next_sweep:
             self._sweep(slot)
 
-    async def on_tick(self) -> None:
+    def on_tick(self) -> None:
         """Time has passed: exits that are due, those that wait for a quote included."""
-        await self._exits(None)
+        self._note_control()
+        self._exits(None)
 
-    async def on_control(self, control: Control) -> None:
-        """The row of the trading state has changed."""
-        self.desk.control = control
-        await self.desk.note("STATE", {"state": control.state, "flatten": control.flatten, "reason": control.reason})
-        await self.on_tick()
+    def on_control(self) -> None:
+        """The trading state has changed, in its file or its row."""
+        self._note_control()
+        self.on_tick()
 
-    async def finish(self, flatten: bool) -> None:
+    def _note_control(self) -> None:
+        """Writes a change of the trading state down, once."""
+        control = self.desk.switch.control
+        if control != self._control:
+            self._control = control
+            self.desk.note("STATE", {"state": control.state, "flatten": control.flatten, "reason": control.reason})
+
+    def finish(self, flatten: bool) -> None:
         """The run is over. With `flatten` buys under way expire and what is held is sold at the last quote.
 
         Without it positions stay open and orders stay under way for the next run. HALTED sends nothing, here too.
         """
-        if not flatten or self.desk.control.state == "HALTED":
+        if not flatten or self.desk.switch.control.state == "HALTED":
             return
         head = self.desk.head_slot
         for order in self.desk.broker.orders:
-            await (self.desk.expire(order, "end_of_run") if order.side == "BUY" else self.desk.land(order, head))
+            (self.desk.expire(order, "end_of_run") if order.side == "BUY" else self.desk.land(order, head))
         for position in list(self.desk.holdings.open.values()):
-            sale = await self.desk.sell(position, position.due or "end_of_run", head)
+            sale = self.desk.sell(position, position.due or "end_of_run", head)
             if sale is not None:
-                await self.desk.land(sale, head)
+                self.desk.land(sale, head)
 
     def _sweep(self, slot: int) -> None:
         """Forgets what no decision needs any more, so that a run of months stays as small as one of hours."""
@@ -110,9 +113,10 @@ class Engine:
         held = {position.mint for position in self.desk.holdings.open.values()}
         held.update(order.mint for order in self.desk.broker.orders)
         self.desk.market.forget(slot - _SWEEP_SLOTS, held)
-        self._decided = {key: at for key, at in self._decided.items() if at >= slot - _DECIDED_SLOTS}
+        for key in [key for key, at in self._decided.items() if at < slot - DECIDED_SLOTS]:
+            del self._decided[key]
 
-    async def _advance(self, slot: int, shown: int) -> None:
+    def _advance(self, slot: int, shown: int) -> None:
         """The stream has reached `slot` and shown everything up to slot `shown`: what lies before happens first.
 
         In between lie landings and, in chain time, deadlines; each happens in its own slot, so that a stream with gaps,
@@ -126,10 +130,10 @@ class Engine:
             at, what = step
             self.desk.head_slot = max(self.desk.head_slot, at)
             if isinstance(what, Order):
-                await self._land(what, at)
+                self._land(what, at)
             else:
                 tried.add(what.position_id)
-                await self._exit_if_due(what, at)
+                self._exit_if_due(what, at)
         if slot > self.desk.head_slot:
             self.desk.head_slot = slot
             self.desk.clock.heard(slot, None)
@@ -146,34 +150,31 @@ class Engine:
                 first = (at, position)
         return first
 
-    async def _land(self, order: Order, slot: int) -> None:
+    def _land(self, order: Order, slot: int) -> None:
         """Lands an order, unless it was sent by an earlier run and its slot was not seen by this one."""
         if order.restored and self._first_slot is not None and slot < self._first_slot:
-            await self.desk.expire(
-                order, f"it landed or not in slot {slot}, this run's stream began at {self._first_slot}"
-            )
+            self.desk.expire(order, f"it landed or not in slot {slot}, this run's stream began at {self._first_slot}")
         else:
-            await self.desk.land(order, slot)
+            self.desk.land(order, slot)
 
-    async def _exits(self, mints: set[str] | None) -> None:
+    def _exits(self, mints: set[str] | None) -> None:
         """Sells what is due: coins of `mints` by their new price, every coin by the clock; all of both where None."""
         if not self.desk.clock.is_set:
             return
         now_ns = self.desk.clock.now_ns()
         for position in list(self.desk.holdings.open.values()):
             if not position.selling and (mints is None or position.mint in mints or now_ns >= _deadline_ns(position)):
-                await self._exit_if_due(position, self.desk.head_slot)
+                self._exit_if_due(position, self.desk.head_slot)
         if not self._recovered:
             self._recovered = True
-            await self.desk.note("RECOVERED", {"positions": len(self.desk.holdings.open)})
-        if self.desk.control.flatten and not self.desk.holdings.open and not self.desk.broker.orders:
-            self.desk.control = replace(self.desk.control, flatten=False)
-            await self.desk.journal.flatten_done(Entry("FLATTENED", now_ns, self.desk.head_slot))
+            self.desk.note("RECOVERED", {"positions": len(self.desk.holdings.open)})
+        if self.desk.switch.control.flatten and not self.desk.holdings.open and not self.desk.broker.orders:
+            self.desk.flattened()
 
-    async def _exit_if_due(self, position: Position, slot: int) -> None:
-        reason = "flatten" if self.desk.control.flatten else self._due(position, slot)
+    def _exit_if_due(self, position: Position, slot: int) -> None:
+        reason = "flatten" if self.desk.switch.control.flatten else self._due(position, slot)
         if reason is not None:
-            await self.desk.sell(position, reason, slot)
+            self.desk.sell(position, reason, slot)
 
     def _due(self, position: Position, slot: int) -> ExitReason | None:
         """Why the position has to be sold at `slot`. What was due once stays due, whatever the price does then."""

@@ -1,9 +1,21 @@
 -- The executor's statements; each stands under its name. Parameters are bound by name.
 
 -- name: journal
-INSERT INTO exec_journal (run_id, mode, at_ns, slot, kind, intent_id, leader_sig, leader, mint, release_id, payload)
+INSERT INTO exec_journal (run_id, mode, at_ns, slot, kind, intent_id, leader_sig, leader, mint, release_id, payload,
+                          journal_seq, changes)
 VALUES (%(run_id)s, %(mode)s, %(at_ns)s, %(slot)s, %(kind)s, %(intent_id)s, %(leader_sig)s, %(leader)s, %(mint)s,
-        %(release_id)s, %(payload)s);
+        %(release_id)s, %(payload)s, %(seq)s, %(changes)s);
+
+-- name: projection
+SELECT journal_id, journal_seq FROM exec_projection WHERE mode = %(mode)s;
+
+-- name: projected
+INSERT INTO exec_projection (mode, journal_id, journal_seq) VALUES (%(mode)s, %(journal_id)s, %(seq)s)
+ON CONFLICT (mode) DO UPDATE SET journal_seq = excluded.journal_seq;
+
+-- name: journal_lines
+SELECT journal_seq AS seq, run_id, mode, at_ns, slot, kind, intent_id, leader_sig, leader, mint, release_id, payload, changes
+FROM exec_journal WHERE mode = %(mode)s AND journal_seq > %(seq)s ORDER BY journal_seq;
 
 -- name: state
 SELECT state, flatten, reason FROM exec_state;
@@ -12,22 +24,16 @@ SELECT state, flatten, reason FROM exec_state;
 UPDATE exec_state SET state = %(state)s, flatten = %(flatten)s, reason = %(reason)s, changed_at = now();
 
 -- name: flatten_done
-UPDATE exec_state SET flatten = FALSE, changed_at = now() WHERE flatten;
-
--- Whoever changes the state waits until this transaction has ended: after `halt` has returned, nothing new is planned or sent.
--- name: lock_state
-SELECT state FROM exec_state FOR SHARE;
+UPDATE exec_state SET flatten = FALSE, changed_at = now()
+WHERE flatten AND changed_at <= to_timestamp(%(asked_before_seconds)s);
 
 -- name: plan_intent
 INSERT INTO exec_intents (intent_id, mode, leader_sig, leader, mint, side, state, payload)
-VALUES (%(intent_id)s, %(mode)s, %(leader_sig)s, %(leader)s, %(mint)s, %(side)s, 'PLANNED', %(payload)s)
-ON CONFLICT DO NOTHING
-RETURNING intent_id;
+VALUES (%(intent_id)s, %(mode)s, %(leader_sig)s, %(leader)s, %(mint)s, %(side)s, 'PLANNED', %(payload)s);
 
 -- name: move_intent
 UPDATE exec_intents SET state = %(to)s, payload = payload || %(payload)s, updated_at = now()
-WHERE intent_id = %(intent_id)s AND state = %(from)s
-RETURNING intent_id;
+WHERE intent_id = %(intent_id)s AND state = %(from)s;
 
 -- name: fill
 INSERT INTO exec_fills (fill_id, mode, intent_id, position_id, side, mint, leader, sig, slot, ts_ns, base_raw, quote_lamports,
@@ -43,43 +49,13 @@ VALUES (%(position_id)s, %(mode)s, %(leader)s, %(leader_sig)s, %(mint)s, 'OPEN',
 
 -- name: move_position
 UPDATE exec_positions SET state = %(state)s, payload = payload || %(payload)s
-WHERE position_id = %(position_id)s AND state <> 'CLOSED'
-RETURNING position_id;
+WHERE position_id = %(position_id)s AND state <> 'CLOSED';
 
 -- name: close_position
 UPDATE exec_positions
 SET state = 'CLOSED', proceeds_lamports = %(proceeds_lamports)s, exit_reason = %(reason)s, closed_ts_ns = %(ts_ns)s,
     payload = payload || %(payload)s
-WHERE position_id = %(position_id)s AND state <> 'CLOSED'
-RETURNING position_id;
-
--- name: open_positions
-SELECT position_id, leader, leader_sig, mint, state, opened_slot, opened_ts_ns, qty_raw, cost_lamports, payload
-FROM exec_positions WHERE mode = %(mode)s AND state <> 'CLOSED' ORDER BY opened_slot, position_id;
-
--- name: unfinished_intents
-SELECT intent_id, leader_sig, leader, mint, side, state, payload
-FROM exec_intents WHERE mode = %(mode)s AND state IN ('PLANNED', 'SIGNED', 'SENT', 'UNKNOWN') ORDER BY updated_at, intent_id;
-
--- name: decided
-SELECT leader_sig, mint, max(slot) AS slot FROM exec_journal
-WHERE mode = %(mode)s AND kind = 'DECISION' AND leader_sig IS NOT NULL
-  AND slot >= (SELECT max(slot) - 20000 FROM exec_journal WHERE mode = %(mode)s AND kind = 'DECISION')
-GROUP BY leader_sig, mint;
-
--- name: cash_flow
-SELECT COALESCE((SELECT sum(CASE side WHEN 'BUY' THEN -(quote_lamports + tx_fee_lamports + tip_lamports)
-                                      ELSE quote_lamports - tx_fee_lamports - tip_lamports END)
-                 FROM exec_fills WHERE mode = %(mode)s), 0)
-     - COALESCE((SELECT sum((payload ->> 'cost_lamports')::BIGINT)
-                 FROM exec_intents WHERE mode = %(mode)s AND state = 'LANDED_ERR'), 0) AS lamports;
-
--- name: results
-SELECT closed_ts_ns AS ts_ns, proceeds_lamports - cost_lamports AS pnl_lamports FROM exec_positions WHERE mode = %(mode)s AND state = 'CLOSED'
-UNION ALL
-SELECT (payload ->> 'landed_ts_ns')::BIGINT, -(payload ->> 'cost_lamports')::BIGINT
-FROM exec_intents WHERE mode = %(mode)s AND state = 'LANDED_ERR'
-ORDER BY 1;
+WHERE position_id = %(position_id)s AND state <> 'CLOSED';
 
 -- name: last_markets
 SELECT DISTINCT ON (mint, program) slot, tx_index, sig, mint, program, action, quote_mint, reserve_base_raw, reserve_quote_raw, meta_json

@@ -18,7 +18,7 @@ from copytrader_core.records import LAMPORTS_PER_SOL
 from copytrader_core.settings import settings
 from copytrader_core.store.postgres import connect, database_url
 from executor import feed
-from executor.control import presence, set_state
+from executor.control import Control, presence, set_state, write_control
 from executor.desk import Tally
 from executor.service import RunOptions
 from executor.service import run as run_service
@@ -109,8 +109,11 @@ def flatten(mode: Mode = _MODE, reason: str = typer.Option("by command", "--reas
 
 
 def _set(state: TradingState, *, flatten: bool, reason: str) -> None:
+    """The file first, which needs nothing but the disk; then the row."""
+    control = Control(state, flatten, reason)
+    write_control(settings().home_path / "executor", control)
     with connect(autocommit=True) as connection:
-        set_state(connection, state, flatten, reason)
+        set_state(connection, control)
 
 
 def _endpoint(address: str | None, tls: bool, x_token_file: Path | None) -> Endpoint:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -49,6 +51,14 @@ class Hand:
     async def end(self) -> Tally:
         self._queue.put_nowait(None)
         return await asyncio.wait_for(self.task, 20)
+
+
+def forget(url: str) -> None:
+    """As if nothing had ever been traded: neither in the journal nor in the tables."""
+    for path in (Path(os.environ["COPYTRADER_HOME"]) / "executor").glob("*/*.wal"):
+        path.unlink()
+    with psycopg.connect(url) as connection:
+        connection.execute("TRUNCATE exec_journal, exec_intents, exec_positions, exec_fills, exec_projection")
 
 
 def rows(url: str, query: str, *values: Any) -> list[dict[str, Any]]:

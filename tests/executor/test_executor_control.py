@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,12 +18,13 @@ from copytrader_core.policy.record import canonical, decision_document, replay
 from copytrader_core.policy.values import TradingState
 from copytrader_core.pump.addresses import PUMP_PROGRAM
 from copytrader_core.records import WSOL
-from executor.control import presence, set_state
+from executor.control import Control, presence, set_state, write_control
+from executor.wal import Wal
 
 
 def set_to(url: str, state: TradingState, *, flatten: bool = False) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
-        set_state(connection, state, flatten, "test")
+        set_state(connection, Control(state, flatten, "test"))
 
 
 def held_coin(quiet_slots: int = 4) -> tuple[World, list[pb.SubscribeUpdate]]:
@@ -78,18 +82,18 @@ async def test_after_resume_the_exit_that_waited_is_sent(pg_url: str) -> None:
     assert (await trade(pg_url, world.updates(), settings())).sold == 1
 
 
-async def test_a_state_that_the_executor_has_not_heard_of_yet_still_stops_the_order(pg_url: str) -> None:
+async def test_a_state_that_changes_after_the_decision_still_stops_the_order(
+    pg_url: str, executor_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     publish(pg_url)
-    with psycopg.connect(pg_url) as connection:
-        # The row changes between the decision and the order's transaction.
-        connection.execute(
-            "CREATE FUNCTION halt() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$ BEGIN UPDATE exec_state SET state = 'HALTED'; RETURN NEW; END $$"
-        )
-        connection.execute(
-            "CREATE TRIGGER halt AFTER INSERT ON exec_intents FOR EACH ROW WHEN (NEW.side = 'BUY') "
-            "EXECUTE FUNCTION halt()"
-        )
+    append = Wal.append
+
+    def halting(wal: Wal, document: dict[str, Any]) -> int:
+        if document["kind"] == "DECISION":
+            write_control(executor_home / "executor", Control("HALTED", False, "test"))
+        return append(wal, document)
+
+    monkeypatch.setattr(Wal, "append", halting)
     _, updates = held_coin(10)
     tally = await trade(pg_url, updates, settings())
     assert (tally.bought, tally.expired) == (0, 1)
@@ -232,19 +236,60 @@ async def test_a_stream_that_shows_nothing_at_all_is_an_error(pg_url: str) -> No
         await Hand(pg_url, settings(), until_idle=0.1).task
 
 
-async def test_a_lost_database_ends_the_run_with_a_message_and_nothing_is_forgotten(pg_url: str) -> None:
+async def test_with_the_database_lost_exits_go_on_and_the_tables_catch_up(pg_url: str) -> None:
     publish(pg_url)
     world, hand = await opened(pg_url)
     with psycopg.connect(pg_url, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'copytrader executor'"
         )
-    with pytest.raises(StoreError, match="the database is gone"):
-        await hand.task
+    later(world)
+    world.buy(OTHER, "coin", 0.1)
+    world.next(40)
+    hand.give(later(world))
+    await until(pg_url, "SELECT 1 FROM exec_positions WHERE state = 'CLOSED'")
+    assert (await hand.end()).sold == 1
+    lines = rows(pg_url, "SELECT array_agg(journal_seq ORDER BY journal_seq) AS seqs FROM exec_journal")[0]["seqs"]
+    assert lines == list(range(1, len(lines) + 1))
+
+
+async def test_with_no_database_nothing_is_bought_and_what_is_held_is_sold(pg_url: str) -> None:
+    publish(pg_url)
+    world, updates = held_coin()
+    await trade(pg_url, updates, settings())
+    later(world)
+    world.buy(LEADER, "another coin", 1.0)
+    world.buy(OTHER, "coin", 0.1)
+    world.next(40)
+    nowhere = "postgresql://nobody@127.0.0.1:1/none"
+    away = await trade(nowhere, later(world), settings())
+    assert (away.bought, away.sold) == (0, 1)
+    await trade(pg_url, [], settings())
+    assert rows(pg_url, "SELECT state FROM exec_positions") == [{"state": "CLOSED"}]
+
+
+async def test_a_lost_folder_is_restored_from_the_tables(pg_url: str, executor_home: Path) -> None:
+    publish(pg_url)
+    world, updates = held_coin()
+    await trade(pg_url, updates, settings())
+    shutil.rmtree(executor_home)
     later(world)
     world.buy(OTHER, "coin", 0.1)
     world.next(40)
     assert (await trade(pg_url, later(world), settings())).sold == 1
+    assert rows(pg_url, "SELECT state FROM exec_positions") == [{"state": "CLOSED"}]
+
+
+async def test_a_journal_and_a_database_of_different_runs_are_not_mixed(pg_url: str, executor_home: Path) -> None:
+    publish(pg_url)
+    _, updates = held_coin()
+    await trade(pg_url, updates, settings())
+    shutil.rmtree(executor_home)
+    wal = Wal(executor_home / "executor" / "paper")
+    wal.append({"kind": "RUN", "changes": []})
+    wal.close()
+    with pytest.raises(StoreError, match="belong together"):
+        await trade(pg_url, updates, settings())
 
 
 async def test_an_idle_stream_ends_the_run(pg_url: str) -> None:

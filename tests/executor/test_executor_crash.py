@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import psycopg
 import pytest
 from planted_market import LEADER, OTHER, World, publish, settings
-from running import check, received, rows, trade
+from running import check, forget, received, rows, trade
 
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.geyser.client import Received
 from executor import service
-from executor.journal import Journal
 from executor.service import RunOptions, run
-
-WRITES = ("write", "plan_buy", "plan_sell", "send", "opened", "closed", "failed", "expired", "remember")
+from executor.wal import Wal
 
 
 class Crash(Exception):
@@ -24,23 +21,22 @@ class Crash(Exception):
 
 
 class Crasher:
-    """Ends the run at the n-th write, before its transaction or right after its commit."""
+    """Ends the run at the n-th line of the journal, before it is written or right after."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.at, self.after_commit, self.count = 0, False, 0
-        for name in WRITES:
-            monkeypatch.setattr(Journal, name, self._wrapped(getattr(Journal, name)))
+        self.at, self.after_write, self.count = 0, False, 0
+        monkeypatch.setattr(Wal, "append", self._wrapped(Wal.append))
 
-    def arm(self, at: int, after_commit: bool) -> None:
-        self.at, self.after_commit, self.count = at, after_commit, 0
+    def arm(self, at: int, after_write: bool) -> None:
+        self.at, self.after_write, self.count = at, after_write, 0
 
-    def _wrapped(self, write: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def call(journal: Journal, *arguments: Any) -> Any:
+    def _wrapped(self, write: Callable[..., int]) -> Callable[..., int]:
+        def call(wal: Wal, document: dict[str, Any]) -> int:
             self.count += 1
             now = self.count == self.at
-            if now and not self.after_commit:
+            if now and not self.after_write:
                 raise Crash
-            result = await write(journal, *arguments)
+            result = write(wal, document)
             if now:
                 raise Crash
             return result
@@ -79,29 +75,24 @@ class Tape:
             yield received(self.updates[self.position - 1])
 
 
-def clear(url: str) -> None:
-    with psycopg.connect(url) as connection:
-        connection.execute("TRUNCATE exec_journal, exec_intents, exec_positions, exec_fills")
-
-
 @pytest.fixture
 def small_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a crashed run had read but not dealt with is lost: keep it short, as it is in real time."""
     monkeypatch.setattr(service, "_QUEUE_SIZE", 1)
 
 
-@pytest.mark.parametrize("after_commit", [False, True])
+@pytest.mark.parametrize("after_write", [False, True])
 @pytest.mark.parametrize("replays", [False, True])
 @pytest.mark.usefixtures("small_queue")
 async def test_a_crash_at_any_write_loses_and_doubles_nothing(
-    pg_url: str, monkeypatch: pytest.MonkeyPatch, after_commit: bool, replays: bool
+    pg_url: str, monkeypatch: pytest.MonkeyPatch, after_write: bool, replays: bool
 ) -> None:
     publish(pg_url)
     crasher, updates = Crasher(monkeypatch), busy_market()
     # A replay reaches more code than going on does; every second point of the latter is enough.
     for at in range(1, 100, 1 if replays else 2):
-        clear(pg_url)
-        crasher.arm(at, after_commit)
+        forget(pg_url)
+        crasher.arm(at, after_write)
         tape = Tape(updates)
         try:
             await run(pg_url, settings(), tape.stream(), RunOptions(clock="chain", flatten_at_end=True))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from planted_market import T0, address, settings
-from psycopg import AsyncConnection
-from psycopg.rows import dict_row
-from running import rows
 
 from copytrader_core.policy.market import quote_sell
 from copytrader_core.policy.values import ExitPlan
@@ -16,9 +14,11 @@ from copytrader_core.pump.addresses import AMM_PROGRAM, MAYHEM_SOL_VAULT, PUMP_P
 from copytrader_core.records import WSOL, Event, Release
 from executor import boot
 from executor.clock import ChainClock
-from executor.journal import Journal
+from executor.control import ACTIVE, Switch
+from executor.journal import Entry, Journal
 from executor.market_book import MarketBook, pool_of
 from executor.orders import Order
+from executor.wal import Wal
 
 COIN = address("coin")
 CURVE = Event(
@@ -128,25 +128,26 @@ def test_a_deposit_moves_the_reserves_and_keeps_the_fees() -> None:
     assert (found.quote_raw, found.fee_bps) == (204 * 10**9, 120)
 
 
-async def test_a_position_from_the_curve_is_sold_on_the_pool(pg_url: str) -> None:
-    connection = await AsyncConnection.connect(pg_url, autocommit=True, row_factory=dict_row)
-    async with connection:
-        clock = ChainClock()
-        engine = await boot.start(Journal(connection, "paper", "run"), settings(), clock, Release("r", "", {}, ()))
-        await engine.on_block(9, T0)
-        await engine.on_transaction(10, [CURVE], 0)
-        plan = ExitPlan(1_000, None, 60_000, False)
-        order = Order("i", "BUY", COIN, "leader", "sig", "i", 10**9, 1, 10, 11, exit=plan)
-        await engine.desk.journal._plan(order)
-        assert await engine.desk._send(order)
-        await engine.on_block(11, T0)
-        await engine.on_transaction(12, [meta(replace(CURVE, slot=12), real_base_raw=0, real_quote_raw=1)], 0)
-        await engine.on_block(18, T0 + 3)
-        position = next(iter(engine.desk.holdings.open.values()))
-        assert position.waiting == "WAIT_MIGRATION"
-        await engine.on_transaction(20, [POOL], 0)
-        await engine.on_block(30, T0 + 8)
-    sale = rows(pg_url, "SELECT * FROM exec_fills WHERE side = 'SELL'")[0]
+def test_a_position_from_the_curve_is_sold_on_the_pool(tmp_path: Path) -> None:
+    wal, switch = Wal(tmp_path), Switch(tmp_path)
+    switch.heard(ACTIVE)
+    journal = Journal(wal, "paper", "run", lambda: switch.state)
+    engine = boot.start(journal, settings(), ChainClock(), Release("r", "", {}, ()), switch)
+    engine.on_block(9, T0)
+    engine.on_transaction(10, [CURVE], 0)
+    plan = ExitPlan(1_000, None, 60_000, False)
+    order = Order("i", "BUY", COIN, "leader", "sig", "i", 10**9, 1, 10, 11, exit=plan)
+    assert journal.plan_buy(Entry("DECISION", 0, 10, "sig", "leader", COIN), order) == "PLANNED"
+    assert engine.desk._send(order)
+    engine.on_block(11, T0)
+    engine.on_transaction(12, [meta(replace(CURVE, slot=12), real_base_raw=0, real_quote_raw=1)], 0)
+    engine.on_block(18, T0 + 3)
+    position = next(iter(engine.desk.holdings.open.values()))
+    assert position.waiting == "WAIT_MIGRATION"
+    engine.on_transaction(20, [POOL], 0)
+    engine.on_block(30, T0 + 8)
+    changes = [change for line in wal.replay() for change in line["changes"]]
+    sale = next(values for name, values in changes if name == "fill" and values["side"] == "SELL")
     market = MarketBook().hear(POOL)
     assert market is not None
     assert sale["quote_lamports"] == quote_sell(market, position.qty_raw).proceeds_lamports

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import psycopg
 import pytest
 from planted_market import FIRST_SLOT, LEADER, OTHER, World, address, publish, settings
-from running import rows, trade
+from running import forget, rows, trade
 
 from copytrader_core.policy.market import quote_buy, quote_sell
 from copytrader_core.settings import Settings
@@ -197,8 +196,7 @@ async def test_the_same_market_gives_the_same_decisions_and_fills(pg_url: str) -
                 rows(pg_url, "SELECT fill_id, slot, ts_ns, base_raw, quote_lamports FROM exec_fills ORDER BY slot"),
             )
         )
-        with psycopg.connect(pg_url) as connection:
-            connection.execute("TRUNCATE exec_journal, exec_intents, exec_positions, exec_fills")
+        forget(pg_url)
     assert seen[0] == seen[1]
 
 

@@ -1,0 +1,131 @@
+"""What the journal adds up to: orders under way, positions, cash, results, and what was decided or bought before.
+
+A pure fold: the same lines give the same ledger, live and after a crash. Lines carry changes, each of them one
+statement of `sql/executor.sql` with its values, so that Postgres is the same fold. No files here, no database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from copytrader_core.errors import StoreError
+
+Change = tuple[str, dict[str, Any]]
+
+_TERMINAL: Final = ("LANDED_OK", "LANDED_ERR", "EXPIRED")
+_DAY_NS: Final = 86_400_000_000_000
+# Far more than any provider replays; a buy that was planned is remembered for ever.
+DECIDED_SLOTS: Final = 20_000
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The fold so far. `intents` and `positions` hold the unfinished ones, as their table rows."""
+
+    intents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    positions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    bought: set[str] = field(default_factory=set)
+    """Intent ids of every buy that was ever planned."""
+    cash_lamports: int = 0
+    """What swaps, fees and tips have brought on balance."""
+    results: list[tuple[int, int]] = field(default_factory=list)
+    """(time in ns, lamports) of closed positions and failed transactions of the last day."""
+    decided: dict[str, int] = field(default_factory=dict)
+    """"SIGNATURE MINT" of leader buys that were decided on -> slot."""
+    newest_slot: int = 0
+
+    def apply(self, line: Mapping[str, Any]) -> None:
+        """Takes one line. Raises StoreError where it contradicts what came before."""
+        for name, values in line.get("changes", ()):
+            _APPLY[name](self, values)
+        if line["kind"] == "DECISION":
+            self.decided[decided_key(line["leader_sig"], line["mint"])] = line["slot"]
+            self.newest_slot = max(self.newest_slot, line["slot"])
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything, as JSON values, without what is too old to matter."""
+        newest = max((at for at, _ in self.results), default=0)
+        return {
+            "intents": self.intents,
+            "positions": self.positions,
+            "bought": sorted(self.bought),
+            "cash_lamports": self.cash_lamports,
+            "results": [result for result in self.results if result[0] > newest - _DAY_NS],
+            "decided": {key: at for key, at in self.decided.items() if at >= self.newest_slot - DECIDED_SLOTS},
+            "newest_slot": self.newest_slot,
+        }
+
+    def _plan(self, values: dict[str, Any]) -> None:
+        identity = values["intent_id"]
+        if identity in self.intents or identity in self.bought:
+            raise StoreError(f"intent {identity} exists already: the journal is damaged")
+        self.intents[identity] = {**values, "state": "PLANNED"}
+        if values["side"] == "BUY":
+            self.bought.add(identity)
+
+    def _move_intent(self, values: dict[str, Any]) -> None:
+        intent = self.intents.get(values["intent_id"])
+        if intent is None or intent["state"] != values["from"]:
+            raise StoreError(f"intent {values['intent_id']} is not {values['from']}: the journal is damaged")
+        intent["state"] = values["to"]
+        intent["payload"] = {**intent["payload"], **values["payload"]}
+        if values["to"] == "LANDED_ERR":
+            facts = values["payload"]
+            self.results.append((facts["landed_ts_ns"], -facts["cost_lamports"]))
+            self.cash_lamports -= facts["cost_lamports"]
+        if values["to"] in _TERMINAL:
+            del self.intents[values["intent_id"]]
+
+    def _fill(self, values: dict[str, Any]) -> None:
+        costs = values["tx_fee_lamports"] + values["tip_lamports"]
+        self.cash_lamports += (
+            values["quote_lamports"] if values["side"] == "SELL" else -values["quote_lamports"]
+        ) - costs
+
+    def _open(self, values: dict[str, Any]) -> None:
+        self.positions[values["position_id"]] = {**values, "state": "OPEN"}
+
+    def _move_position(self, values: dict[str, Any]) -> None:
+        position = self._held(values)
+        position["state"] = values["state"]
+        position["payload"] = {**position["payload"], **values["payload"]}
+
+    def _close(self, values: dict[str, Any]) -> None:
+        position = self._held(values)
+        self.results.append((values["ts_ns"], values["proceeds_lamports"] - position["cost_lamports"]))
+        del self.positions[values["position_id"]]
+
+    def _nothing(self, values: dict[str, Any]) -> None:
+        """What concerns the tables alone."""
+
+    def _held(self, values: dict[str, Any]) -> dict[str, Any]:
+        position = self.positions.get(values["position_id"])
+        if position is None:
+            raise StoreError(f"position {values['position_id']} is not open: the journal is damaged")
+        return position
+
+
+_APPLY: Final = {
+    "plan_intent": Ledger._plan,
+    "move_intent": Ledger._move_intent,
+    "fill": Ledger._fill,
+    "open_position": Ledger._open,
+    "move_position": Ledger._move_position,
+    "close_position": Ledger._close,
+    "flatten_done": Ledger._nothing,
+}
+
+
+def decided_key(leader_sig: str, mint: str) -> str:
+    """The key of `Ledger.decided`."""
+    return f"{leader_sig} {mint}"
+
+
+def ledger_from(snapshot: Mapping[str, Any]) -> Ledger:
+    """The ledger that a snapshot stands for; an empty one for an empty snapshot."""
+    if not snapshot:
+        return Ledger()
+    kept = {**snapshot, "bought": set(snapshot["bought"]), "results": [(at, won) for at, won in snapshot["results"]]}
+    return Ledger(**kept)
