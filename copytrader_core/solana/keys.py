@@ -108,9 +108,11 @@ def _read_private(path: Path) -> str:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ConfigError(f"{path}: the wallet key cannot be read ({error.strerror}): check the path") from None
-    with os.fdopen(handle, "rb") as file:
+    try:
         _check_rights(os.fstat(handle), path)
-        raw = file.read(_MAX_FILE_BYTES + 1)
+        raw = os.read(handle, _MAX_FILE_BYTES + 1)
+    finally:
+        os.close(handle)
     if len(raw) > _MAX_FILE_BYTES:
         raise ConfigError(f"{path}: too long for a key: {_HOW}")
     return raw.decode("ascii", "replace").strip()
