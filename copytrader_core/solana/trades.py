@@ -39,7 +39,8 @@ _CU_SELL_V3: Final = 70_000
 _CU_BUY_V2: Final = 130_000
 _CU_SELL_V2: Final = 110_000
 _CU_POOL_V2: Final = 90_000
-_CU_POOL_V1: Final = 130_000
+_CU_POOL_V1_BUY: Final = 190_000
+_CU_POOL_V1_SELL: Final = 130_000
 _CU_MIGRATE: Final = 400_000
 # The programs open a volume account for a wallet's first trade; the buy that completes a curve trades on its pool too.
 _CU_NEW_WALLET: Final = 20_000
@@ -54,7 +55,7 @@ class Wsol(StrEnum):
     WRAP = "wrap"
     """The account is opened if need be, a buy's spend is wrapped into it, and it stays open."""
     CLOSE = "close"
-    """As WRAP, and closed at the end: everything in it becomes plain SOL. Breaks trades that are under way beside it."""
+    """As WRAP, and closed at the end: everything in it becomes plain SOL. Breaks trades under way beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +241,7 @@ def plan_buy(
     if coin.pool is not None:
         before, after = _wrapping(owner, wsol, spend)
         body = (account, *before, _pool_buy(owner, coin, coin.pool, spend, least, recipients), *after)
-        limit = (_CU_POOL_V1 if coin.is_cashback else _CU_POOL_V2) + extra
+        limit = (_CU_POOL_V1_BUY if coin.is_cashback else _CU_POOL_V2) + extra
         return Plan(body, 1 + len(before), limit, None if wsol is Wsol.FUNDED else 2)
     if coin.is_cashback:
         swap = ix.buy_exact_quote_in_v2(coin.on_curve, owner, recipients.both(coin), spend, least)
@@ -262,7 +263,7 @@ def plan_sell(
     if coin.pool is not None:
         before, after = _wrapping(owner, wsol, None)
         swap = _pool_sell(owner, coin, coin.pool, tokens, least, recipients)
-        limit = _CU_POOL_V1 if coin.is_cashback else _CU_POOL_V2
+        limit = _CU_POOL_V1_SELL if coin.is_cashback else _CU_POOL_V2
         return Plan((*before, swap, *after, *closing), len(before), limit)
     if coin.is_cashback:
         swap = ix.sell_v2(coin.on_curve, owner, recipients.both(coin), tokens, least)
@@ -311,7 +312,7 @@ def check_amounts(first: int, second: int) -> None:
     """Raises TransactionError unless the amount is positive and both fit their field."""
     if not 0 < first <= MAX_U64 or not 0 <= second <= MAX_U64:
         raise TransactionError(
-            f"an amount must be 1..{MAX_U64} and its limit 0..{MAX_U64}, found {first} and {second}: quote the trade again"
+            f"an amount must be 1..{MAX_U64} and its limit 0 or more, found {first} and {second}: quote the trade again"
         )
 
 

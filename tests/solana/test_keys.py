@@ -65,8 +65,10 @@ def swapped() -> str:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "[1,2]", "0OIl", str(KEYS)[:60], json.dumps([*SECRET[:63], 256]), json.dumps([True] * 64), "[" * 3000]
-    + [swapped(), "{}", json.dumps(list(SECRET[:32])), "x" * 5000, "é" * 40],
+    [
+        *("", "[]", "[1,2]", "0OIl", str(KEYS)[:60], json.dumps([*SECRET[:63], 256]), json.dumps([True] * 64)),
+        *("[" * 3000, swapped(), "{}", json.dumps(list(SECRET[:32])), "x" * 5000, "é" * 40),
+    ],
 )
 def test_what_is_no_key_is_refused_and_never_repeated(tmp_path: Path, text: str):
     with pytest.raises(ConfigError) as raised:
@@ -143,8 +145,9 @@ def test_signatures_and_addresses_stay_readable(tmp_path: Path):
         "{'x-token': 'hush-hush'}",
         "https://host/api?uuid=hush-hush&x=1",
         "('x-token', 'hush-hush')",
-    ]
-    + ["x-jito-auth=hush-hush", str(list(range(64)))],
+        "x-jito-auth=hush-hush",
+        str(list(range(64))),
+    ],
 )
 def test_tokens_and_number_lists_are_taken_out(line: str):
     text = logged(lambda logger: logger.error(line))
