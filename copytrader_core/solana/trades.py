@@ -292,7 +292,7 @@ def lay(owner: Pubkey, plan: Plan, charges: Charges, blockhash: Hash, nonce: Non
 def _compiled(owner: Pubkey, plan: Plan, charges: Charges, blockhash: Hash, nonce: Nonce | None) -> Compiled:
     everything = [
         # The chain takes a nonce for one only where its advance comes first.
-        *([] if nonce is None else [advance_nonce_account(AdvanceNonceAccountParams(nonce.account, owner))]),
+        *([] if nonce is None else [_advanced(nonce, owner)]),
         set_compute_unit_limit(plan.cu_limit),
         set_compute_unit_price(charges.price(plan.cu_limit)),
         *plan.body,
@@ -300,6 +300,10 @@ def _compiled(owner: Pubkey, plan: Plan, charges: Charges, blockhash: Hash, nonc
     if charges.tip_lamports and charges.tip_account is not None:
         everything.append(transfer_sol(owner, charges.tip_account, charges.tip_lamports))
     return compile_v0(owner, everything, blockhash if nonce is None else nonce.blockhash)
+
+
+def _advanced(nonce: Nonce, owner: Pubkey) -> Instruction:
+    return advance_nonce_account(AdvanceNonceAccountParams(nonce_pubkey=nonce.account, authorized_pubkey=owner))
 
 
 def _check(coin: Coin, first: int, second: int) -> None:

@@ -25,9 +25,9 @@ from solders.pubkey import Pubkey
 from copytrader_core.errors import ConfigError
 from copytrader_core.pump.addresses import JITO_TIP_ACCOUNTS
 from copytrader_core.solana.keys import register_secret
-from copytrader_core.solana.rpc import node_label
 from copytrader_core.solana.routes.http import WarmPost
 from copytrader_core.solana.routes.route import Code, RouteError
+from copytrader_core.solana.rpc import node_label
 
 __all__ = [
     "MAX_BUNDLE",
@@ -77,9 +77,9 @@ _FLOOR_FIELDS: Final = (
 def read_tip_floor(document: object) -> TipFloor:
     """The tip floor of its service's answer (a list of one object, values in SOL). Raises RouteError for another."""
     try:
-        (values,) = document  # type: ignore[misc]  # anything that is not a list of one is told below
+        values = document[0] if isinstance(document, list) else {}
         lamports = [round(float(values[name]) * _LAMPORTS) for name in _FLOOR_FIELDS]
-    except (TypeError, ValueError, KeyError, OverflowError):
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError):
         raise RouteError(Code.REFUSED, "the tip floor's answer has another form: keep the last one") from None
     return TipFloor(*[max(MIN_TIP_LAMPORTS, value) for value in lamports])
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import aiohttp
 
-from copytrader_core.solana.rpc import node_label
 from copytrader_core.solana.routes.route import Code, RouteError
+from copytrader_core.solana.rpc import node_label
 
 __all__ = ["WarmPost"]
 
