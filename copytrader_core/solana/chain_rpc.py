@@ -168,8 +168,7 @@ class ChainRpc:
 
     async def slot_leaders(self, first: int, count: int) -> list[str]:
         """The leader's identity of each slot from `first` on (at most 5,000)."""
-        leaders = await self._ask("getSlotLeaders", [first, count], lambda answer: [str(one) for one in answer])
-        return leaders
+        return await self._ask("getSlotLeaders", [first, count], lambda answer: [str(one) for one in answer])
 
     async def tpu_addresses(self) -> dict[str, str]:
         """Identity -> "ip:port" of the QUIC port for transactions, those that name one."""
@@ -211,7 +210,9 @@ def _status(value: Mapping[str, Any] | None) -> SignatureStatus | None:
     if value is None:
         return None
     # Old nodes leave the name out and count confirmations; None of those means finalized.
-    named = value.get("confirmationStatus") or ("finalized" if value["confirmations"] is None else "processed")
+    named: Commitment = value.get("confirmationStatus") or (
+        "finalized" if value["confirmations"] is None else "processed"
+    )
     if named not in ("processed", "confirmed", "finalized"):
         raise ValueError(f"a status of {named!r}")
     return SignatureStatus(_whole(value["slot"]), value["err"], named)
