@@ -11,11 +11,21 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final
 
+from solders.compute_budget import ID as COMPUTE_BUDGET_ID
 from solders.hash import Hash
 from solders.pubkey import Pubkey
+from solders.sysvar import RECENT_BLOCKHASHES
 
+from copytrader_core.pump import addresses as a
 from copytrader_core.solana.coins import Coin
-from copytrader_core.solana.programs import WSOL_MINT, associated_token_address
+from copytrader_core.solana.programs import (
+    ASSOCIATED_TOKEN_PROGRAM,
+    SYSTEM_PROGRAM,
+    TOKEN_2022_PROGRAM,
+    TOKEN_PROGRAM,
+    WSOL_MINT,
+    associated_token_address,
+)
 from copytrader_core.solana.trades import (
     RECIPIENTS,
     Charges,
@@ -33,6 +43,13 @@ from copytrader_core.solana.trades import (
 __all__ = ["TradeTemplates"]
 
 _MAX_TEMPLATES: Final = 4096
+_CONSTANT: Final = frozenset(
+    {
+        *(SYSTEM_PROGRAM, TOKEN_PROGRAM, TOKEN_2022_PROGRAM, ASSOCIATED_TOKEN_PROGRAM, WSOL_MINT, COMPUTE_BUDGET_ID),
+        *(a.PUMP_GLOBAL, a.PUMP_FEE_CONFIG, a.PUMP_EVENT_AUTHORITY, a.PUMP_PROGRAM, RECENT_BLOCKHASHES),
+    }
+)
+"""What every curve trade names whatever the coin."""
 _U64: Final = struct.Struct("<Q")
 _KEY_BYTES: Final = 32
 
@@ -155,9 +172,11 @@ class TradeTemplates:
         """The slow way, whose result becomes the template of its kind."""
         laid = lay(self._owner, plan, charges, blockhash, nonce)
         compiled = laid.compiled
-        # A tip account that plays another part too shares its place: such a message has a layout of its own.
+        # A changing key that plays another part too shares its place: such a message has a layout of its own.
         untipped = lay(self._owner, plan, Charges(), blockhash, nonce).compiled.keys
-        if charges.tip_account not in untipped and name not in self._templates:
+        constant = {self._owner, a.user_volume_accumulator(self._owner), None if nonce is None else nonce.account}
+        clash = charges.tip_account in untipped or not (_CONSTANT | constant).isdisjoint(keys)
+        if not clash and len(set(keys)) == len(keys) and name not in self._templates:
             if len(self._templates) >= _MAX_TEMPLATES:
                 del self._templates[next(iter(self._templates))]
             offsets = tuple([compiled.key_offset(key) for key in keys])
