@@ -46,7 +46,7 @@ def run() -> list[Measured]:
             wire(message, signer.sign(message))
         return len(coins)
 
-    message = templates.buy(coin(), 10**9, 1, charges, blockhash, new_wallet=False)
+    message = templates.buy(Coin(key()), 10**9, 1, charges, blockhash, new_wallet=False)
     known = coin()
 
     def signed() -> int:

@@ -176,7 +176,8 @@ class TradeTemplates:
         untipped = lay(self._owner, plan, Charges(), blockhash, nonce).compiled.keys
         constant = {self._owner, a.user_volume_accumulator(self._owner), None if nonce is None else nonce.account}
         clash = charges.tip_account in untipped or not (_CONSTANT | constant).isdisjoint(keys)
-        if not clash and len(set(keys)) == len(keys) and name not in self._templates:
+        is_whole = len(set(keys)) == len(keys) and set(keys) <= set(compiled.keys)
+        if is_whole and not clash and name not in self._templates:
             if len(self._templates) >= _MAX_TEMPLATES:
                 del self._templates[next(iter(self._templates))]
             offsets = tuple([compiled.key_offset(key) for key in keys])
