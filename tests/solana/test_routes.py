@@ -89,14 +89,18 @@ async def test_every_failure_has_its_code(answer: Any, code: Code, kind: str):
 
 async def test_a_host_that_is_not_there_took_nothing():
     for route in (RpcRoute(["http://127.0.0.1:9"]), BlockEngineRoute("http://127.0.0.1:9")):
-        with pytest.raises(RouteError, match="start it"):
-            await route.send(WIRE, SIGNATURE)
         await route.start()
         with pytest.raises(RouteError) as raised:
             await route.send(WIRE, SIGNATURE)
         assert raised.value.code is Code.UNREACHABLE
         await route.close()
         await route.close()
+
+
+async def test_a_route_that_was_not_started_says_so():
+    for route in (RpcRoute(["http://127.0.0.1:9"]), BlockEngineRoute("http://127.0.0.1:9")):
+        with pytest.raises(RouteError, match="start it"):
+            await route.send(WIRE, SIGNATURE)
 
 
 async def test_one_node_that_takes_it_is_enough_and_a_known_one_is_taken():

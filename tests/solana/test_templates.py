@@ -64,7 +64,7 @@ def test_a_patched_message_is_the_compiled_one(coin, first, second, paid, value,
 
 
 def made(build, *arguments, **options) -> bytes | str:
-    """The message, or what is said where it would be too long (a cashback coin's pool buy with nonce, wrapping, tip)."""
+    """The message, or what is said where it is too long: a cashback coin's pool buy with nonce, wrapping, tip."""
     try:
         return build(*arguments, **options)
     except TransactionError as error:
