@@ -39,11 +39,12 @@ _CU_SELL_V3: Final = 70_000
 _CU_BUY_V2: Final = 130_000
 _CU_SELL_V2: Final = 110_000
 _CU_POOL_V2: Final = 90_000
-_CU_POOL_V1_BUY: Final = 190_000
+_CU_POOL_V1_BUY: Final = 140_000
 _CU_POOL_V1_SELL: Final = 130_000
 _CU_MIGRATE: Final = 400_000
 # The programs open a volume account for a wallet's first trade; the buy that completes a curve trades on its pool too.
 _CU_NEW_WALLET: Final = 20_000
+_CU_NEW_WALLET_V1: Final = 70_000
 _CU_COMPLETING: Final = 30_000
 
 
@@ -241,7 +242,7 @@ def plan_buy(
     if coin.pool is not None:
         before, after = _wrapping(owner, wsol, spend)
         body = (account, *before, _pool_buy(owner, coin, coin.pool, spend, least, recipients), *after)
-        limit = (_CU_POOL_V1_BUY if coin.is_cashback else _CU_POOL_V2) + extra
+        limit = _CU_POOL_V1_BUY + _CU_NEW_WALLET_V1 * new_wallet if coin.is_cashback else _CU_POOL_V2 + extra
         return Plan(body, 1 + len(before), limit, None if wsol is Wsol.FUNDED else 2)
     if coin.is_cashback:
         swap = ix.buy_exact_quote_in_v2(coin.on_curve, owner, recipients.both(coin), spend, least)
