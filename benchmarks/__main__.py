@@ -9,7 +9,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import day, decoding, ingest, lakeread, landing, ledger, network, patterns
+from benchmarks import day, decoding, ingest, lakeread, landing, ledger, network, patterns, signing
 from benchmarks.measure import Measured
 
 BENCHMARKS: dict[str, Callable[[], list[Measured]]] = {
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[], list[Measured]]] = {
     "ledger": ledger.run,
     "network": network.run,
     "patterns": patterns.run,
+    "signing": signing.run,
 }
 
 

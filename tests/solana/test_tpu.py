@@ -1,0 +1,177 @@
+"""The way to the leaders, against a QUIC server of ours that admits late, and against another implementation."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aioquic.asyncio import QuicConnectionProtocol, serve
+from aioquic.quic import events
+from aioquic.quic.configuration import QuicConfiguration
+
+from copytrader_core.solana.keys import new_identity
+from copytrader_core.solana.routes.quic import ALPN, identity_certificate
+from copytrader_core.solana.routes.route import Code, RouteError
+from copytrader_core.solana.routes.tpu import TpuRoute
+
+SIGNATURE = "1" * 64
+
+
+class Leader(QuicConnectionProtocol):
+    """A validator's port: no streams until `admit`, then it notes every transaction."""
+
+    def __init__(self, *arguments, leaders: list[Leader], got: list[bytes], **options) -> None:
+        super().__init__(*arguments, **options)
+        self._quic._local_max_streams_uni.value = 0
+        self._quic._local_max_streams_uni.sent = 0
+        self.streams: dict[int, bytes] = {}
+        self.got = got
+        leaders.append(self)
+
+    def admit(self, n: int = 256) -> None:
+        self._quic._local_max_streams_uni.value = n
+        self._quic.send_ping(1)
+        self.transmit()
+
+    def quic_event_received(self, event: events.QuicEvent) -> None:
+        if isinstance(event, events.StreamDataReceived):
+            self.streams[event.stream_id] = self.streams.get(event.stream_id, b"") + event.data
+            if event.end_stream:
+                self.got.append(self.streams.pop(event.stream_id))
+
+
+@asynccontextmanager
+async def leader() -> AsyncIterator[tuple[str, list[Leader], list[bytes]]]:
+    identity, leaders, got = new_identity(), [], []
+    configuration = QuicConfiguration(is_client=False, alpn_protocols=[ALPN])
+    configuration.certificate, configuration.private_key = identity_certificate(identity), identity
+    server = await serve(
+        "127.0.0.1",
+        0,
+        configuration=configuration,
+        create_protocol=lambda *a, **o: Leader(*a, leaders=leaders, got=got, **o),
+    )
+    try:
+        yield f"127.0.0.1:{server._transport.get_extra_info('sockname')[1]}", leaders, got
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def route(*addresses: str, **options) -> AsyncIterator[TpuRoute]:
+    """A route whose schedule gives each address four slots in turn."""
+    asked = []
+
+    async def slot_leaders(first: int, count: int) -> list[str]:
+        asked.append(first)
+        return [str(slot // 4 % len(addresses)) for slot in range(first, first + count)]
+
+    async def cluster_nodes() -> dict[str, str]:
+        return {str(at): address for at, address in enumerate(addresses) if address}
+
+    made = TpuRoute(slot_leaders, cluster_nodes, **options)
+    made.asked = asked
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 a server's side has no event to wait for
+            await asyncio.sleep(0.01)
+
+
+def transactions(n: int) -> list[bytes]:
+    rng = random.Random(n)
+    return [rng.randbytes(rng.randint(900, 1232)) for _ in range(n)]
+
+
+async def test_transactions_wait_for_admission_and_arrive_whole():
+    sent = transactions(40)
+    async with leader() as (address, leaders, got), route(address) as tpu:
+        tpu.on_slot(400)
+        await until(lambda: tpu.n_connected == 1)
+        for wire in sent:
+            await tpu.send(wire, SIGNATURE)
+        await asyncio.sleep(0.1)
+        assert got == []
+        leaders[0].admit()
+        await until(lambda: len(got) == len(sent))
+    assert sorted(got) == sorted(sent)
+
+
+async def test_a_leader_that_lets_nothing_in_is_no_endless_queue():
+    async with leader() as (address, _, _), route(address) as tpu:
+        tpu.on_slot(400)
+        await until(lambda: tpu.n_connected == 1)
+        with pytest.raises(RouteError) as raised:
+            for wire in transactions(100):
+                await tpu.send(wire, SIGNATURE)
+    assert raised.value.code is Code.RATE_LIMITED
+
+
+async def test_this_leader_and_the_next_get_it_and_nobody_else():
+    async with leader() as (one, a, got_a), leader() as (two, b, got_b), leader() as (three, c, got_c):  # noqa: SIM117
+        async with route(one, two, three) as tpu:
+            tpu.on_slot(404)
+            await until(lambda: tpu.n_connected == 3)
+            for leaders in (a, b, c):
+                leaders[0].admit()
+            assert tpu.targets() == [[one, two, three][404 // 4 % 3], [one, two, three][408 // 4 % 3]]
+            await tpu.send(b"x" * 900, SIGNATURE)
+            await until(lambda: len(got_a) + len(got_b) + len(got_c) == 2)
+            await asyncio.sleep(0.05)
+            by_address = {one: got_a, two: got_b, three: got_c}
+            assert [len(by_address[address]) for address in tpu.targets()] == [1, 1]
+            assert len(tpu.asked) == 1
+
+
+async def test_without_a_connection_it_says_so_at_once():
+    async with route("127.0.0.1:9") as tpu:
+        with pytest.raises(RouteError, match="no leader is known") as raised:
+            await tpu.send(b"x", SIGNATURE)
+        assert raised.value.code is Code.UNREACHABLE
+        tpu.on_slot(4)
+        await until(lambda: bool(tpu.targets()))
+        with pytest.raises(RouteError, match="no connection to"):
+            await tpu.send(b"x", SIGNATURE)
+
+
+async def test_a_lost_connection_is_opened_again_but_not_at_once():
+    async with leader() as (address, leaders, _), route(address, retry_seconds=0.4) as tpu:
+        tpu.on_slot(1)
+        await until(lambda: tpu.n_connected == 1)
+        leaders[0].close()
+        await until(lambda: tpu.n_connected == 0)
+        slot = 2
+
+        def again() -> bool:
+            nonlocal slot
+            slot += 1
+            tpu.on_slot(slot)
+            return tpu.n_connected == 1
+
+        await until(again)
+        assert len(leaders) == 2
+
+
+async def test_connections_are_bounded():
+    async with leader() as (one, *_), leader() as (two, *_), leader() as (three, *_):  # noqa: SIM117
+        async with route(one, two, three, max_connections=2) as tpu:
+            for slot in range(4, 60):
+                tpu.on_slot(slot)
+                await asyncio.sleep(0.01)
+                assert len(tpu._peers) <= 2
+
+
+def test_the_certificate_is_read_by_others_and_holds_our_key():
+    identity = new_identity()
+    certificate = identity_certificate(identity)
+    assert certificate.public_key() == identity.public_key()
+    assert certificate.not_valid_before_utc.year == 1970 and certificate.not_valid_after_utc.year == 4096
