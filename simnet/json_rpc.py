@@ -23,7 +23,8 @@ from copytrader_core.solana.base58 import signature_text
 from simnet.json_blocks import transaction_json, version_of
 from simnet.rpc_index import ChainIndex, Place
 from simnet.tape import read_tape
-from simnet.timeline import Broadcast, Entry, Pace, Timeline
+from simnet.stream import last_alive
+from simnet.timeline import Broadcast, Chain, Entry, Pace, Timeline
 
 __all__ = ["RpcServer", "serve_rpc"]
 
@@ -51,7 +52,7 @@ class RpcServer:
     it have been cleaned up.
     """
 
-    def __init__(self, broadcast: Broadcast, *, keep_from_slot: int = 0, intercept: Intercept | None = None) -> None:
+    def __init__(self, broadcast: Chain, *, keep_from_slot: int = 0, intercept: Intercept | None = None) -> None:
         self.address = ""
         self.calls: Counter[str] = Counter()
         self.intercept = intercept
@@ -75,6 +76,7 @@ class RpcServer:
     async def start(self, port: int = 0) -> None:
         """Listens on loopback. Raises StreamError if the port is taken."""
         application = web.Application(client_max_size=2**20)
+        self._route(application.router)
         application.router.add_post("/{tail:.*}", self._answer)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -91,6 +93,9 @@ class RpcServer:
     async def stop(self) -> None:
         """Gives the port back."""
         await self._runner.cleanup()
+
+    def _route(self, router: web.UrlDispatcher) -> None:
+        """What else this address serves."""
 
     async def _answer(self, request: web.Request) -> web.Response:
         try:
@@ -131,8 +136,7 @@ class RpcServer:
         return self._broadcast.reached(level)
 
     def _tip(self, options: Mapping[str, Any]) -> Entry:
-        reached = self._reached(options)
-        entry = self._broadcast.timeline.entry(reached - 1) if reached else None
+        entry = last_alive(self._broadcast, self._reached(options))
         if entry is None:
             raise _RefusalError(-32004, "Block not available: no slot has reached this commitment yet")
         wanted = options.get("minContextSlot")
@@ -156,7 +160,7 @@ class RpcServer:
         if position >= reached:
             raise _RefusalError(-32004, f"Block not available for slot {slot}")
         entry = self._broadcast.timeline.entry(position)
-        if entry is None or entry.slot != slot:
+        if entry is None or entry.slot != slot or entry.is_dead:
             if position < self._reached({"commitment": "finalized"}):
                 raise _RefusalError(-32009, f"Slot {slot} was skipped, or missing in long-term storage")
             raise _RefusalError(-32007, f"Slot {slot} was skipped, or missing due to ledger jump to recent snapshot")
@@ -205,7 +209,8 @@ class RpcServer:
             entry = self._broadcast.timeline.entry(position)
             if entry is None or entry.slot > last:
                 break
-            found.append(entry.slot)
+            if not entry.is_dead:
+                found.append(entry.slot)
             position += 1
         return found
 
@@ -246,7 +251,7 @@ class RpcServer:
         await self._index.reach(reached)
         place = self._index.by_signature.get(signature)
         entry = self._broadcast.timeline.entry(place[0]) if place else None
-        if place is None or entry is None or place[0] >= reached or entry.slot < self._first_slot():
+        if place is None or entry is None or entry.is_dead or place[0] >= reached or entry.slot < self._first_slot():
             return None
         info = self._broadcast.timeline.block(place[0]).transactions[place[1]]
         return {"slot": entry.slot, "blockTime": entry.block_time, **_checked(info, options)}
