@@ -1,6 +1,6 @@
 """Durable nonces: how a transaction lives by one instead of a recent blockhash, and what using it leaves behind.
 
-Layouts are the system program's: a nonce account holds version, state, authority, nonce and fee; instruction 4 advances.
+Layouts are the system program's: a nonce account holds version, state, authority, nonce, fee; instruction 4 advances.
 """
 
 from __future__ import annotations
