@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import base64
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import aiohttp
 import grpc
 import pytest
 from solders.keypair import Keypair
@@ -15,31 +13,9 @@ from solders.keypair import Keypair
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.solana.base58 import signature_text
 from copytrader_core.solana.programs import TOKEN_2022_PROGRAM, TOKEN_PROGRAM
-from simnet.bytecode import Snapshot
-from simnet.live import LiveOptions, live_chain
 from tests.simnet.chain import Client
 from tests.simnet.live_client import SOL, Trader, encoded
-
-START = 1_791_900_000
-
-
-@asynccontextmanager
-async def trading(**options: Any) -> AsyncIterator[Trader]:
-    """A trader on a fast live chain."""
-    settings = LiveOptions(**{"slot_ms": 20.0, "start": START, "bundle_requests_per_s": 0.0, **options})
-    async with live_chain(settings) as live, aiohttp.ClientSession() as http:
-        yield Trader(live, http)
-
-
-def run(story: Callable[[Trader], Awaitable[None]], **options: Any) -> None:
-    """Plays a story on a live chain."""
-
-    async def play() -> None:
-        async with trading(**options) as trader:
-            await asyncio.wait_for(story(trader), 60)
-
-    asyncio.run(play())
-
+from tests.simnet.live_story import run
 
 pytestmark = pytest.mark.usefixtures("snapshot")
 
@@ -129,8 +105,6 @@ def test_a_wrong_signature_is_refused() -> None:
     async def story(trader: Trader) -> None:
         raw = bytearray(bytes(trader.transfer(SOL)))
         raw[10] ^= 1
-        import base64
-
         text = base64.b64encode(raw).decode()
         assert (await trader.error("sendTransaction", text, {"encoding": "base64"}))["code"] == -32003
 
@@ -198,7 +172,7 @@ def test_old_token_program_has_no_accounts_of_a_new_wallet() -> None:
     run(story)
 
 
-def test_a_replay_from_a_slot_has_no_holes(snapshot: Snapshot) -> None:
+def test_a_replay_from_a_slot_has_no_holes() -> None:
     async def story(trader: Trader) -> None:
         await trader.live.slots(5)
         first = await trader.call("getSlot", {"commitment": "confirmed"}) - 20
