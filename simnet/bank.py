@@ -190,9 +190,15 @@ class Bank:
             block.seen.append((transaction.message.recent_blockhash, info.signature))
         return Executed(info, block.slot, not error, meta.fee(), custom_code(error), before, after)
 
+    def try_out(self, transaction: VersionedTransaction) -> SimulatedTransactionInfo | FailedTransactionMetadata:
+        """What this transaction would do now, without keeping anything. Life times are not looked at."""
+        if nonce_use(transaction, self.data):
+            self.svm.expire_blockhash()
+        return self.svm.simulate_transaction(transaction)
+
     def simulate(self, transaction: VersionedTransaction) -> Balances | None:
         """Balances as this transaction would leave them, without keeping anything; None where it would fail."""
-        result = self.svm.simulate_transaction(transaction)
+        result = self.try_out(transaction)
         if not isinstance(result, SimulatedTransactionInfo):
             return None
         changed: dict[Pubkey, Account] = dict(result.post_accounts())

@@ -28,6 +28,8 @@ class Faults:
     # A competing buy right before it, for `front_run_share` of the coin's quote reserves.
     front_run: float = 0.0
     front_run_share: float = 0.5
+    # QUIC ports let clients in and give them no stream.
+    tpu_parked: bool = False
     # Slots and forks.
     leader_skip: float = 0.0
     rollback: float = 0.0

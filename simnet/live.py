@@ -95,7 +95,7 @@ class Live:
         """Opens the doors; the stack closes them. Raises StreamError for a port that is taken."""
         options = self.chain.options
         for number, keys in enumerate(self.chain.leaders.keys):
-            port = TpuPort(keys, partial(self.chain.send_to_leader, keys.pubkey()))
+            port = TpuPort(keys, partial(self.chain.send_to_leader, keys.pubkey()), lambda: self.faults.tpu_parked)
             await port.start(options.tpu_port + number if options.tpu_port else 0)
             stack.callback(port.stop)
             self.ports[keys.pubkey()] = port

@@ -120,7 +120,7 @@ class LiveChain:
     # --- ways in ------------------------------------------------------------------------------------------------------
 
     def airdrop(self, wallet: Pubkey, lamports: int) -> None:
-        """Lamports out of nothing, outside of any block: no fork takes them back."""
+        """Lamports out of nothing, outside of any block; a fork left now may take them back with later trades."""
         self.bank.airdrop(wallet, lamports)
 
     def send(self, transaction: VersionedTransaction, *, repeats: bool) -> None:

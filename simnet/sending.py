@@ -72,7 +72,9 @@ def simulation_json(bank: Bank, transaction: VersionedTransaction, options: Mapp
         replaced = {"blockhash": str(bank.blockhash), "lastValidBlockHeight": bank.block_height + 150}
     elif not bank.lives(transaction):
         return _simulation("BlockhashNotFound", [], 0, None, replaced)
-    result = bank.svm.simulate_transaction(transaction)
+    if bank.is_processed(transaction):
+        return _simulation("AlreadyProcessed", [], 0, None, replaced)
+    result = bank.try_out(transaction)
     meta, error = result.meta(), None
     after: dict[Pubkey, Account] = {}
     if isinstance(result, FailedTransactionMetadata):

@@ -15,7 +15,7 @@ from aioquic.asyncio.server import QuicServer, serve
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import HandshakeCompleted, QuicEvent, StreamDataReceived
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509 import load_der_x509_certificate
 from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
@@ -50,10 +50,16 @@ def dummy_certificate(public_key: bytes) -> bytes:
 
 
 class TpuPort:
-    """The port of one validator. `address` is "127.0.0.1:PORT"; `n_streams` counts what came by outcome."""
+    """The port of one validator. `address` is "127.0.0.1:PORT"; `n_streams` counts what came by outcome.
 
-    def __init__(self, keys: Keypair, received: Received) -> None:
+    Clients that connect while `is_parked` are let in and may open no stream, as unstaked ones under load. `clients` are
+    the keys that clients proved, None for those without a certificate.
+    """
+
+    def __init__(self, keys: Keypair, received: Received, is_parked: Callable[[], bool] = lambda: False) -> None:
         self.address = ""
+        self.clients: list[bytes | None] = []
+        self.is_parked = is_parked
         self.n_streams: Counter[str] = Counter()
         self._received = received
         self._server: QuicServer | None = None
@@ -106,6 +112,7 @@ class _Connection(QuicConnectionProtocol):
         super().__init__(connection, stream_handler)
         self._port = port
         self._streams: dict[int, bytes] = {}
+        self._ask_for_certificate(connection)
         # No setting for it: what a client may open is announced in the handshake, and raised on admission.
         connection._local_max_streams_uni.value = 0
         connection._local_max_streams_uni.sent = 0
@@ -115,10 +122,28 @@ class _Connection(QuicConnectionProtocol):
     def quic_event_received(self, event: QuicEvent) -> None:
         """Admits the client, or takes a piece of a transaction."""
         if isinstance(event, HandshakeCompleted):
-            self._quic._local_max_streams_uni.value = _MAX_STREAMS
-            self.transmit()
+            self._admit()
         elif isinstance(event, StreamDataReceived):
             self._take(event)
+
+    @staticmethod
+    def _ask_for_certificate(connection: Any) -> None:
+        """Validators ask for one; the library does it by a switch of the context that the first packet makes."""
+        begin = connection._initialize
+
+        def initialize(peer_cid: bytes) -> None:
+            begin(peer_cid)
+            connection.tls._request_client_certificate = True
+
+        connection._initialize = initialize
+
+    def _admit(self) -> None:
+        certificate = self._quic.tls._peer_certificate
+        key = certificate.public_key() if certificate else None
+        self._port.clients.append(key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else None)
+        if not self._port.is_parked():
+            self._quic._local_max_streams_uni.value = _MAX_STREAMS
+            self.transmit()
 
     def _take(self, event: StreamDataReceived) -> None:
         raw = self._streams.pop(event.stream_id, b"") + event.data

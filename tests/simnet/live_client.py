@@ -12,6 +12,8 @@ import aiohttp
 from aioquic.asyncio.client import connect
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.quic.configuration import QuicConfiguration
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509 import load_der_x509_certificate
 from solders.compute_budget import set_compute_unit_limit
 from solders.hash import Hash
 from solders.instruction import Instruction
@@ -26,7 +28,7 @@ from copytrader_core.solana.message import create_token_account, transfer_sol
 from copytrader_core.solana.programs import TOKEN_2022_PROGRAM, associated_token_address
 from simnet.desk import Coin
 from simnet.live import Live
-from simnet.tpu import ALPN
+from simnet.tpu import ALPN, dummy_certificate
 
 SOL = 1_000_000_000
 
@@ -102,9 +104,9 @@ class Trader:
         )
 
     async def send_quic(self, address: str, *raws: bytes) -> None:
-        """To one QUIC port."""
+        """To one QUIC port, under the wallet's own key."""
         host, _, port = address.partition(":")
-        async with connect(host, int(port), configuration=quic_configuration(), wait_connected=True) as client:
+        async with connect(host, int(port), configuration=quic_configuration(self.keys), wait_connected=True) as client:
             for raw in raws:
                 put(client, raw)
             await asyncio.sleep(0.05)
@@ -139,9 +141,16 @@ def encoded(transaction: VersionedTransaction) -> str:
     return base64.b64encode(bytes(transaction)).decode()
 
 
-def quic_configuration() -> QuicConfiguration:
-    """A client without a certificate of its own."""
-    return QuicConfiguration(alpn_protocols=[ALPN], is_client=True, verify_mode=ssl.CERT_NONE, server_name="localhost")
+def quic_configuration(keys: Keypair | None = None) -> QuicConfiguration:
+    """A client, by default without a certificate of its own."""
+    configuration = QuicConfiguration(
+        alpn_protocols=[ALPN], is_client=True, verify_mode=ssl.CERT_NONE, server_name="localhost"
+    )
+
+    if keys:
+        configuration.certificate = load_der_x509_certificate(dummy_certificate(bytes(keys.pubkey())))
+        configuration.private_key = Ed25519PrivateKey.from_private_bytes(keys.secret())
+    return configuration
 
 
 def put(client: QuicConnectionProtocol, raw: bytes) -> None:

@@ -84,6 +84,31 @@ def test_streams_may_be_opened_only_after_admission() -> None:
     run(story)
 
 
+def test_a_client_proves_its_key_or_stays_unknown() -> None:
+    async def story(trader: Trader) -> None:
+        identity, address = next(iter(trader.live.tpu.items()))
+        host, _, port = address.partition(":")
+        await trader.send_quic(address, bytes(trader.transfer(SOL)))
+        async with connect(host, int(port), configuration=quic_configuration()):
+            await trader.live.slots(3)
+        assert trader.live.ports[identity].clients == [bytes(trader.wallet), None]
+
+    run(story)
+
+
+def test_a_parked_client_is_connected_and_sends_in_vain() -> None:
+    async def story(trader: Trader) -> None:
+        trader.live.faults.set({"tpu_parked": True})
+        transaction = trader.transfer(SOL)
+        for address in trader.live.tpu.values():
+            await trader.send_quic(address, bytes(transaction))
+        await trader.live.slots(10)
+        assert await trader.status(str(transaction.signatures[0])) is None
+        assert all(len(port.clients) == 1 and not port.n_streams for port in trader.live.ports.values())
+
+    run(story)
+
+
 def test_a_stream_of_more_than_a_packet_ends_the_connection() -> None:
     async def story(trader: Trader) -> None:
         identity, address = next(iter(trader.live.tpu.items()))
@@ -179,6 +204,8 @@ def test_the_same_bytes_by_every_route_land_once() -> None:
         await trader.send(transaction)
         await trader.live.slots(30)
         assert trader.live.bank.lamports(to) == SOL
+        error = await trader.error("sendTransaction", encoded(transaction), {"encoding": "base64"})
+        assert (error["code"], error["data"]["err"]) == (-32002, "AlreadyProcessed")
 
     run(story)
 
@@ -208,6 +235,8 @@ def test_a_nonce_outlives_blockhashes_and_is_used_up_by_success_and_failure() ->
         await trader.landed(signature)
         good, rival = _with_nonce(trader, nonce, SOL), _with_nonce(trader, nonce, SOL)
         await trader.live.slots(160)
+        tried = await trader.call("simulateTransaction", encoded(good), {"encoding": "base64"})
+        assert tried["value"]["err"] is None
         assert (await trader.landed(await trader.send(good)))["err"] is None
         late = await trader.send(rival)
         await trader.live.slots(10)
