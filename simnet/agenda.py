@@ -34,6 +34,12 @@ class Agenda:
         """Does `act` so much chain time from now, in the next slot at the earliest."""
         self.at(self.slot + max(1, slots_in(seconds)), act)
 
+    def advance(self) -> None:
+        """Moves to the next slot and carries its acts out."""
+        self.slot += 1
+        while self._queue and self._queue[0][0] <= self.slot:
+            heapq.heappop(self._queue)[2]()
+
     def slots(self, last_slot: int) -> Iterator[int]:
         """Carries everything out up to `last_slot`, giving each slot after its acts; what is later is dropped."""
         while self._queue and self._queue[0][0] <= last_slot:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from solders.address_lookup_table_account import AddressLookupTableAccount
@@ -145,6 +145,7 @@ class Order:
     tip_lamports: int
     instructions: tuple[Instruction, ...]
     signers: tuple[Keypair, ...]
+    cu_limit: int = 0
 
 
 @dataclass(slots=True)
@@ -268,6 +269,11 @@ class Desk:
         draft.add(unwrap_sol(wallet.pubkey))
         return self._order(wallet, draft, _CU_CREATE)
 
+    def again(self, order: Order) -> Order:
+        """The same order signed against the newest blockhash, for a fork that does not know the old one."""
+        message = self._message(order.wallet, list(order.instructions), order.cu_limit)
+        return replace(order, transaction=VersionedTransaction(message, list(order.signers)))
+
     def prefix(self, order: Order, n_instructions: int) -> VersionedTransaction:
         """The order's first instructions alone: simulating it shows the balances between two of its trades."""
         message = MessageV0.try_compile(
@@ -358,7 +364,7 @@ class Desk:
         transaction = VersionedTransaction(self._message(wallet, body, cu_limit), list(keys))
         if (size := len(bytes(transaction))) > MAX_TRANSACTION_BYTES:
             raise DataError(f"an order of {wallet.name} has {size} bytes, at most {MAX_TRANSACTION_BYTES} can be sent")
-        return Order(transaction, wallet, legs, wallet.tip_lamports, tuple(body), keys)
+        return Order(transaction, wallet, legs, wallet.tip_lamports, tuple(body), keys, cu_limit)
 
     def _message(self, wallet: Wallet, body: list[Instruction], cu_limit: int) -> Message | MessageV0 | MessageV1:
         payer, blockhash = wallet.pubkey, self._bank.blockhash

@@ -13,6 +13,23 @@ from simnet.capture import custom_code
 
 __all__ = ["encode_base58", "error_json", "transaction_json", "version_of"]
 
+_INSUFFICIENT_FOR_RENT = 31
+# The names by their place in the runtime's enumeration, of those that trades can meet.
+_INSTRUCTION_ERRORS = {
+    1: "InvalidArgument",
+    2: "InvalidInstructionData",
+    3: "InvalidAccountData",
+    5: "InsufficientFunds",
+    6: "IncorrectProgramId",
+    7: "MissingRequiredSignature",
+    8: "AccountAlreadyInitialized",
+    9: "UninitializedAccount",
+    19: "NotEnoughAccountKeys",
+    32: "MissingAccount",
+    37: "ComputationalBudgetExceeded",
+    40: "ProgramFailedToComplete",
+    46: "InvalidAccountOwner",
+}
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
@@ -41,9 +58,14 @@ def error_json(meta: pb.TransactionStatusMeta) -> dict[str, Any] | None:
     """Why a transaction failed, None where it did not."""
     if not meta.HasField("err"):
         return None
-    code = custom_code(meta.err.err)
-    reason: dict[str, int] | str = "GenericError" if code is None else {"Custom": code}
-    return {"InstructionError": [meta.err.err[4] if len(meta.err.err) > 4 else 0, reason]}
+    raw = meta.err.err
+    variant = int.from_bytes(raw[:4], "little")
+    if variant == _INSUFFICIENT_FOR_RENT and len(raw) > 4:
+        return {"InsufficientFundsForRent": {"account_index": raw[4]}}
+    code = custom_code(raw)
+    name = _INSTRUCTION_ERRORS.get(int.from_bytes(raw[5:9], "little"), "GenericError")
+    reason: dict[str, int] | str = name if code is None else {"Custom": code}
+    return {"InstructionError": [raw[4] if len(raw) > 4 else 0, reason]}
 
 
 def encode_base58(raw: bytes) -> str:

@@ -14,34 +14,35 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from solders.pubkey import Pubkey
-from solders.signature import Signature
 
 from copytrader_core.errors import StreamError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.solana.base58 import signature_text
 from simnet.json_blocks import transaction_json, version_of
 from simnet.rpc_index import ChainIndex, Place
+from simnet.rpc_params import (
+    INVALID_PARAMS,
+    RefusalError,
+    address_of,
+    invalid,
+    json_only,
+    options_at,
+    settled,
+    signature_of,
+    slot_at,
+)
+from simnet.stream import last_alive
 from simnet.tape import read_tape
-from simnet.timeline import Broadcast, Entry, Pace, Timeline
+from simnet.timeline import Broadcast, Chain, Entry, Pace, Timeline
 
 __all__ = ["RpcServer", "serve_rpc"]
 
 _LEVELS = {"processed": pb.PROCESSED, "confirmed": pb.CONFIRMED, "finalized": pb.FINALIZED}
 _MAX_RANGE = 500_000
 _MAX_SIGNATURES = 1000
-_INVALID_PARAMS = -32602
 _EVERY_SLOT = 2**63
 
 Intercept = Callable[[str], Awaitable[web.Response | None]]
-
-
-class _RefusalError(Exception):
-    """A JSON-RPC error."""
-
-    def __init__(self, code: int, message: str, data: Mapping[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.body = {"code": code, "message": message, **({"data": dict(data)} if data else {})}
 
 
 class RpcServer:
@@ -51,7 +52,7 @@ class RpcServer:
     it have been cleaned up.
     """
 
-    def __init__(self, broadcast: Broadcast, *, keep_from_slot: int = 0, intercept: Intercept | None = None) -> None:
+    def __init__(self, broadcast: Chain, *, keep_from_slot: int = 0, intercept: Intercept | None = None) -> None:
         self.address = ""
         self.calls: Counter[str] = Counter()
         self.intercept = intercept
@@ -75,6 +76,7 @@ class RpcServer:
     async def start(self, port: int = 0) -> None:
         """Listens on loopback. Raises StreamError if the port is taken."""
         application = web.Application(client_max_size=2**20)
+        self._route(application.router)
         application.router.add_post("/{tail:.*}", self._answer)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -91,6 +93,9 @@ class RpcServer:
     async def stop(self) -> None:
         """Gives the port back."""
         await self._runner.cleanup()
+
+    def _route(self, router: web.UrlDispatcher) -> None:
+        """What else this address serves."""
 
     async def _answer(self, request: web.Request) -> web.Response:
         try:
@@ -113,10 +118,10 @@ class RpcServer:
             return _error(asked.get("id"), -32601, "Method not found")
         params = asked.get("params") or []
         if not isinstance(params, list):
-            return _error(asked.get("id"), _INVALID_PARAMS, "`params` should be an array")
+            return _error(asked.get("id"), INVALID_PARAMS, "`params` should be an array")
         try:
             return {"jsonrpc": "2.0", "result": await method(params), "id": asked.get("id")}
-        except _RefusalError as refusal:
+        except RefusalError as refusal:
             return {"jsonrpc": "2.0", "error": refusal.body, "id": asked.get("id")}
 
     # --- the chain as it is now ---------------------------------------------------------------------------------------
@@ -125,19 +130,18 @@ class RpcServer:
         """How many blocks the caller may see. A tape without a clock is there as a whole, whoever has read how far."""
         level = _LEVELS.get(options.get("commitment", "finalized"))
         if level is None:
-            raise _invalid("unknown commitment")
+            raise invalid("unknown commitment")
         if not self._broadcast.has_clock:
             return self._broadcast.timeline.position(_EVERY_SLOT)
         return self._broadcast.reached(level)
 
     def _tip(self, options: Mapping[str, Any]) -> Entry:
-        reached = self._reached(options)
-        entry = self._broadcast.timeline.entry(reached - 1) if reached else None
+        entry = last_alive(self._broadcast, self._reached(options))
         if entry is None:
-            raise _RefusalError(-32004, "Block not available: no slot has reached this commitment yet")
+            raise RefusalError(-32004, "Block not available: no slot has reached this commitment yet")
         wanted = options.get("minContextSlot")
         if wanted is not None and wanted > entry.slot:
-            raise _RefusalError(-32016, "Minimum context slot has not been reached", {"contextSlot": entry.slot})
+            raise RefusalError(-32016, "Minimum context slot has not been reached", {"contextSlot": entry.slot})
         return entry
 
     def _first_slot(self) -> int:
@@ -148,25 +152,25 @@ class RpcServer:
         """The block of a slot and its position."""
         reached = self._reached(options)
         if slot < self._first_slot():
-            raise _RefusalError(
+            raise RefusalError(
                 -32001,
                 f"Block {slot} cleaned up, does not exist on node. First available block: {self._first_slot()}",
             )
         position = self._broadcast.timeline.position(slot)
         if position >= reached:
-            raise _RefusalError(-32004, f"Block not available for slot {slot}")
+            raise RefusalError(-32004, f"Block not available for slot {slot}")
         entry = self._broadcast.timeline.entry(position)
-        if entry is None or entry.slot != slot:
+        if entry is None or entry.slot != slot or entry.is_dead:
             if position < self._reached({"commitment": "finalized"}):
-                raise _RefusalError(-32009, f"Slot {slot} was skipped, or missing in long-term storage")
-            raise _RefusalError(-32007, f"Slot {slot} was skipped, or missing due to ledger jump to recent snapshot")
+                raise RefusalError(-32009, f"Slot {slot} was skipped, or missing in long-term storage")
+            raise RefusalError(-32007, f"Slot {slot} was skipped, or missing due to ledger jump to recent snapshot")
         return position, entry
 
     async def _slot(self, params: Sequence[Any]) -> int:
-        return self._tip(_options(params, 0)).slot
+        return self._tip(options_at(params, 0)).slot
 
     async def _block_height(self, params: Sequence[Any]) -> int:
-        return self._tip(_options(params, 0)).height
+        return self._tip(options_at(params, 0)).height
 
     async def _first_available_block(self, params: Sequence[Any]) -> int:
         return self._first_slot()
@@ -180,21 +184,21 @@ class RpcServer:
     # --- blocks -------------------------------------------------------------------------------------------------------
 
     async def _blocks(self, params: Sequence[Any]) -> list[int]:
-        first = _slot_number(params, 0)
+        first = slot_at(params, 0)
         last = params[1] if len(params) > 1 and isinstance(params[1], int) else None
-        options = _options(params, 2 if last is not None else 1)
-        _settled(options)
+        options = options_at(params, 2 if last is not None else 1)
+        settled(options)
         last = self._tip(options).slot if last is None else last
         if last - first > _MAX_RANGE:
-            raise _invalid(f"Slot range too large; max {_MAX_RANGE}")
+            raise invalid(f"Slot range too large; max {_MAX_RANGE}")
         return self._slots(first, last, math.inf, options)
 
     async def _blocks_with_limit(self, params: Sequence[Any]) -> list[int]:
-        first, limit = _slot_number(params, 0), _slot_number(params, 1)
-        options = _options(params, 2)
-        _settled(options)
+        first, limit = slot_at(params, 0), slot_at(params, 1)
+        options = options_at(params, 2)
+        settled(options)
         if limit > _MAX_RANGE:
-            raise _invalid(f"Limit too large; max {_MAX_RANGE}")
+            raise invalid(f"Limit too large; max {_MAX_RANGE}")
         return self._slots(first, math.inf, limit, options)
 
     def _slots(self, first: int, last: float, limit: float, options: Mapping[str, Any]) -> list[int]:
@@ -205,20 +209,21 @@ class RpcServer:
             entry = self._broadcast.timeline.entry(position)
             if entry is None or entry.slot > last:
                 break
-            found.append(entry.slot)
+            if not entry.is_dead:
+                found.append(entry.slot)
             position += 1
         return found
 
     async def _block_time(self, params: Sequence[Any]) -> int:
-        return self._entry(_slot_number(params, 0), {"commitment": "confirmed"})[1].block_time
+        return self._entry(slot_at(params, 0), {"commitment": "confirmed"})[1].block_time
 
     async def _block(self, params: Sequence[Any]) -> dict[str, Any]:
-        slot, options = _slot_number(params, 0), _options(params, 1)
-        _settled(options)
+        slot, options = slot_at(params, 0), options_at(params, 1)
+        settled(options)
         details = options.get("transactionDetails", "full")
         if details not in ("full", "signatures", "none"):
-            raise _invalid(f"transactionDetails {details!r}: this chain knows full, signatures and none")
-        _encoding(options)
+            raise invalid(f"transactionDetails {details!r}: this chain knows full, signatures and none")
+        json_only(options)
         position, entry = self._entry(slot, options)
         block = self._broadcast.timeline.block(position)
         document: dict[str, Any] = {
@@ -239,24 +244,24 @@ class RpcServer:
     # --- transactions -------------------------------------------------------------------------------------------------
 
     async def _transaction(self, params: Sequence[Any]) -> dict[str, Any] | None:
-        signature, options = _signature(params[0] if params else None), _options(params, 1)
-        _settled(options)
-        _encoding(options)
+        signature, options = signature_of(params[0] if params else None), options_at(params, 1)
+        settled(options)
+        json_only(options)
         reached = self._reached(options)
         await self._index.reach(reached)
         place = self._index.by_signature.get(signature)
         entry = self._broadcast.timeline.entry(place[0]) if place else None
-        if place is None or entry is None or place[0] >= reached or entry.slot < self._first_slot():
+        if place is None or entry is None or entry.is_dead or place[0] >= reached or entry.slot < self._first_slot():
             return None
         info = self._broadcast.timeline.block(place[0]).transactions[place[1]]
         return {"slot": entry.slot, "blockTime": entry.block_time, **_checked(info, options)}
 
     async def _signatures(self, params: Sequence[Any]) -> list[dict[str, Any]]:
-        address, options = _address(params[0] if params else None), _options(params, 1)
-        _settled(options)
+        address, options = address_of(params[0] if params else None), options_at(params, 1)
+        settled(options)
         limit = options.get("limit", _MAX_SIGNATURES)
         if not isinstance(limit, int) or not 1 <= limit <= _MAX_SIGNATURES:
-            raise _invalid(f"Invalid limit; max {_MAX_SIGNATURES}")
+            raise invalid(f"Invalid limit; max {_MAX_SIGNATURES}")
         self._tip(options)
         reached = self._reached(options)
         await self._index.reach(reached)
@@ -273,12 +278,12 @@ class RpcServer:
         return found
 
     def _bound(self, text: str | None) -> Place | None:
-        return None if text is None else self._index.by_signature.get(_signature(text))
+        return None if text is None else self._index.by_signature.get(signature_of(text))
 
     def _signature_info(self, place: Place) -> dict[str, Any]:
         entry = self._broadcast.timeline.entry(place[0])
         if entry is None:
-            raise _RefusalError(-32603, "Internal error")
+            raise RefusalError(-32603, "Internal error")
         signature, error = self._index.briefs[place]
         finalized = place[0] < self._reached({"commitment": "finalized"})
         return {
@@ -315,7 +320,7 @@ def _checked(info: pb.SubscribeUpdateTransactionInfo, options: Mapping[str, Any]
     version = version_of(info)
     known = options.get("maxSupportedTransactionVersion")
     if isinstance(version, int) and (known is None or version > known):
-        raise _RefusalError(
+        raise RefusalError(
             -32015,
             f"Transaction version ({version}) is not supported by the requesting client. Please try the request again "
             f'with the following configuration parameter: "maxSupportedTransactionVersion": {version}',
@@ -329,49 +334,3 @@ def _response(content: Any) -> web.Response:
 
 def _error(id_: Any, code: int, message: str) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "error": {"code": code, "message": message}, "id": id_}
-
-
-def _invalid(message: str) -> _RefusalError:
-    return _RefusalError(_INVALID_PARAMS, message)
-
-
-def _options(params: Sequence[Any], at: int) -> Mapping[str, Any]:
-    found = params[at] if len(params) > at else None
-    if found is None:
-        return {}
-    if isinstance(found, str):
-        return {"encoding": found}
-    if not isinstance(found, Mapping):
-        raise _invalid("Invalid params: expected an object of options")
-    return found
-
-
-def _settled(options: Mapping[str, Any]) -> None:
-    if options.get("commitment") == "processed":
-        raise _invalid("Method does not support commitment below `confirmed`")
-
-
-def _encoding(options: Mapping[str, Any]) -> None:
-    if options.get("encoding", "json") != "json":
-        raise _invalid(f"encoding {options['encoding']!r}: this chain writes json only")
-
-
-def _slot_number(params: Sequence[Any], at: int) -> int:
-    found = params[at] if len(params) > at else None
-    if type(found) is not int or found < 0:
-        raise _invalid("Invalid params: expected a slot, a whole number")
-    return found
-
-
-def _signature(text: Any) -> bytes:
-    try:
-        return bytes(Signature.from_string(text))
-    except (ValueError, TypeError):
-        raise _invalid("Invalid param: not a signature") from None
-
-
-def _address(text: Any) -> bytes:
-    try:
-        return bytes(Pubkey.from_string(text))
-    except (ValueError, TypeError):
-        raise _invalid("Invalid param: not an address") from None

@@ -64,13 +64,18 @@ class Market:
     """Runs sessions. `blocks()` yields every produced block; `truth` grows with them."""
 
     def __init__(
-        self, seed: int, sessions: Sequence[Session], entries: Sequence[int], snapshot: Snapshot | None = None
+        self,
+        seed: int,
+        sessions: Sequence[Session],
+        entries: Sequence[int],
+        snapshot: Snapshot | None = None,
+        undo_blocks: int = 0,
     ) -> None:
         self._rng = random.Random(seed)
         self._seed = seed
         self._sessions = list(zip(sessions, entries, strict=True))
         self.cast: Cast = assemble(seed, self._rng)
-        self.bank = Bank(slot_at(sessions[0].start) - 1, snapshot)
+        self.bank = Bank(slot_at(sessions[0].start) - 1, snapshot, undo_blocks)
         for wallet in self.cast.wallets.values():
             self.bank.airdrop(wallet.pubkey, STARTING_LAMPORTS)
         self.desk = Desk(self.bank, self._rng, keypair(seed, "lookup table").pubkey())
@@ -82,6 +87,8 @@ class Market:
         self._live: dict[int, LiveCoin] = {}
         self._overnight: list[Act] = []
         self._has_provided = False
+        # Seconds in which somebody moves a finished curve to its pool.
+        self.migration_s = (4.0, 12.0)
         # Baskets of two coins fit a packet only in the leanest instructions.
         self._basket = next(w for w in self.cast.crowd if w.version == "v3_exact" and w.wire == "v0")
 
@@ -90,38 +97,47 @@ class Market:
     def blocks(self) -> Iterator[SubscribeUpdateBlock]:
         """Every block that holds a transaction, in order. Other slots are skipped, and the nights between sessions."""
         for session, entries in self._sessions:
-            first = self._agenda.slot = slot_at(session.start)
-            for leave in self._overnight:
-                self._agenda.after(self._rng.uniform(20.0, 200.0), leave)
-            self._overnight.clear()
-            for plan in self._planner.day(session, self.cast.leaders, entries):
-                self._agenda.at(first + slots_in(plan.launch_s), partial(self._launch, plan))
+            self._open(session, entries)
             yield from self._session(slot_at(session.end))
+
+    def _open(self, session: Session, entries: int) -> None:
+        first = self._agenda.slot = slot_at(session.start)
+        for leave in self._overnight:
+            self._agenda.after(self._rng.uniform(20.0, 200.0), leave)
+        self._overnight.clear()
+        for plan in self._planner.day(session, self.cast.leaders, entries):
+            self._agenda.at(first + slots_in(plan.launch_s), partial(self._launch, plan))
 
     def _session(self, last_slot: int) -> Iterator[SubscribeUpdateBlock]:
         for slot in self._agenda.slots(last_slot):
             if self._landing:
                 yield self._produce(slot)
-            for number in sorted(self._touched):
-                self._watch(self._live[number])
-            self._touched.clear()
+            self._look_around()
+
+    def _look_around(self) -> None:
+        for number in sorted(self._touched):
+            self._watch(self._live[number])
+        self._touched.clear()
 
     def _produce(self, slot: int) -> SubscribeUpdateBlock:
         self.bank.begin_block(slot)
         landing, self._landing = self._landing, []
         for order, landed in landing:
-            between = boundaries(self.bank, self.desk, order) if len(order.legs) > 1 else []
-            try:
-                executed = self.bank.execute(order.transaction)
-            except NotIncludedError:
-                continue  # dropped on the way, as the network does: nobody is told
-            self.truth.events.extend(settle(order, executed, between))
-            self.truth.n_transactions += 1
-            self.truth.n_failed += not executed.ok
-            if landed:
-                landed(executed)
+            self._land(order, landed)
         self.truth.n_blocks += 1
         return self.bank.end_block()
+
+    def _land(self, order: Order, landed: Landed | None) -> None:
+        between = boundaries(self.bank, self.desk, order) if len(order.legs) > 1 else []
+        try:
+            executed = self.bank.execute(order.transaction)
+        except NotIncludedError:
+            return  # dropped on the way, as the network does: nobody is told
+        self.truth.events.extend(settle(order, executed, between))
+        self.truth.n_transactions += 1
+        self.truth.n_failed += not executed.ok
+        if landed:
+            landed(executed)
 
     def _send(self, order: Order, landed: Landed | None = None, *, slots: int = 0) -> None:
         """Lands an order that was written now, `slots` later (0: in this slot's block)."""
@@ -257,7 +273,7 @@ class Market:
         """Once the curve is sold out someone moves it to its pool within seconds."""
         if not live.is_complete and not live.coin.migrated and self.desk.reserves(live.coin).complete:
             live.is_complete = True
-            self._agenda.after(self._rng.uniform(4.0, 12.0), partial(self._migrate, live))
+            self._agenda.after(self._rng.uniform(*self.migration_s), partial(self._migrate, live))
 
     def _migrate(self, live: LiveCoin) -> None:
         def landed(executed: Executed) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from copytrader_core.solana.base58 import signature_text
 from simnet.json_blocks import error_json
-from simnet.timeline import Timeline
+from simnet.timeline import Ledger
 
 __all__ = ["ChainIndex", "Place"]
 
@@ -20,7 +20,7 @@ _INDEX_STEP = 50
 class ChainIndex:
     """Where each transaction is, and which name an address, in chain order. `briefs`: signature and error by place."""
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(self, timeline: Ledger) -> None:
         self.by_signature: dict[bytes, Place] = {}
         self.by_address: dict[bytes, list[Place]] = {}
         self.briefs: dict[Place, tuple[str, dict[str, Any] | None]] = {}
@@ -38,6 +38,9 @@ class ChainIndex:
                     await asyncio.sleep(0)
 
     def _add(self, position: int) -> None:
+        entry = self._timeline.entry(position)
+        if entry is None or entry.is_dead:
+            return
         for index, info in enumerate(self._timeline.block(position).transactions):
             place = (position, index)
             self.by_signature[info.signature] = place

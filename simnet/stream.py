@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import grpc
 
 from copytrader_core.errors import StreamError
-from copytrader_core.geyser.copytrader_geyser_pb2 import SubscribeRequest, SubscribeUpdate
+from copytrader_core.geyser.copytrader_geyser_pb2 import PROCESSED, SubscribeRequest, SubscribeUpdate
 from simnet.filters import Subscription, compile_request
-from simnet.timeline import LEVELS, Broadcast
+from simnet.timeline import LEVELS, Chain, Entry
 
-__all__ = ["RefusedError", "Stream", "StreamRules"]
+__all__ = ["RefusedError", "Stream", "StreamRules", "first_available", "last_alive"]
 
 
 class RefusedError(Exception):
@@ -44,7 +44,7 @@ class Stream:
     `subscribed` is called after each request that was accepted.
     """
 
-    def __init__(self, broadcast: Broadcast, rules: StreamRules, subscribed: Callable[[], None]) -> None:
+    def __init__(self, broadcast: Chain, rules: StreamRules, subscribed: Callable[[], None]) -> None:
         self.subscription: Subscription | None = None
         self.is_drained = False
         self._broadcast = broadcast
@@ -54,12 +54,18 @@ class Stream:
         self._request: SubscribeRequest | None = None
         self._pongs: deque[int] = deque()
         self._next_ping = 0.0
+        self._is_cut = False
         # How many blocks of each level have been dealt with.
         self._done: dict[int, int] = dict.fromkeys(LEVELS, 0)
 
     def wake(self) -> None:
         """Makes a waiting stream look again."""
         self._wake.set()
+
+    def cut(self) -> None:
+        """Ends the stream in the middle, as a provider's restart does."""
+        self._is_cut = True
+        self.wake()
 
     async def listen(self, requests: AsyncIterable[SubscribeRequest]) -> None:
         """Takes the client's requests. Of several unread ones the newest counts; after the last one nothing ends."""
@@ -74,6 +80,8 @@ class Stream:
         """Writes updates until the client leaves (or, by the rules, until the tape ends). Raises RefusedError."""
         while True:
             self._wake.clear()
+            if self._is_cut:
+                raise RefusedError(grpc.StatusCode.UNAVAILABLE, "the connection was cut off")
             await self._answer(write)
             level, seconds = self._next_step()
             self.is_drained = level is None
@@ -144,15 +152,14 @@ class Stream:
         await asyncio.sleep(0)
 
     def _updates(self, level: int, index: int) -> Iterator[SubscribeUpdate | bytes]:
-        subscription = self.subscription
-        if subscription is None:
+        subscription, entry = self.subscription, self._broadcast.timeline.entry(index)
+        if subscription is None or entry is None or (entry.is_dead and level != PROCESSED):
             return
         if level == subscription.commitment and subscription.wants_content:
             created = self._broadcast.created_at(index)
             for update in subscription.content(self._broadcast.timeline.block(index)):
                 yield _stamped(update, created)
-        entry = self._broadcast.timeline.entry(index)
-        if entry and (status := subscription.status(level, entry.slot, entry.parent)):
+        if status := subscription.status(level, entry.slot, entry.parent):
             yield _stamped(status, time.time())
 
     async def _sleep(self, seconds: float) -> None:
@@ -161,7 +168,7 @@ class Stream:
             await asyncio.wait_for(self._wake.wait(), max(0.0, min(seconds, until_ping)))
 
 
-def first_available(broadcast: Broadcast, rules: StreamRules, level: int) -> int | None:
+def first_available(broadcast: Chain, rules: StreamRules, level: int) -> int | None:
     """The oldest slot that a replay at `level` can begin with, None if there is none."""
     reached = broadcast.reached(level)
     if not reached or rules.replay_slots == 0:
@@ -169,6 +176,16 @@ def first_available(broadcast: Broadcast, rules: StreamRules, level: int) -> int
     oldest = 0 if rules.replay_slots is None else max(0, reached - rules.replay_slots)
     entry = broadcast.timeline.entry(oldest)
     return entry.slot if entry else None
+
+
+def last_alive(chain: Chain, reached: int) -> Entry | None:
+    """The newest of the first `reached` blocks that the cluster still builds on, None without one."""
+    while reached:
+        reached -= 1
+        entry = chain.timeline.entry(reached)
+        if entry is not None and not entry.is_dead:
+            return entry
+    return None
 
 
 def _stamped(update: SubscribeUpdate | bytes, unix_seconds: float) -> SubscribeUpdate | bytes:

@@ -13,12 +13,13 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from copytrader_core.errors import ConfigError
 from copytrader_core.geyser.copytrader_geyser_pb2 import CONFIRMED, FINALIZED, PROCESSED, SubscribeUpdateBlock
 from simnet.tape import Tape
 
-__all__ = ["LEVELS", "Broadcast", "Entry", "Pace", "Timeline"]
+__all__ = ["LEVELS", "Broadcast", "Chain", "Entry", "Ledger", "Pace", "Timeline"]
 
 LEVELS = (PROCESSED, CONFIRMED, FINALIZED)
 _SLOT_MS = 400
@@ -67,8 +68,64 @@ class Entry:
     height: int
     block_time: int
     at: float
-    offset: int
-    length: int
+    offset: int = 0
+    length: int = 0
+    # Whether the cluster went on without it; only a live chain has such blocks, and none of them is ever confirmed.
+    is_dead: bool = False
+
+
+class Ledger(Protocol):
+    """Blocks by position, in the order in which they were produced."""
+
+    def entry(self, index: int) -> Entry | None:
+        """The block at `index`, None after the end."""
+
+    def block(self, index: int) -> SubscribeUpdateBlock:
+        """The parsed block at `index`, which must exist."""
+
+    def position(self, slot: int) -> int:
+        """The position of the first block with this slot or a later one."""
+
+    def close(self) -> None:
+        """Gives back what it holds."""
+
+
+class Chain(Protocol):
+    """Which blocks have reached which commitment, as the endpoints see it: a tape's `Broadcast` or a live chain."""
+
+    @property
+    def timeline(self) -> Ledger:
+        """The blocks."""
+
+    @property
+    def has_clock(self) -> bool:
+        """Whether blocks fall due by a clock, and not as fast as somebody reads them."""
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the chain runs."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no block will come any more."""
+
+    def start(self) -> None:
+        """Lets it run."""
+
+    def moment(self, level: int, index: int) -> float | None:
+        """What orders the block's reaching `level` among everything else; None where it is not known to come."""
+
+    def seconds_until(self, level: int, index: int) -> float:
+        """Real seconds until the block at `index` reaches `level`: 0 or less when it has."""
+
+    def reached(self, level: int) -> int:
+        """How many blocks have reached `level`."""
+
+    def report(self, level: int, count: int) -> None:
+        """A reader has been given the first `count` blocks at `level`."""
+
+    def created_at(self, index: int) -> float:
+        """The wall time, in Unix seconds, at which the block at `index` was made."""
 
 
 class Timeline:

@@ -21,9 +21,9 @@ import grpc
 
 from copytrader_core.errors import DataError, StreamError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
-from simnet.stream import RefusedError, Stream, StreamRules, first_available
+from simnet.stream import RefusedError, Stream, StreamRules, first_available, last_alive
 from simnet.tape import read_tape
-from simnet.timeline import LEVELS, Broadcast, Entry, Pace, Timeline
+from simnet.timeline import LEVELS, Broadcast, Chain, Entry, Pace, Timeline
 
 __all__ = ["YellowstoneServer", "serve"]
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 class YellowstoneServer:
     """A running endpoint. `address` is "127.0.0.1:PORT"."""
 
-    def __init__(self, broadcast: Broadcast, rules: StreamRules, token: str | None, wait_for_clients: int) -> None:
+    def __init__(self, broadcast: Chain, rules: StreamRules, token: str | None, wait_for_clients: int) -> None:
         self.address = ""
         self.broadcast = broadcast
         self._rules = rules
@@ -91,6 +91,16 @@ class YellowstoneServer:
         """Ends every stream and gives the port back."""
         await self._server.stop(grace=None)
         self.broadcast.timeline.close()
+
+    def wake(self) -> None:
+        """Tells every stream that the chain has moved, where no clock says so."""
+        for stream in self._streams:
+            stream.wake()
+
+    def cut(self) -> None:
+        """Cuts every stream off; clients may come back at once."""
+        for stream in self._streams:
+            stream.cut()
 
     def _handlers(self) -> dict[str, _Handler]:
         def unary(behaviour: Callable[[Any], Any], request: Any, response: Any) -> _Handler:
@@ -138,8 +148,7 @@ class YellowstoneServer:
         ready = sum(stream.subscription is not None and not stream.subscription.is_empty for stream in self._streams)
         if not self.broadcast.is_started and ready >= self._wait_for_clients:
             self.broadcast.start()
-            for stream in self._streams:
-                stream.wake()
+            self.wake()
 
     async def _authorize(self, context: Any) -> None:
         given = dict(context.invocation_metadata() or ()).get("x-token", "")
@@ -159,8 +168,7 @@ class YellowstoneServer:
     def _tip(self, level: int) -> Entry | None:
         if level not in LEVELS:
             raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, f"failed to create CommitmentLevel from {level}")
-        reached = self.broadcast.reached(level)
-        return self.broadcast.timeline.entry(reached - 1) if reached else None
+        return last_alive(self.broadcast, self.broadcast.reached(level))
 
     def _required_tip(self, level: int) -> Entry:
         tip = self._tip(level)
@@ -189,9 +197,8 @@ class YellowstoneServer:
         tip = self._required_tip(request.commitment)
         reached = self.broadcast.reached(request.commitment)
         recent = (self.broadcast.timeline.entry(i) for i in range(max(0, reached - _BLOCKHASH_LIFE - 1), reached))
-        return pb.IsBlockhashValidResponse(
-            slot=tip.slot, valid=any(entry is not None and entry.blockhash == request.blockhash for entry in recent)
-        )
+        valid = any(e is not None and not e.is_dead and e.blockhash == request.blockhash for e in recent)
+        return pb.IsBlockhashValidResponse(slot=tip.slot, valid=valid)
 
     def _version(self, _: pb.GetVersionRequest) -> pb.GetVersionResponse:
         return pb.GetVersionResponse(version=json.dumps({"version": {"package": "copytrader-simnet"}}))

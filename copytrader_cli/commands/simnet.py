@@ -1,4 +1,4 @@
-"""`copytrader simnet play | record`: the local chain."""
+"""`copytrader simnet play | record | live`: the local chain."""
 
 from __future__ import annotations
 
@@ -72,3 +72,36 @@ def record(
     truth = done.truth
     print(f"{done.tape}  {truth.n_blocks} blocks, {truth.n_transactions} transactions ({truth.n_failed} failed)")
     print(f"{done.truth_path}  {len(truth.events)} events; {done.n_bytes:,} bytes together")
+
+
+@app.command()
+def live(
+    seed: Annotated[int, typer.Option(help="same seed, same market")] = 7,
+    slot_ms: Annotated[float, typer.Option(help="length of a slot in milliseconds")] = 400.0,
+    minutes: Annotated[float, typer.Option(help="how long the market trades, in chain time")] = 60.0,
+    faults: Annotated[str, typer.Option(help="what goes wrong, as drop=0.1,late=0.2,late_slots=12")] = "",
+    replay_slots: Annotated[int | None, typer.Option(min=0, help="replay window of the stream; default all")] = None,
+    port_geyser: Annotated[int, typer.Option(min=0, max=65535, help="Yellowstone port; 0 takes a free one")] = 0,
+    port_rpc: Annotated[int, typer.Option(min=0, max=65535, help="JSON-RPC port")] = 0,
+    port_block_engine: Annotated[int, typer.Option(min=0, max=65535, help="block engine port")] = 0,
+    port_tpu: Annotated[int, typer.Option(min=0, max=65535, help="first of the validators' QUIC ports")] = 0,
+) -> None:
+    """Run a live chain with a planted market in the foreground; the one line printed holds its addresses as JSON.
+
+    POST {"set": {"drop": 0.5}, "once": ["rollback"]} to the address under "faults" changes what goes wrong.
+    """
+    from simnet.faults import parse_faults
+    from simnet.live import LiveOptions, run_live
+
+    options = LiveOptions(
+        seed=seed,
+        slot_ms=slot_ms,
+        minutes=minutes,
+        replay_slots=replay_slots,
+        geyser_port=port_geyser,
+        rpc_port=port_rpc,
+        block_engine_port=port_block_engine,
+        tpu_port=port_tpu,
+        faults=parse_faults(faults, seed),
+    )
+    asyncio.run(run_live(options, say=lambda line: print(line, flush=True)))
