@@ -52,7 +52,7 @@ protos: setup
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=copytrader_core/geyser --pyi_out=copytrader_core/geyser copytrader_geyser.proto
 
 lock:
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras --python-version 3.11 --group dev pyproject.toml -o requirements.lock
+	uv pip compile --universal --generate-hashes --no-header --no-strip-extras --python-version 3.11 --group dev pyproject.toml -o requirements.lock
 
 clean:
 	@test ! -x $(BIN)/copytrader || $(BIN)/copytrader db stop
