@@ -81,6 +81,10 @@ class Switch:
         """The row has been read; None: there is no database to read it from."""
         self._row = row if row is not None else _DATABASE_AWAY
 
+    def trip(self, control: Control) -> None:
+        """The executor presses its own button. The file keeps it, whatever becomes of this process."""
+        write_control(self._path.parent, stricter(control, read_control(self._path.parent)))
+
     def flattened(self) -> None:
         """Nothing is held any more: the wish to flatten is done. The row follows with the journal."""
         self._look()

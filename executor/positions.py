@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from copytrader_core.policy.values import Book, TradingState
-from executor.orders import Order, Position
+from executor.ledger import Ledger
+from executor.orders import Order, Position, position_from
 
 _HOUR_NS: Final = 3_600_000_000_000
 _DAY_NS: Final = 24 * _HOUR_NS
@@ -53,3 +54,14 @@ class Holdings:
             loss_day_lamports=self.loss(now_ns, _DAY_NS),
             mint_count=dict(counted),
         )
+
+
+def holdings_of(ledger: Ledger, opening_lamports: int) -> Holdings:
+    """The book that the journal adds up to, on top of what there was before its first line."""
+    holdings = Holdings(opening_lamports + ledger.cash_lamports)
+    for ts_ns, pnl_lamports in ledger.results:
+        holdings.realised(ts_ns, pnl_lamports)
+    for row in ledger.positions.values():
+        position = position_from(row)
+        holdings.open[position.position_id] = position
+    return holdings
