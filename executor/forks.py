@@ -45,11 +45,13 @@ class Forks:
             return "confirmed"
         if slot in self._dead:
             return "gone"
+        if self.newest_confirmed < slot:
+            return "open"
         # The chain that is confirmed has to be known from above `slot` down to below it.
         at: int | None = self.newest_confirmed
         while at is not None and at > slot:
             at = self._parents.get(at)
-        return "gone" if at is not None and 0 < at < slot else "open"
+        return "gone" if at is not None and at < slot else "open"
 
     def _trim(self) -> None:
         """Forgets the older half."""
