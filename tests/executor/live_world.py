@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from solders.pubkey import Pubkey
-
 from copytrader_core.geyser.client import Endpoint
-from copytrader_core.pump.addresses import bonding_curve
 from copytrader_core.records import LAMPORTS_PER_SOL, Pattern, Release
 from copytrader_core.settings import Settings
 from copytrader_core.solana.keys import Signer
@@ -21,7 +17,7 @@ from executor.desk import Tally
 from executor.ledger import Ledger, ledger_from
 from executor.outside import Outside, outside
 from executor.service import RunOptions, run
-from executor.wal import Wal, segments_of
+from executor.wal import Wal
 from simnet.live import Live
 
 SEED = bytes(range(32))
