@@ -21,6 +21,8 @@ from pydantic_settings import (
 
 from copytrader_core.errors import ConfigError
 
+_DAY_MS = 86_400_000
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -181,10 +183,13 @@ class RiskSettings(_Section):
         0.0, ge=0, description="leaders' buys below this are no signal: dust is cheap bait for copiers; 0 = any size"
     )
     mint_cool_down_ms: int = Field(
-        0, ge=0, description="how long a coin is left alone after our last buy or exit of it; 0 = off"
+        0, ge=0, le=_DAY_MS, description="how long a coin is left alone after our last buy or exit of it; 0 = off"
     )
     leader_cool_down_ms: int = Field(
-        0, ge=0, description="how long a leader is not followed after a loss with it; 0 = off: losses are expected"
+        0,
+        ge=0,
+        le=_DAY_MS,
+        description="how long a leader is not followed after a loss with it; 0 = off: losses are expected",
     )
     sol_floor: float = Field(
         0.05, ge=0, description="SOL that stays in the wallet whatever happens, exits of everything held not counted"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from copytrader_core.policy.market import MarketState, SellQuote
+from copytrader_core.policy.values import LeaderBuy
 from executor.orders import Order, Signed
 
 
@@ -44,6 +45,10 @@ class Broker(Protocol):
     @property
     def orders(self) -> tuple[Order, ...]:
         """What is under way, first to land first."""
+        ...
+
+    def is_first_trade(self, signal: LeaderBuy) -> bool:
+        """Whether our wallet has never traded on the venue of `signal`: the first buy pays an account's rent."""
         ...
 
     def sign(self, order: Order) -> Signed | None:

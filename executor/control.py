@@ -18,6 +18,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from copytrader_core.policy.values import TradingState
+from executor.locks import Locks
 from executor.statements import statement
 
 _STRICTNESS: Final[Mapping[str, int]] = {"ACTIVE": 0, "REDUCING": 1, "HALTED": 2}
@@ -65,6 +66,8 @@ class Switch:
         self._seen: tuple[int, int] | None = None
         self._file: Control = ACTIVE
         self._row: Control = _DATABASE_AWAY
+        self.locks = Locks()
+        """What somebody has forbidden to buy, as it was read last."""
 
     @property
     def control(self) -> Control:

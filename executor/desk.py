@@ -13,7 +13,7 @@ from typing import Any, Final
 from copytrader_core.errors import QuoteError, TransactionError
 from copytrader_core.policy.decide import decide
 from copytrader_core.policy.entry import transaction_cost
-from copytrader_core.policy.escalation import exit_terms, min_out
+from copytrader_core.policy.escalation import exit_terms, is_urgent, min_out
 from copytrader_core.policy.record import inputs_document
 from copytrader_core.policy.values import (
     Decision,
@@ -36,8 +36,6 @@ from executor.orders import IntentState, Order, Position, Signed, intent_id
 from executor.positions import Holdings, holdings_of
 
 _PEAK_STEP: Final = 1.02
-# What cannot wait begins further up the ladder.
-_URGENT: Final = ("kill", "adverse", "flatten", "leader_sold")
 
 
 @dataclass(slots=True)
@@ -76,6 +74,8 @@ class Desk:
         self.tally = Tally()
         self.head_slot = 0
         self.release_id = ""
+        self.drift: str | None = None
+        """Why the programs are no longer what this version knows; nothing is bought while there is a reason."""
         self.wall_ns: Callable[[], int] = time.time_ns
         self.retries = journal.mode == "live"
         """Whether an order may never come to an end that we hear of, so that waiting for it has to end."""
@@ -98,10 +98,20 @@ class Desk:
         state: TradingState,
         received_ns: int,
         inflow: Inflow | None = None,
+        stream_age_ms: int = 0,
     ) -> None:
         """Decides on a leader's buy, writes the decision down with all of its numbers, and buys if it says so."""
         now = Now(self.head_slot, self.clock.now_ns())
-        book = self.holdings.book(state, self.broker.orders, now.ts_ns)
+        book = self.holdings.book(
+            state,
+            self.broker.orders,
+            now.ts_ns,
+            stream_age_ms=stream_age_ms,
+            drift=self.drift,
+            locks=self.switch.locks.locks,
+            first_trade=self.broker.is_first_trade(signal),
+            signal=signal,
+        )
         decision = decide(signal, pattern, edges, book, self.settings, now, inflow)
         order, signed, why = self._buy(signal, decision, now)
         latency_us = (self.wall_ns() - received_ns) // 1000
@@ -294,7 +304,7 @@ class Desk:
         entry = self._entry("LOST", position, self.head_slot, {"position_id": position.position_id})
         self.journal.lost(position, entry)
         del self.holdings.open[position.position_id]
-        self.holdings.realised(entry.at_ns, -position.cost_lamports)
+        self.holdings.realised(entry.at_ns, -position.cost_lamports, mint=position.mint, leader=position.leader)
 
     def quarantine(self, mint: str, account: str, amount_raw: int) -> None:
         """Coins that no position accounts for are reported and left alone; 0: there are none any more."""
@@ -383,7 +393,7 @@ class Desk:
         entry = self._entry("FILL", order, landing.slot, payload | {"pnl_lamports": pnl}, order)
         self.journal.closed(order, landed, landing, position, proceeds, entry)
         del self.holdings.open[position.position_id]
-        self.holdings.realised(entry.at_ns, pnl)
+        self.holdings.realised(entry.at_ns, pnl, mint=position.mint, leader=position.leader)
         self.tally.sold += 1
         self.tally.pnl_lamports += pnl
 
@@ -452,7 +462,7 @@ class Desk:
 
     def _sell(self, position: Position, reason: ExitReason, quoted: int, slot: int) -> Order:
         attempt = position.attempts + 1
-        terms = exit_terms(attempt, self.settings, urgent=reason in _URGENT)
+        terms = exit_terms(attempt, self.settings, urgent=is_urgent(reason))
         alone = len(self.holdings.in_mint(position.mint)) == 1
         coin = self.coins.document(position.mint, self.market.state(position.mint)) or position.coin
         return Order(

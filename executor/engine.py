@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from copytrader_core.policy.exits import due_exit, first_deadline_ms
+from copytrader_core.policy.exits import due_exit, first_deadline_ms, needs_multiple
 from copytrader_core.policy.values import ExitReason, TradingState
 from copytrader_core.records import Edge, Event, Release
 from copytrader_core.settings import Settings
@@ -81,7 +81,7 @@ class Engine:
             if decided_key(signal.sig, signal.mint) not in self._decided:
                 pattern, edges = self._release.patterns.get(signal.leader), self._edges.get(signal.leader, [])
                 inflow = self._release.inflow.get(signal.leader)
-                self.desk.consider(signal, pattern, edges, self.trading_state, received_ns, inflow)
+                self.desk.consider(signal, pattern, edges, self.trading_state, received_ns, inflow, self.stream_age_ms)
 
     def on_slot(self, slot: int) -> None:
         """The stream has begun to show `slot`."""
@@ -228,8 +228,7 @@ class Engine:
             return position.due
         open_ms = (self.desk.time_at(slot) - position.opened_ts_ns) // _NS_PER_MS
         plan = position.plan
-        needs_price = plan.target_x is not None or plan.trailing_fraction is not None or plan.stop_x is not None
-        multiple = self.desk.multiple(position) if needs_price else None
+        multiple = self.desk.multiple(position) if needs_multiple(plan) else None
         if multiple is not None and multiple > position.peak_x:
             self.desk.peak(position, multiple)
         return due_exit(plan, open_ms, multiple, position.leader_sold, position.peak_x or None)

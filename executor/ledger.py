@@ -13,6 +13,8 @@ from typing import Any, Final
 from copytrader_core.errors import StoreError
 
 Change = tuple[str, dict[str, Any]]
+Result = tuple[int, int, str | None, str | None]
+"""Time in ns, lamports; of a position also its coin and its leader."""
 
 _TERMINAL: Final = ("LANDED_OK", "LANDED_ERR", "EXPIRED")
 _DAY_NS: Final = 86_400_000_000_000
@@ -38,8 +40,8 @@ class Ledger:
     """The newest signatures of ours, oldest first."""
     cash_lamports: int = 0
     """What swaps, fees, tips, rents and deposits have brought on balance. Live it is the wallet's balance."""
-    results: list[tuple[int, int]] = field(default_factory=list)
-    """(time in ns, lamports) of closed positions and failed transactions of the last day."""
+    results: list[Result] = field(default_factory=list)
+    """Closed positions and failed transactions of the last day."""
     decided: dict[str, int] = field(default_factory=dict)
     """"SIGNATURE MINT" of leader buys that were decided on -> slot."""
     newest_slot: int = 0
@@ -54,7 +56,7 @@ class Ledger:
 
     def snapshot(self) -> dict[str, Any]:
         """Everything, as JSON values, without what is too old to matter."""
-        newest = max((at for at, _ in self.results), default=0)
+        newest = max((result[0] for result in self.results), default=0)
         return {
             "intents": self.intents,
             "positions": self.positions,
@@ -85,7 +87,7 @@ class Ledger:
         intent["payload"] = {**intent["payload"], **values["payload"]}
         if values["to"] == "LANDED_ERR":
             facts = values["payload"]
-            self.results.append((facts["landed_ts_ns"], -facts["cost_lamports"]))
+            self.results.append((facts["landed_ts_ns"], -facts["cost_lamports"], None, None))
             self.cash_lamports -= facts["cost_lamports"]
         if "signature" in values["payload"]:
             self.signatures[values["payload"]["signature"]] = intent["payload"]["decided_slot"]
@@ -96,7 +98,7 @@ class Ledger:
 
     def _unbook(self, facts: Mapping[str, Any]) -> None:
         """A failed transaction's block was left behind: its fee is ours again."""
-        self.results.remove((facts["landed_ts_ns"], -facts["cost_lamports"]))
+        self.results.remove((facts["landed_ts_ns"], -facts["cost_lamports"], None, None))
         self.cash_lamports += facts["cost_lamports"]
 
     def _confirm(self, values: dict[str, Any]) -> None:
@@ -128,14 +130,15 @@ class Ledger:
 
     def _close(self, values: dict[str, Any]) -> None:
         position = self._held(values)
-        self.results.append((values["ts_ns"], values["proceeds_lamports"] - position["cost_lamports"]))
+        pnl = values["proceeds_lamports"] - position["cost_lamports"]
+        self.results.append((values["ts_ns"], pnl, position["mint"], position["leader"]))
         del self.positions[values["position_id"]]
 
     def _reopen(self, values: dict[str, Any]) -> None:
         """A sale's block was left behind: `row` is the position as it was, `result` what its end had booked."""
-        at_ns, lamports = values["result"]
-        self.results.remove((at_ns, lamports))
-        self.positions[values["position_id"]] = {**values["row"], "state": "OPEN"}
+        row, (at_ns, lamports) = values["row"], values["result"]
+        self.results.remove((at_ns, lamports, row["mint"], row["leader"]))
+        self.positions[values["position_id"]] = {**row, "state": "OPEN"}
 
     def _quarantine(self, values: dict[str, Any]) -> None:
         if values["amount_raw"]:
@@ -186,5 +189,5 @@ def ledger_from(snapshot: Mapping[str, Any]) -> Ledger:
     """The ledger that a snapshot stands for; an empty one for an empty snapshot."""
     if not snapshot:
         return Ledger()
-    kept = {**snapshot, "bought": set(snapshot["bought"]), "results": [(at, won) for at, won in snapshot["results"]]}
-    return Ledger(**kept)
+    results = [(at, won, *(about or (None, None))) for at, won, *about in snapshot["results"]]
+    return Ledger(**{**snapshot, "bought": set(snapshot["bought"]), "results": results})

@@ -16,7 +16,7 @@ from solders.pubkey import Pubkey
 
 from copytrader_core.errors import TransactionError
 from copytrader_core.policy.market import MarketState, SellQuote, quote_sell
-from copytrader_core.policy.values import TradingState
+from copytrader_core.policy.values import LeaderBuy, TradingState
 from copytrader_core.pump.addresses import JITO_TIP_ACCOUNTS
 from copytrader_core.solana.base58 import signature_text
 from copytrader_core.solana.keys import Signer
@@ -128,6 +128,10 @@ class LiveBroker:
     def orders(self) -> tuple[Order, ...]:
         """What is under way, first sent first; what has landed but may be taken back is not."""
         return tuple(flight.order for flight in self.flights.values() if flight.landed_slot is None)
+
+    def is_first_trade(self, signal: LeaderBuy) -> bool:
+        """Whether our wallet has no volume account yet where `signal` trades."""
+        return signal.market is None or signal.market.venue not in self.has_traded
 
     def sign(self, order: Order) -> Signed:
         """The order's bytes. Raises TransactionError where the state forbids it, or where something is not known."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 from copytrader_core.errors import QuoteError
 from copytrader_core.policy.entry import BASE_FEE_LAMPORTS
 from copytrader_core.policy.market import MarketState, SellQuote, quote_buy, quote_sell
+from copytrader_core.policy.values import LeaderBuy
 from copytrader_core.settings import ExecutorSettings
 from executor.broker import Landed, Reverted
 from executor.orders import Order, Signed
@@ -35,6 +36,10 @@ class PaperBroker:
     def orders(self) -> tuple[Order, ...]:
         """What is under way, first to land first."""
         return tuple(sorted(self._orders.values(), key=lambda order: (order.due_slot, order.decided_slot)))
+
+    def is_first_trade(self, signal: LeaderBuy) -> bool:
+        """No rent is paid on paper."""
+        return False
 
     def sign(self, order: Order) -> Signed | None:
         """Nothing is signed on paper."""

@@ -128,3 +128,22 @@ WHERE mode = %(mode)s AND kind = 'DECISION' ORDER BY seq DESC LIMIT %(limit)s;
 SELECT p.position_id, COALESCE(w.alias, p.leader) AS leader, p.mint, p.state, p.opened_ts_ns, p.cost_lamports, p.payload
 FROM exec_positions p LEFT JOIN wallets w ON w.wallet = p.leader
 WHERE p.mode = %(mode)s AND p.state <> 'CLOSED' ORDER BY p.opened_slot;
+
+-- name: locks
+SELECT scope, key, reason, (extract(epoch FROM until) * 1000000000)::BIGINT AS until_ns, set_at, set_by
+FROM exec_locks WHERE until IS NULL OR until > now() ORDER BY scope, key;
+
+-- name: set_lock
+INSERT INTO exec_locks (scope, key, reason, until, set_by)
+VALUES (%(scope)s, %(key)s, %(reason)s, now() + %(seconds)s * INTERVAL '1 second', %(set_by)s)
+ON CONFLICT (scope, key) DO UPDATE
+SET reason = excluded.reason, until = excluded.until, set_at = now(), set_by = excluded.set_by;
+
+-- name: clear_lock
+DELETE FROM exec_locks WHERE scope = %(scope)s AND key = %(key)s;
+
+-- name: clear_past_locks
+DELETE FROM exec_locks WHERE until <= now();
+
+-- name: wallets_named
+SELECT wallet FROM wallets WHERE alias = %(alias)s ORDER BY wallet;

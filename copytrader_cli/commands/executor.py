@@ -1,4 +1,4 @@
-"""`copytrader executor run | status | halt | reduce | resume | flatten`."""
+"""`copytrader executor run | status | halt | reduce | resume | flatten`; its locks are in `executor_locks`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from copytrader_cli.commands import executor_locks
 from copytrader_core.errors import ConfigError
 from copytrader_core.geyser.client import Endpoint, parse_endpoint
 from copytrader_core.policy.values import TradingState
@@ -27,6 +28,7 @@ from executor.service import run as run_service
 from executor.status import Status, read_status
 
 app = typer.Typer(no_args_is_help=True, help="Run and control the executor.")
+executor_locks.add_to(app)
 
 Mode = Literal["paper", "live"]
 ClockName = Literal["wall", "chain"]

@@ -1,8 +1,8 @@
 """How far an exit goes to get out: each attempt accepts less, and pays more for being first.
 
-An exit is guaranteed work. Attempt 1 asks for a price near the quote and pays what a buy pays; every further one takes a
-step, up to caps; from `exit_any_price_attempt` on whatever the market gives is taken. Quotes are the caller's, and fresh
-at every attempt.
+An exit is guaranteed work. Attempt 1 asks for a price near the quote and pays what a buy pays; every further one takes
+a step, up to caps; from `exit_any_price_attempt` on whatever the market gives is taken. Quotes are the caller's, and
+fresh at every attempt.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def exit_terms(attempt: int, settings: Settings, urgent: bool = False) -> ExitTe
 
 
 def min_out(quoted: int, terms: ExitTerms) -> int:
-    """The least that an exit quoted at `quoted` lamports takes: at most the slippage below it, rounded up, at least 1."""
+    """The least that an exit quoted at `quoted` lamports takes: the slippage below it, rounded up, at least 1."""
     if terms.slippage_bps is None:
         return 1
     return max(1, -(-quoted * (_BPS - terms.slippage_bps) // _BPS))

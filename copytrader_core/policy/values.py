@@ -141,7 +141,7 @@ class EntryPlan:
 class ExitPlan:
     """When the position is sold, whichever comes first; `reasons` says where each number comes from.
 
-    Multiples (`*_x`) are what selling all would bring, costs off, over what the position cost. What is None never sells.
+    Multiples (`*_x`) are what selling all would bring, costs off, over what the position cost. None never sells.
     """
 
     timer_ms: int | None

@@ -1,4 +1,4 @@
-"""The live executor on a live chain that runs the deployed programs: it trades, and dies at any moment, without loss."""
+"""The live executor on a chain that runs the deployed programs: it trades, and dies at any moment, without loss."""
 
 from __future__ import annotations
 
