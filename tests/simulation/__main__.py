@@ -15,10 +15,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from tests.simulation.toy import TOY
-from tests.simulation.world import Death, Report, Subject, World, deaths
+from tests.simulation.toy import subject as toy
+from tests.simulation.world import STORY, Death, Report, Story, Subject, World, deaths
 
 _HASH_SEED = "PYTHONHASHSEED"
 
@@ -30,18 +32,22 @@ def main() -> int:
         # The order of a set of texts differs from process to process unless this is fixed at the start.
         os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, _HASH_SEED: "0"})
     logging.basicConfig(level=logging.INFO if options.verbose else logging.CRITICAL, format="%(name)s: %(message)s")
-    subject = TOY if options.toy else _executor()
     seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
-    began, reports = time.process_time(), []
-    for seed in seeds:
-        report = run_seed(subject, seed, options.crash_at)
-        reports.append(report)
-        _tell(report, options)
-    _sum_up(reports, time.process_time() - began)
+    reports = []
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for report in (map if options.jobs == 1 else pool.map)(partial(_told, options), seeds):
+            reports.append(report)
+            _tell(report, options)
+    _sum_up(reports)
     return 1 if any(report.violations for report in reports) else 0
 
 
-def run_seed(subject: Subject, seed: int, crash_at: int | None = None) -> Report:
+def _told(options: argparse.Namespace, seed: int) -> Report:
+    subject = toy() if options.toy else _executor()
+    return run_seed(subject, seed, Story(options.deaths, options.slots), options.crash_at)
+
+
+def run_seed(subject: Subject, seed: int, story: Story = STORY, crash_at: int | None = None) -> Report:
     """One world. `crash_at`: its first process dies at this step, and no other ever does; 0 for no death at all."""
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=memory if memory.is_dir() else None))
@@ -49,7 +55,10 @@ def run_seed(subject: Subject, seed: int, crash_at: int | None = None) -> Report
         plan: Iterator[Death] = deaths(seed)
         if crash_at is not None:
             plan = iter([Death(crash_at, "between", 200_000_000)] if crash_at else [])
-        return World(seed, folder).run(subject, plan)
+        began = time.process_time()
+        report = World(seed, folder, story).run(subject, plan)
+        report.cpu_seconds = time.process_time() - began
+        return report
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -66,6 +75,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--crash-at", type=int, metavar="K", help="one death, at step K of the first process; 0: none")
     parser.add_argument("--seeds", type=int, default=100, help="how many worlds (default: %(default)s)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: %(default)s)")
+    parser.add_argument("--deaths", type=int, default=STORY.deaths, help="kills in a world (default: %(default)s)")
+    parser.add_argument("--slots", type=int, default=STORY.slots, help="slots of a world at most (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="worlds at the same time (default: %(default)s)")
     parser.add_argument("--toy", action="store_true", help="the tests' little trader instead of the executor")
     parser.add_argument("-v", "--verbose", action="store_true", help="what the processes log, and every world's facts")
     return parser.parse_args()
@@ -81,14 +93,14 @@ def _tell(report: Report, options: argparse.Namespace) -> None:
         print(f"again: python -m tests.simulation --seed {report.seed}{' --toy' if options.toy else ''} -v")
 
 
-def _sum_up(reports: list[Report], cpu_seconds: float) -> None:
+def _sum_up(reports: list[Report]) -> None:
     landed: Counter[str] = sum((report.landed for report in reports), Counter())
     places: set[str] = set().union(*(report.places for report in reports))
     failed = sum(bool(report.violations) for report in reports)
     print(
         f"{len(reports)} worlds, {failed} failed: {sum(report.deaths for report in reports)} crash points at"
         f" {len(places)} places, {sum(report.steps for report in reports)} steps, landed {dict(landed)},"
-        f" {cpu_seconds:.1f} s CPU"
+        f" {sum(report.cpu_seconds for report in reports):.1f} s CPU"
     )
 
 

@@ -27,12 +27,12 @@ COINS: Final = tuple(key(f"coin {at}") for at in range(_N_COINS))
 
 
 class Market:
-    """Makes the others' trades of each slot, from what they hold. `leader_buys` is the chance of one in a slot."""
+    """Makes the others' trades of each slot, from what they hold. `leader_buys` and `completes` are chances in a slot."""
 
     def __init__(self, seed: int, *, leader_buys: float = 0.12, completes: float = 0.0005) -> None:
         self.rng = random.Random(f"{seed}/market")
         self.leader_buys = leader_buys
-        self._completes = completes
+        self.completes = completes
         self._seed = seed
         self._serial = 0
 
@@ -49,9 +49,9 @@ class Market:
             patience = 0.05 if wallet in LEADERS else 0.02
             if held and rng.random() < patience:
                 found.append(self._trade(wallet, coin, "SELL", max(1, int(held * rng.choice((0.5, 1.0, 1.0))))))
-        while rng.random() < 0.5:
+        while rng.random() < 0.35:
             found.append(self._trade(rng.choice(_CROWD), rng.choice(COINS), "BUY", self._size(0.02, 2.0)))
-        if rng.random() < self._completes:
+        if rng.random() < self.completes:
             found.append(self._trade(rng.choice(_CROWD), rng.choice(COINS), "BUY", 1, completes=True))
         rng.shuffle(found)
         return found

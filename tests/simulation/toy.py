@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -27,13 +26,14 @@ from copytrader_core.records import Event
 from copytrader_core.solana.base58 import signature_text
 from copytrader_core.solana.chain_rpc import ChainRpc
 from copytrader_core.solana.coins import Coin
+from copytrader_core.solana.routes.route import Route
 from copytrader_core.solana.rpc_json import transaction_from_json
 from copytrader_core.solana.trades import Charges, buy, sell, wire
-from executor.wal import Document, Wal, WalReader, segments_of
+from executor.wal import Wal
 from tests.simulation.bank import FEES
 from tests.simulation.ends import Outside
 from tests.simulation.market import LEADERS
-from tests.simulation.truth import Book, Signed
+from tests.simulation.truth import Book, Signed, lines_of
 from tests.simulation.world import Subject, TradingState
 
 _SPEND: Final = 300_000_000
@@ -165,7 +165,7 @@ class Toy:
             return
         line = self._fold.signed[intent]
         for route in self._outside.routes:
-            task = asyncio.create_task(_quietly(route.send(base64.b64decode(line["wire"]), line["signature"])))
+            task = asyncio.create_task(_quietly(route, base64.b64decode(line["wire"]), line["signature"]))
             self._sends.add(task)
             task.add_done_callback(self._sends.discard)
 
@@ -215,23 +215,14 @@ class Toy:
         return (self._home / "halted").exists()
 
 
-async def _quietly(work: Awaitable[None]) -> None:
+async def _quietly(route: Route, raw: bytes, signature: str) -> None:
     with contextlib.suppress(CopytraderError):
-        await work
-
-
-async def _trade(home: Path, outside: Outside) -> None:
-    await Toy(home, outside).run()
+        await route.send(raw, signature)
 
 
 def journal(home: Path) -> Path:
     """The journal's folder."""
     return home / "toy"
-
-
-def lines_of(folder: Path) -> list[Document]:
-    """Every whole line of a journal, whoever has it open."""
-    return WalReader(folder, 0).read(2**62) if segments_of(folder) else []
 
 
 def _control(home: Path, state: TradingState) -> None:
@@ -251,4 +242,6 @@ def _book(home: Path) -> Book:
     return Book(signed, positions, {}, tuple(fold.under_way()), fold.cash, fold.rent)
 
 
-TOY: Final = Subject(_trade, _book, _control, journal)
+def subject(trader: type[Toy] = Toy) -> Subject:
+    """A trader of this kind as the one who lives in a world."""
+    return Subject(lambda home, outside: trader(home, outside).run(), _book, _control, journal)

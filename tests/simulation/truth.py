@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from solders.pubkey import Pubkey
 
 from copytrader_core.solana.base58 import signature_text
+from executor.wal import Document, WalReader, segments_of
 from tests.simulation.bank import Receipt, Wire
 from tests.simulation.model_chain import Chain
 
@@ -43,6 +45,11 @@ class Book:
     rent_lamports: int | None = None
 
 
+def lines_of(folder: Path) -> list[Document]:
+    """Every whole line of a journal, whoever has it open."""
+    return WalReader(folder, 0).read(2**62) if segments_of(folder) else []
+
+
 def violations(chain: Chain, wallet: Pubkey, start_lamports: int, book: Book) -> list[str]:
     """Every way in which the book and the chain, as it is now, contradict each other."""
     ours = [receipt for _, receipt in chain.landed.values() if isinstance(receipt.source, Wire)]
@@ -50,6 +57,7 @@ def violations(chain: Chain, wallet: Pubkey, start_lamports: int, book: Book) ->
         *_unknown(ours, book),
         *_bought_twice(ours, book),
         *_coins(chain, book),
+        *_forgotten(chain, book),
         *[f"intent {intent} has not come to an end" for intent in book.unresolved],
         *_lamports(chain, ours, start_lamports, book),
     ]
@@ -82,6 +90,16 @@ def _coins(chain: Chain, book: Book) -> list[str]:
         f"coin {mint}: {on_chain.get(mint, 0)} on chain, {in_book[mint]} in the journal"
         for mint in sorted({*on_chain, *in_book})
         if on_chain.get(mint, 0) != in_book[mint]
+    ]
+
+
+def _forgotten(chain: Chain, book: Book) -> list[str]:
+    """Every exit has been due for minutes, and nothing went wrong in them."""
+    curves = chain.tip.state.curves
+    return [
+        f"coin {mint} could be sold and is still held"
+        for mint in book.positions
+        if curves[Pubkey.from_string(mint)].real_base
     ]
 
 

@@ -36,8 +36,8 @@ SLOT_NS: Final = 400_000_000
 START_LAMPORTS: Final = 60_000_000_000
 # From a command to no further signature, as the red button promises.
 _HALT_GRACE_NS: Final = 100_000_000
-_SCRIPT_SLOTS: Final = 150
-_LONGEST_SLOTS: Final = 900
+_SETTLING_SLOTS: Final = 400
+_DRAIN_SLOTS: Final = 300
 _FINAL_SLOTS: Final = 40
 _END_NS: Final = 60_000_000_000
 _MAX_OWN_DEATHS: Final = 5
@@ -68,15 +68,27 @@ class Death:
 
 
 def deaths(seed: int) -> Iterator[Death]:
-    """A process lives for 1 to 60 steps, every third one longer, or it would never get far."""
+    """A process lives for 1 to 60 steps, every eighth one longer, or none would ever get far."""
     rng = random.Random(f"{seed}/deaths")
     while True:
-        steps = rng.randint(1, 60) if rng.random() < 0.67 else int(60 * 2 ** rng.uniform(0, 4))
+        steps = rng.randint(1, 60) if rng.random() < 0.88 else int(60 * 2 ** rng.uniform(0, 3))
         how = rng.choices(("between", "before_write", "torn_write", "after_write"), (7, 1, 1, 1))[0]
-        down_ns = int(rng.choice((0.02, 0.2, 0.2, 1.0, 1.0, 4.0)) * rng.uniform(0.5, 1.5) * 1e9)
+        down_ns = int(rng.choice((0.02, 0.02, 0.2, 0.2, 1.0, 3.0)) * rng.uniform(0.5, 1.5) * 1e9)
         if rng.random() < 0.004:
+            # Longer than a blockhash lives.
             down_ns = 80_000_000_000
         yield Death(steps, how, down_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """How long it goes on: until so many deaths, or so many slots. Then nobody dies and all comes to its end."""
+
+    deaths: int = 300
+    slots: int = 1_500
+
+
+STORY: Final = Story()
 
 
 @dataclass(slots=True)
@@ -92,12 +104,13 @@ class Report:
     places: set[str] = field(default_factory=set)
     violations: list[str] = field(default_factory=list)
     digest: str = ""
+    cpu_seconds: float = 0.0
 
 
 class World:
     """One seed's world. `folder` holds the homes of its processes and should be in memory."""
 
-    def __init__(self, seed: int, folder: Path, *, faults: Faults | None = None) -> None:
+    def __init__(self, seed: int, folder: Path, story: Story = STORY, *, faults: Faults | None = None) -> None:
         self.seed = seed
         self.faults = faults or Faults.drawn(seed)
         self.timeline = Timeline()
@@ -123,9 +136,11 @@ class World:
         self._stream: Stream | None = None
         self._known: set[str] = set()
         self._is_armed: Death | None = None
+        self._story = story
         self._settling = self._is_over = False
         self._over_ns = 0
-        self._over_slot = _LONGEST_SLOTS + FIRST_SLOT
+        self._over_slot: int | None = None
+        self._last_slot = 0
 
     # --- the story ----------------------------------------------------------------------------------------------------
 
@@ -243,11 +258,13 @@ class World:
                 self.report.places.add(place)
 
     def _plan_halt(self) -> None:
-        """In every third world trading is halted once for a while."""
+        """In every third world trading is halted now and then for a while."""
         if self._rng.random() < 0.35:
-            begin = START_NS + self._rng.randint(20, _SCRIPT_SLOTS - 60) * SLOT_NS
-            self.timeline.at(begin, lambda: self._control("HALTED"))
-            self.timeline.at(begin + self._rng.randint(5, 50) * SLOT_NS, lambda: self._control("ACTIVE"))
+            for first in range(20, self._story.slots, 200):
+                begin = START_NS + (first + self._rng.randint(0, 100)) * SLOT_NS
+                self.timeline.at(begin, lambda: self._settling or self._control("HALTED"))
+                end = begin + self._rng.randint(5, 50) * SLOT_NS
+                self.timeline.at(end, lambda: self._settling or self._control("ACTIVE"))
 
     def _control(self, state: TradingState) -> None:
         self._subject.control(self._home, state)
@@ -306,7 +323,7 @@ class World:
         self.timeline.after(SLOT_NS, self._tick)
         if self._settling:
             self._look_for_the_end()
-        elif self.slot >= FIRST_SLOT + _SCRIPT_SLOTS:
+        elif self.slot >= FIRST_SLOT + self._story.slots or self.report.deaths >= self._story.deaths:
             self._settle()
         self._trouble()
         if self._fork_left == 0 and self.chain.tip.doomed:
@@ -386,18 +403,23 @@ class World:
     def _settle(self) -> None:
         """Nobody dies and nothing goes wrong any more: what is under way comes to its end."""
         self._settling = True
+        self._last_slot = self.slot + _SETTLING_SLOTS
         self._fork_left = self._gap_left = 0
         self.faults.stop()
-        self.market.leader_buys = 0.0
+        self.market.leader_buys = self.market.completes = 0.0
         if self._halted_ns is not None:
             self._control("ACTIVE")
 
     def _look_for_the_end(self) -> None:
-        if self._over_slot == _LONGEST_SLOTS + FIRST_SLOT and self.slot % 20 == 0:
+        if self._over_slot is None and self.slot % 20 == 0:
             book = self._subject.book(self._home)
-            if not book.unresolved and not book.positions:
+            if book.positions and self._halted_ns is None and self.slot >= self._last_slot:
+                # What cannot be sold (its curve is complete) would be tried for ever.
+                self._control("HALTED")
+            has_settled = not book.unresolved and (not book.positions or self._halted_ns is not None)
+            if has_settled or self.slot >= self._last_slot + _DRAIN_SLOTS:
                 self._over_slot = self.slot + _FINAL_SLOTS
-        if self.slot >= self._over_slot and not self._is_over:
+        if self._over_slot is not None and self.slot >= self._over_slot and not self._is_over:
             self._is_over, self._over_ns = True, self.timeline.now_ns + _END_NS
             assert self._stream is not None
             self._stream.push([None])
