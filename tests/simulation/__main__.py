@@ -19,8 +19,9 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from tests.simulation.story import STORY, Death, Report, Story, Subject, deaths
 from tests.simulation.toy import subject as toy
-from tests.simulation.world import STORY, Death, Report, Story, Subject, World, deaths
+from tests.simulation.world import World
 
 _HASH_SEED = "PYTHONHASHSEED"
 
@@ -30,7 +31,9 @@ def main() -> int:
     options = _options()
     if os.environ.get(_HASH_SEED) != "0":
         # The order of a set of texts differs from process to process unless this is fixed at the start.
-        os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, _HASH_SEED: "0"})
+        os.execve(
+            sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, _HASH_SEED: "0"}
+        )
     logging.basicConfig(level=logging.INFO if options.verbose else logging.CRITICAL, format="%(name)s: %(message)s")
     seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
     reports = []
@@ -76,7 +79,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=100, help="how many worlds (default: %(default)s)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: %(default)s)")
     parser.add_argument("--deaths", type=int, default=STORY.deaths, help="kills in a world (default: %(default)s)")
-    parser.add_argument("--slots", type=int, default=STORY.slots, help="slots of a world at most (default: %(default)s)")
+    parser.add_argument(
+        "--slots", type=int, default=STORY.slots, help="slots of a world at most (default: %(default)s)"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="worlds at the same time (default: %(default)s)")
     parser.add_argument("--toy", action="store_true", help="the tests' little trader instead of the executor")
     parser.add_argument("-v", "--verbose", action="store_true", help="what the processes log, and every world's facts")

@@ -61,9 +61,7 @@ class State:
 
     def copy(self) -> State:
         """A state of its own."""
-        return State(
-            self.lamports, dict(self.coins), self.has_volume_account, dict(self.curves), dict(self.crowd)
-        )
+        return State(self.lamports, dict(self.coins), self.has_volume_account, dict(self.curves), dict(self.crowd))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +131,11 @@ class Failure(Exception):
             self.error = head + _CUSTOM.to_bytes(4, "little") + custom.to_bytes(4, "little")
 
 
-def is_signed(wire: Wire) -> bool:
-    """Whether a leader would take it."""
-    signature = wire.transaction.signatures[0]
-    return signature.verify(wire.payer, to_bytes_versioned(wire.transaction.message))
+@lru_cache(maxsize=1024)
+def is_signed(raw: bytes) -> bool:
+    """Whether a leader would take these bytes."""
+    wire = read_wire(raw)
+    return wire.transaction.signatures[0].verify(wire.payer, to_bytes_versioned(wire.transaction.message))
 
 
 @lru_cache(maxsize=1024)
@@ -218,9 +217,7 @@ def our_account(owner: Pubkey, mint: Pubkey) -> Pubkey:
     return associated_token_address(owner, mint, TOKEN_2022_PROGRAM)
 
 
-def _step(
-    state: State, receipt: Receipt, at: int, program: Pubkey, accounts: tuple[Pubkey, ...], data: bytes
-) -> None:
+def _step(state: State, receipt: Receipt, at: int, program: Pubkey, accounts: tuple[Pubkey, ...], data: bytes) -> None:
     payer = receipt.source.payer  # type: ignore[union-attr]
     if program == COMPUTE_BUDGET:
         return

@@ -10,20 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from solders.pubkey import Pubkey
-
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.geyser.client import Received
-from copytrader_core.pump import addresses as a
 from copytrader_core.solana.base58 import signature_bytes, signature_text
 from copytrader_core.solana.chain_rpc import ChainRpc
 from copytrader_core.solana.keys import Signer
-from copytrader_core.solana.programs import SYSTEM_PROGRAM, TOKEN_2022_PROGRAM
+from copytrader_core.solana.programs import TOKEN_2022_PROGRAM
 from copytrader_core.solana.routes.route import Code, Route, RouteError
 from copytrader_core.solana.rpc import RpcClient, RpcError, RpcUnavailableError
 from simnet.json_blocks import error_json, transaction_json
 from tests.simulation import shown
-from tests.simulation.bank import ATA_RENT, Receipt, State, Wire, execute, our_account, read_wire
+from tests.simulation.bank import Receipt, Wire, execute, read_wire
 from tests.simulation.market import COINS
 from tests.simulation.model_chain import BLOCKHASH_BLOCKS, Block, Commitment
 
@@ -180,10 +177,10 @@ class Node(RpcClient):
             "getSignatureStatuses": lambda params: self._context([self._status(text) for text in params[0]]),
             "getTransaction": self._transaction,
             "getSignaturesForAddress": self._signatures,
-            "getBalance": lambda params: self._context(self._lamports(params[0], self._block(params[1:]).state)),
+            "getBalance": self._balance,
             "getTokenAccountsByOwner": self._token_accounts,
-            "getMultipleAccounts": self._accounts,
-            "getAccountInfo": lambda params: self._context(self._account(params[0], self._block(params[1:]).state)),
+            "getMultipleAccounts": self._many_accounts,
+            "getAccountInfo": self._account,
             "simulateTransaction": self._simulate,
             "getSlotLeaders": lambda params: [str(COINS[0])] * params[1],
             "getClusterNodes": lambda params: [],
@@ -258,7 +255,8 @@ class Node(RpcClient):
 
     def _signatures(self, params: Sequence[Any]) -> list[dict[str, Any]]:
         address, options = params
-        last, rows = self._index([options]), []
+        last = self._index([options])
+        rows: list[dict[str, Any]] = []
         for index, receipt in reversed(self._world.chain.landed.values()):
             text = signature_text(receipt.signature)
             if text == options.get("until") or len(rows) == options.get("limit", 1000):
@@ -268,52 +266,26 @@ class Node(RpcClient):
                 rows.append({"signature": text, "slot": slot, "err": _error(receipt), "memo": None})
         return rows
 
-    def _lamports(self, address: str, state: State) -> int:
-        account = self._account(address, state)
-        return 0 if account is None else account["lamports"]
+    def _balance(self, params: Sequence[Any]) -> Any:
+        account = self._world.accounts.at(params[0], self._block(params[1:]).state)
+        return self._context(0 if account is None else account["lamports"])
+
+    def _account(self, params: Sequence[Any]) -> Any:
+        return self._context(self._world.accounts.at(params[0], self._block(params[1:]).state))
+
+    def _many_accounts(self, params: Sequence[Any]) -> Any:
+        state = self._block(params[1:]).state
+        return self._context([self._world.accounts.at(address, state) for address in params[0]])
 
     def _token_accounts(self, params: Sequence[Any]) -> Any:
         owner, which, options = params
-        state, found = self._block([options]).state, []
-        if owner == self._world.signer.address and which.get("programId") == str(TOKEN_2022_PROGRAM):
-            for mint in state.coins:
-                address = str(our_account(self._world.signer.pubkey, mint))
-                found.append({"pubkey": address, "account": self._account(address, state)})
-        return self._context(found)
-
-    def _accounts(self, params: Sequence[Any]) -> Any:
-        state = self._block(params[1:]).state
-        return self._context([self._account(address, state) for address in params[0]])
-
-    def _account(self, address: str, state: State) -> dict[str, Any] | None:
-        found = self._world.addresses.get(address)
-        if found is None:
-            return None
-        kind, coin = found
-        if kind == "wallet":
-            return _account(state.lamports, SYSTEM_PROGRAM, b"")
-        if kind == "constant":
-            owner, data = self._world.constants[address]
-            return _account(10**7, owner, data)
-        if kind == "curve":
-            curve = state.curves.get(coin)
-            return None if curve is None else _account(10**9, a.PUMP_PROGRAM, shown.curve_account(curve))
-        if kind == "mint":
-            return _account(10**7, TOKEN_2022_PROGRAM, shown.mint_account())
-        if coin not in state.coins:
-            return None
-        data = shown.token_account(coin, self._world.signer.pubkey, state.coins[coin])
-        return _account(ATA_RENT, TOKEN_2022_PROGRAM, data)
+        is_ours = owner == self._world.signer.address and which.get("programId") == str(TOKEN_2022_PROGRAM)
+        return self._context(self._world.accounts.held(self._block([options]).state) if is_ours else [])
 
     def _simulate(self, params: Sequence[Any]) -> Any:
         wire = read_wire(base64.b64decode(params[0]))
         _, receipt = execute(self._block(params[1:]).state, wire)
         return self._context({"err": _error(receipt), "logs": [], "unitsConsumed": 60_000})
-
-
-def _account(lamports: int, owner: Pubkey, data: bytes) -> dict[str, Any]:
-    shape = {"executable": False, "rentEpoch": 2**64 - 1, "space": len(data)}
-    return {"lamports": lamports, "owner": str(owner), "data": [base64.b64encode(data).decode(), "base64"], **shape}
 
 
 def _error(receipt: Receipt) -> dict[str, Any] | None:

@@ -39,8 +39,8 @@ class Faults:
     slot). `status_null`: the one node that is bad in this world does not know a signature that has landed. `fork` (per
     slot): one to three blocks that will be left behind; `lost_on_fork`: a transaction of theirs does not land again by
     itself. `stream_gap` (per slot): updates of some slots are not delivered; `stream_replay`: they are, later and
-    partly twice. `front_run`: somebody buys right before our buy. `blockhash_stall` (per slot): getLatestBlockhash
-    repeats itself for a while.
+    partly twice, and a new process is shown slots that the one before it has seen. `front_run`: somebody buys right
+    before our buy. `blockhash_stall` (per slot): getLatestBlockhash repeats itself for a while.
     """
 
     seed: int = 0
@@ -77,7 +77,10 @@ class Faults:
         if seed % 8 == 0:
             return cls(seed)
         share = {name: rng.choice((0.0, 0.4, 1.0, 1.0, 2.0)) for name in _TYPICAL}
-        return cls(seed, **{name: min(0.9, _TYPICAL[name] * share[name]) for name in _TYPICAL})
+        drawn = cls(seed)
+        for name, typical in _TYPICAL.items():
+            setattr(drawn, name, min(0.9, typical * share[name]))
+        return drawn
 
     def strikes(self, name: str) -> bool:
         """Whether this fault happens now."""

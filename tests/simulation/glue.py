@@ -8,15 +8,19 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 from copytrader_core.records import Pattern, Release
 from copytrader_core.settings import Settings
+from executor import wal
 from executor.control import Control, write_control
 from executor.ledger import Ledger
 from tests.simulation.ends import Outside
 from tests.simulation.market import LEADERS
+from tests.simulation.story import Subject, TradingState
 from tests.simulation.truth import Book, Signed, lines_of
-from tests.simulation.world import Subject, TradingState
+
+_SEGMENT_BYTES: Final = 64 * 2**10
 
 
 def _pattern(wallet: str) -> Pattern:
@@ -51,7 +55,9 @@ def _settings(home: Path) -> Settings:
 async def _trade(home: Path, outside: Outside) -> None:
     from executor import service
 
-    await service.trade(journal(home), _settings(home), outside=outside, release=RELEASE)  # type: ignore[attr-defined]
+    # Segments of a few hundred lines: a start reads one of them, and processes die around their ends too.
+    with mock.patch.object(wal, "_SEGMENT_BYTES", _SEGMENT_BYTES):
+        await service.trade(journal(home), _settings(home), outside=outside, release=RELEASE)  # type: ignore[attr-defined]
 
 
 def journal(home: Path) -> Path:

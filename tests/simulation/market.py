@@ -27,7 +27,10 @@ COINS: Final = tuple(key(f"coin {at}") for at in range(_N_COINS))
 
 
 class Market:
-    """Makes the others' trades of each slot, from what they hold. `leader_buys` and `completes` are chances in a slot."""
+    """Makes the others' trades of each slot, from what they hold.
+
+    `leader_buys` and `completes` are the chances in a slot that a leader buys, and that a curve is bought empty.
+    """
 
     def __init__(self, seed: int, *, leader_buys: float = 0.12, completes: float = 0.0005) -> None:
         self.rng = random.Random(f"{seed}/market")

@@ -33,8 +33,8 @@ from executor.wal import Wal
 from tests.simulation.bank import FEES
 from tests.simulation.ends import Outside
 from tests.simulation.market import LEADERS
+from tests.simulation.story import Subject, TradingState
 from tests.simulation.truth import Book, Signed, lines_of
-from tests.simulation.world import Subject, TradingState
 
 _SPEND: Final = 300_000_000
 _HOLD_SLOTS: Final = 20
@@ -132,6 +132,7 @@ class Toy:
             return
         if self._latest is None or self._is_halted() or not event.meta["real_base_raw"]:
             return
+        assert event.reserve_base_raw is not None and event.reserve_quote_raw is not None
         state = curve.CurveState(
             event.reserve_base_raw, event.reserve_quote_raw, event.meta["real_base_raw"], event.meta["real_quote_raw"]
         )

@@ -130,7 +130,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         while timers and (timers[0]._cancelled or timers[0]._when <= now):  # type: ignore[attr-defined]
             handle = heapq.heappop(timers)
             handle._scheduled = False  # type: ignore[attr-defined]
-            if not handle._cancelled:  # type: ignore[attr-defined]
+            if not handle._cancelled:
                 self._ready.append(handle)  # type: ignore[attr-defined]
 
     def _pass_time(self, timers: list[asyncio.TimerHandle]) -> bool:
@@ -177,7 +177,7 @@ def outside_world(timeline: Timeline, seed: int, write: Callable[[int, bytes], i
     rng = random.Random(f"{seed}/process")
     state = random.getstate()
     random.seed(f"{seed}/module")
-    real = {"gmtime": time.gmtime, "localtime": time.localtime, "strftime": time.strftime}
+    gmtime, localtime, strftime = time.gmtime, time.localtime, time.strftime
 
     def seconds() -> float:
         return timeline.now_ns / 1e9
@@ -188,9 +188,9 @@ def outside_world(timeline: Timeline, seed: int, write: Callable[[int, bytes], i
     clocks: dict[str, Callable[..., Any]] = {
         **dict.fromkeys(("time_ns", "monotonic_ns", "perf_counter_ns"), lambda: timeline.now_ns),
         **dict.fromkeys(("time", "monotonic", "perf_counter"), seconds),
-        "gmtime": lambda at=None: real["gmtime"](seconds() if at is None else at),
-        "localtime": lambda at=None: real["localtime"](seconds() if at is None else at),
-        "strftime": lambda form, at=None: real["strftime"](form, real["localtime"](seconds()) if at is None else at),
+        "gmtime": lambda at=None: gmtime(seconds() if at is None else at),
+        "localtime": lambda at=None: localtime(seconds() if at is None else at),
+        "strftime": lambda form, at=None: strftime(form, localtime(seconds()) if at is None else at),
     }
     chance: dict[str, Callable[..., Any]] = {
         "token_bytes": token_bytes,
@@ -206,7 +206,8 @@ def outside_world(timeline: Timeline, seed: int, write: Callable[[int, bytes], i
     }
     with contextlib.ExitStack() as stack:
         for module, names in ((time, clocks), (secrets, chance), (os, files)):
-            stack.enter_context(mock.patch.multiple(module, **names))
+            for name, replacement in names.items():
+                stack.enter_context(mock.patch.object(module, name, replacement))
         try:
             yield
         finally:

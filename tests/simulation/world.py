@@ -10,11 +10,9 @@ import hashlib
 import os
 import random
 import shutil
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final
 
 from solders.pubkey import Pubkey
 
@@ -24,12 +22,14 @@ from copytrader_core.solana.base58 import signature_text
 from copytrader_core.solana.chain_rpc import ChainRpc
 from copytrader_core.solana.keys import Signer
 from tests.simulation import shown
-from tests.simulation.bank import State, Trade, Wire, is_signed, our_account, read_wire
+from tests.simulation.accounts import Accounts
+from tests.simulation.bank import State, Trade, Wire, is_signed, read_wire
 from tests.simulation.ends import Life, Node, NodeState, Outside, SimRoute, Stream
 from tests.simulation.faults import Faults
-from tests.simulation.market import COINS, Market
+from tests.simulation.market import Market
 from tests.simulation.model_chain import FIRST_SLOT, Block, Chain
-from tests.simulation.truth import Book, violations
+from tests.simulation.story import STORY, Death, Report, Story, Subject, TradingState
+from tests.simulation.truth import violations
 from tests.simulation.virtual import START_NS, Killed, Timeline, VirtualLoop, outside_world
 
 SLOT_NS: Final = 400_000_000
@@ -41,70 +41,6 @@ _DRAIN_SLOTS: Final = 300
 _FINAL_SLOTS: Final = 40
 _END_NS: Final = 60_000_000_000
 _MAX_OWN_DEATHS: Final = 5
-
-TradingState = Literal["ACTIVE", "HALTED"]
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Who trades: its process, what its journal adds up to, and how a trading state is put before it.
-
-    `trade` runs until the stream ends. `journal` is the folder of the journal's files in a home.
-    """
-
-    trade: Callable[[Path, Outside], Awaitable[None]]
-    book: Callable[[Path], Book]
-    control: Callable[[Path, TradingState], None]
-    journal: Callable[[Path], Path]
-
-
-@dataclass(frozen=True, slots=True)
-class Death:
-    """A kill: after so many steps of the process, there or at its next write, and how long nobody starts it again."""
-
-    steps: int
-    how: Literal["between", "before_write", "torn_write", "after_write"]
-    down_ns: int
-
-
-def deaths(seed: int) -> Iterator[Death]:
-    """A process lives for 1 to 60 steps, every eighth one longer, or none would ever get far."""
-    rng = random.Random(f"{seed}/deaths")
-    while True:
-        steps = rng.randint(1, 60) if rng.random() < 0.88 else int(60 * 2 ** rng.uniform(0, 3))
-        how = rng.choices(("between", "before_write", "torn_write", "after_write"), (7, 1, 1, 1))[0]
-        down_ns = int(rng.choice((0.02, 0.02, 0.2, 0.2, 1.0, 3.0)) * rng.uniform(0.5, 1.5) * 1e9)
-        if rng.random() < 0.004:
-            # Longer than a blockhash lives.
-            down_ns = 80_000_000_000
-        yield Death(steps, how, down_ns)
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """How long it goes on: until so many deaths, or so many slots. Then nobody dies and all comes to its end."""
-
-    deaths: int = 300
-    slots: int = 1_500
-
-
-STORY: Final = Story()
-
-
-@dataclass(slots=True)
-class Report:
-    """What a world has seen. `digest` is over every send and the journal's bytes."""
-
-    seed: int
-    deaths: int = 0
-    steps: int = 0
-    sends: int = 0
-    landed: Counter[str] = field(default_factory=Counter)
-    struck: Counter[str] = field(default_factory=Counter)
-    places: set[str] = field(default_factory=set)
-    violations: list[str] = field(default_factory=list)
-    digest: str = ""
-    cpu_seconds: float = 0.0
 
 
 class World:
@@ -119,7 +55,7 @@ class World:
         self.slot = FIRST_SLOT - 1
         self.chain = Chain(seed, START_NS // 10**9 - 1, State(START_LAMPORTS))
         self.nodes = (NodeState("node-a", is_bad=False), NodeState("node-b", is_bad=True))
-        self.addresses, self.constants = self._addresses()
+        self.accounts = Accounts(self.signer.pubkey)
         self.report = Report(seed)
         self.sends: list[tuple[int, str, str]] = []
         """(nanoseconds, route, signature) of everything that ever left."""
@@ -169,6 +105,8 @@ class World:
         life = Life(self.report.deaths, self._home)
         self._loop, self._life, self._is_armed, self._known = loop, life, None, set()
         self._stream = Stream(life, lambda: self.timeline.now_ns)
+        if self.faults.strikes("stream_replay"):
+            self._stream.push(self._replayed())
         outside = Outside(
             self._stream,
             tuple(ChainRpc(Node(self, life, node)) for node in self.nodes),
@@ -247,7 +185,7 @@ class World:
     def _snapshot_place(self, loop: VirtualLoop) -> None:
         """Notes where in the code the tasks wait: the await points at which a process has died."""
         for task in asyncio.all_tasks(loop):
-            step = task.get_coro()
+            step: Any = task.get_coro()
             place = None
             while step is not None:
                 frame = getattr(step, "cr_frame", None) or getattr(step, "ag_frame", None)
@@ -262,9 +200,13 @@ class World:
         if self._rng.random() < 0.35:
             for first in range(20, self._story.slots, 200):
                 begin = START_NS + (first + self._rng.randint(0, 100)) * SLOT_NS
-                self.timeline.at(begin, lambda: self._settling or self._control("HALTED"))
+                self.timeline.at(begin, lambda: self._told("HALTED"))
                 end = begin + self._rng.randint(5, 50) * SLOT_NS
-                self.timeline.at(end, lambda: self._settling or self._control("ACTIVE"))
+                self.timeline.at(end, lambda: self._told("ACTIVE"))
+
+    def _told(self, state: TradingState) -> None:
+        if not self._settling:
+            self._control(state)
 
     def _control(self, state: TradingState) -> None:
         self._subject.control(self._home, state)
@@ -295,7 +237,7 @@ class World:
         """A process hands bytes to a route: they must be ours, in its journal, and allowed."""
         wire = read_wire(raw)
         self.sends.append((self.timeline.now_ns, route, signature))
-        if signature_text(wire.signature) != signature or not is_signed(wire) or wire.payer != self.signer.pubkey:
+        if signature_text(wire.signature) != signature or not is_signed(raw) or wire.payer != self.signer.pubkey:
             self._wrong(f"{signature} is not what was sent, or not signed by us")
         if self._halted_ns is not None and self.timeline.now_ns > self._halted_ns + _HALT_GRACE_NS:
             self._wrong(f"{signature} was sent while HALTED")
@@ -390,8 +332,7 @@ class World:
             return
         if self._gap_left == 0 and block is not None and self.faults.strikes("stream_gap"):
             self._gap_left = self.faults.rng.randint(1, 8)
-            # A replay begins with the slot that was seen last: its updates come twice.
-            self._missed = shown.block_updates(self.chain.blocks[-2])
+            self._missed = self._replayed()
         if self._gap_left:
             self._missed += updates
             self._gap_left -= block is not None
@@ -399,6 +340,11 @@ class World:
                 return
             updates = self._missed if self.faults.strikes("stream_replay") else []
         self._stream.push(updates)
+
+    def _replayed(self) -> list[pb.SubscribeUpdate]:
+        """Some of the newest blocks again: a replay begins before what was seen last."""
+        count = self.faults.rng.randint(1, 8)
+        return [update for block in self.chain.blocks[-count:] for update in shown.block_updates(block)]
 
     def _settle(self) -> None:
         """Nobody dies and nothing goes wrong any more: what is under way comes to its end."""
@@ -423,19 +369,6 @@ class World:
             self._is_over, self._over_ns = True, self.timeline.now_ns + _END_NS
             assert self._stream is not None
             self._stream.push([None])
-
-    def _addresses(self) -> tuple[dict[str, tuple[str, Pubkey]], dict[str, tuple[Pubkey, bytes]]]:
-        """What kind of account stands at an address, and those that never change."""
-        owner = self.signer.pubkey
-        found = {str(owner): ("wallet", owner)}
-        for coin in COINS:
-            found |= {str(coin): ("mint", coin), str(a.bonding_curve(coin)): ("curve", coin)}
-            found[str(our_account(owner, coin))] = ("ours", coin)
-        constants = {
-            str(a.PUMP_FEE_CONFIG): (a.FEE_PROGRAM, shown.fee_config_account()),
-            str(a.PUMP_GLOBAL): (a.PUMP_PROGRAM, shown.global_account()),
-        }
-        return found | {address: ("constant", owner) for address in constants}, constants
 
 
 _real_write = os.write
