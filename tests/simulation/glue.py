@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from unittest import mock
 
 from copytrader_core.records import Pattern, Release
 from copytrader_core.settings import Settings
-from executor import wal
+from executor import outside as service_world
+from executor import service, wal
 from executor.control import Control, write_control
 from executor.ledger import Ledger
+from executor.service import RunOptions
 from tests.simulation.ends import Outside
 from tests.simulation.market import LEADERS
 from tests.simulation.story import Subject, TradingState
@@ -49,15 +51,16 @@ RELEASE: Final = Release("simulation", "2026-10-12", {str(one): _pattern(str(one
 def _settings(home: Path) -> Settings:
     """The defaults, but for limits that a long bad day of this market would reach."""
     risk = {"max_loss_per_hour_sol": 1_000.0, "max_loss_per_day_sol": 1_000.0}
-    return Settings(home=home, risk=risk)
+    # The model chain has no pools.
+    executor = {"migrate_after_seconds": 1e9}
+    return Settings(home=home, risk=risk, executor=executor)
 
 
 async def _trade(home: Path, outside: Outside) -> None:
-    from executor import service
-
+    world = service_world.Outside(outside.signer, outside.nodes, outside.routes, now_ns=outside.now_ns)
     # Segments of a few hundred lines: a start reads one of them, and processes die around their ends too.
     with mock.patch.object(wal, "_SEGMENT_BYTES", _SEGMENT_BYTES):
-        await service.trade(journal(home), _settings(home), outside=outside, release=RELEASE)  # type: ignore[attr-defined]
+        await service.run(None, _settings(home), outside.stream, RunOptions(mode="live"), world, RELEASE)
 
 
 def journal(home: Path) -> Path:
@@ -71,36 +74,27 @@ def _control(home: Path, state: TradingState) -> None:
 
 def _book(home: Path) -> Book:
     ledger, plans, signed = Ledger(), {}, {}
-    cash = rent = 0
+    rent = outside = 0
     for line in lines_of(journal(home)):
         ledger.apply(line)
         for name, values in line.get("changes", ()):
             if name == "plan_intent":
                 plans[values["intent_id"]] = values
-            if name == "fill":
-                cash += _cash_of(values)
-                rent += values.get("rent_lamports", 0)
-            elif name == "move_intent" and values["to"] == "LANDED_ERR":
-                cash -= values["payload"]["cost_lamports"]
-            if signature := _signature_in(values):
+            elif name in ("fill", "undo_fill"):
+                rent += values["rent_lamports"] * (1 if name == "fill" else -1)
+            elif name == "cash":
+                outside += values["lamports"] if values["reason"] == "opening" else 0
+            elif signature := values.get("payload", {}).get("signature"):
                 plan = plans[values["intent_id"]]
                 origin = plan["leader_sig"] if plan["side"] == "BUY" else ""
                 signed[signature] = Signed(values["intent_id"], plan["side"], plan["mint"], origin)
-    positions: Counter[str] = Counter()
+    positions, held = Counter[str](), Counter[str]()
     for row in ledger.positions.values():
         positions[row["mint"]] += row["base_raw"]
-    return Book(signed, dict(positions), {}, tuple(ledger.intents), cash, rent)
-
-
-def _cash_of(fill: dict[str, Any]) -> int:
-    quote = fill["quote_lamports"] * (1 if fill["side"] == "SELL" else -1)
-    return int(quote - fill["tx_fee_lamports"] - fill["tip_lamports"])
-
-
-def _signature_in(values: dict[str, Any]) -> str | None:
-    """A signed transaction's signature, wherever a change keeps it."""
-    found: str | None = values.get("signature") or values.get("payload", {}).get("signature")
-    return found
+    for row in ledger.quarantined.values():
+        held[row["mint"]] += row["amount_raw"]
+    cash = ledger.cash_lamports - outside + rent
+    return Book(signed, dict(positions), dict(held), tuple(ledger.intents), cash, rent)
 
 
 EXECUTOR: Final = Subject(_trade, _book, _control, journal)
