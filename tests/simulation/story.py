@@ -45,8 +45,8 @@ def deaths(seed: int) -> Iterator[Death]:
     while True:
         steps = rng.randint(1, 60) if rng.random() < 0.88 else int(60 * 2 ** rng.uniform(0, 3))
         how: How = rng.choices(_HOWS, (7, 1, 1, 1))[0]
-        down_ns = int(rng.choice((0.02, 0.02, 0.2, 0.2, 1.0, 3.0)) * rng.uniform(0.5, 1.5) * 1e9)
-        if rng.random() < 0.004:
+        down_ns = int(rng.choice((0.02, 0.02, 0.02, 0.2, 0.2, 1.0)) * rng.uniform(0.5, 1.5) * 1e9)
+        if rng.random() < 0.002:
             # Longer than a blockhash lives.
             down_ns = 80_000_000_000
         yield Death(steps, how, down_ns)

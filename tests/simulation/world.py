@@ -36,7 +36,7 @@ SLOT_NS: Final = 400_000_000
 START_LAMPORTS: Final = 60_000_000_000
 # From a command to no further signature, as the red button promises.
 _HALT_GRACE_NS: Final = 100_000_000
-_SETTLING_SLOTS: Final = 400
+_SETTLING_SLOTS: Final = 320
 _DRAIN_SLOTS: Final = 300
 _FINAL_SLOTS: Final = 40
 _END_NS: Final = 60_000_000_000
@@ -107,6 +107,9 @@ class World:
         self._stream = Stream(life, lambda: self.timeline.now_ns)
         if self.faults.strikes("stream_replay"):
             self._stream.push(self._replayed())
+        if self._is_over:
+            self._over_ns = self.timeline.now_ns + _END_NS
+            self._stream.push([None])
         outside = Outside(
             self._stream,
             tuple(ChainRpc(Node(self, life, node)) for node in self.nodes),
