@@ -6,6 +6,7 @@ The only file here that knows the executor's own records beyond the form of the 
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
@@ -48,6 +49,7 @@ def _pattern(wallet: str) -> Pattern:
 RELEASE: Final = Release("simulation", "2026-10-12", {str(one): _pattern(str(one)) for one in LEADERS}, ())
 
 
+@lru_cache(maxsize=1)
 def _settings(home: Path) -> Settings:
     """The defaults, but for limits that a long bad day of this market would reach."""
     risk = {"max_loss_per_hour_sol": 1_000.0, "max_loss_per_day_sol": 1_000.0}

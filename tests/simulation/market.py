@@ -32,7 +32,7 @@ class Market:
     `leader_buys` and `completes` are the chances in a slot that a leader buys, and that a curve is bought empty.
     """
 
-    def __init__(self, seed: int, *, leader_buys: float = 0.12, completes: float = 0.0001) -> None:
+    def __init__(self, seed: int, *, leader_buys: float = 0.25, completes: float = 0.0001) -> None:
         self.rng = random.Random(f"{seed}/market")
         self.leader_buys = leader_buys
         self.completes = completes
