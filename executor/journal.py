@@ -185,13 +185,14 @@ class Journal:
         moved = _move_intent(
             order, intent["state"], "UNKNOWN", {"error": f"slot {facts['landed_slot']} was left behind"}
         )
+        # What the payload keeps of an earlier landing, that was left behind too, is undone already.
         undone: list[Change] = []
-        if "fill" in facts:
+        if intent["state"] == "LANDED_OK":
             undone.append(("undo_fill", facts["fill"]))
-        if "undo" in facts:
-            undone.append(("reopen_position", {"position_id": order.position_id} | facts["undo"]))
-        elif order.side == "BUY" and intent["state"] == "LANDED_OK" and order.position_id in self.ledger.positions:
-            undone.append(("undo_position", {"position_id": order.position_id}))
+            if order.side == "BUY" and order.position_id in self.ledger.positions:
+                undone.append(("undo_position", {"position_id": order.position_id}))
+            elif facts.get("undo") is not None:
+                undone.append(("reopen_position", {"position_id": order.position_id} | facts["undo"]))
         self.write(entry, *undone, moved)
 
     def remember(self, position: Position, entry: Entry, *, selling: bool = False) -> None:
@@ -255,7 +256,7 @@ class Journal:
         }
         facts: dict[str, Any] = {"landed_ts_ns": entry.at_ns, "landed_slot": landing.slot}
         if not landing.final:
-            facts["fill"] = values
+            facts |= {"fill": values, "undo": None}
         return _move_intent(order, landing.was, "LANDED_OK", facts, final=landing.final), ("fill", values)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
@@ -30,6 +31,10 @@ _STATUS: Final = {
 }
 
 
+Work = Callable[[], Awaitable[None]]
+"""Something that goes on until the run ends."""
+
+
 class LiveRun:
     """What a live run has beside its engine."""
 
@@ -52,7 +57,7 @@ class LiveRun:
         self._outside = outside
         self._switch = switch
 
-    def works(self, put: Put) -> list[Awaitable[None]]:
+    def works(self, put: Put) -> list[Work]:
         """What has to go on beside the engine."""
         desk, config = self.engine.desk, self.engine.desk.settings.executor
         settler = Settler(
@@ -66,9 +71,9 @@ class LiveRun:
         asking = Reconciler(self.broker, self._outside.nodes, settler, put, every_seconds=config.reconcile_seconds)
         self.chain.doubted = asking.ask
         return [
-            settler.run(),
-            asking.run(lambda: frozenset(desk.journal.ledger.signatures), lambda: self.chain.needs_truth),
-            asking.read_coins(self.chain.wanted, lambda: desk.head_slot),
+            settler.run,
+            partial(asking.run, lambda: frozenset(desk.journal.ledger.signatures), lambda: self.chain.needs_truth),
+            partial(asking.read_coins, self.chain.wanted, lambda: desk.head_slot),
         ]
 
     def on_block_meta(self, meta: pb.SubscribeUpdateBlockMeta) -> None:

@@ -12,9 +12,10 @@ import logging
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from functools import partial
+from typing import Final, Literal
 
 from copytrader_core.errors import ConfigError, DecodeError, StreamError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
@@ -34,7 +35,7 @@ from executor.engine import Engine
 from executor.interests import Interests
 from executor.journal import Journal
 from executor.live import Outcome
-from executor.live_run import LiveRun
+from executor.live_run import LiveRun, Work
 from executor.orders import Mode
 from executor.outside import Outside
 from executor.reconcile import Truth
@@ -136,10 +137,10 @@ class _Service:
                 loop.add_signal_handler(number, self._stop)
         desk, database, live = self._engine.desk, self._database, self._live
         desk.journal.written = self._written
-        works: list[Awaitable[None]] = [self._listen(), self._ticks()]
+        works: list[Work] = [self._listen, self._ticks]
         if database is not None:
             boot.know_markets(desk, await database.markets({p.mint for p in desk.holdings.open.values()}))
-            works += [database.follow(desk.switch, self._queue.put), database.projector.run()]
+            works += [partial(database.follow, desk.switch, self._queue.put), database.projector.run]
         if live is not None:
             live.chain.resume()
             works += live.works(self._queue.put)
@@ -253,10 +254,10 @@ class _Service:
             if self._queue.empty():
                 await self._queue.put("tick")
 
-    async def _guarded(self, work: Any) -> None:
+    async def _guarded(self, work: Work) -> None:
         """An error in a task ends the run with that error, never silently."""
         try:
-            await work
+            await work()
         except Exception as error:  # noqa: BLE001 - handed on to the driving task, which raises it
             await self._queue.put(error)
 
