@@ -161,6 +161,6 @@ async def test_a_server_of_another_protocol_is_no_connection(package: Path, tmp_
     configuration = client_configuration(new_identity())
     configuration.alpn_protocols = ["h3"]
     async with peer(package, tmp_path) as other:
-        with pytest.raises(OSError):  # noqa: PT011 whatever the handshake says
+        with pytest.raises(OSError):
             await open_connection("127.0.0.1", other.port, configuration, 10)
         assert other.transactions == []
