@@ -35,10 +35,11 @@ def explain_command(
     sought: str = typer.Argument(..., metavar="SIG-OR-INTENT", help="the leader's signature, or an intent id of ours"),
 ) -> None:
     """Tell why a signal was taken or refused: replayed from the journal and compared byte for byte."""
-    found = _find(sought.strip())
+    found, away = _find(sought.strip())
     if not found:
+        where = f"the journal's files (the database is not there: {away})" if away else "the journal"
         raise DataError(
-            f"no decision on {sought} is in the journal: give the signature of a leader's buy, an intent id, or a"
+            f"no decision on {sought} is in {where}: give the signature of a leader's buy, an intent id, or a"
             " signature of our own; `copytrader executor status --json` lists the last ones"
         )
     console = Console()
@@ -51,10 +52,11 @@ def explain_command(
         raise DataError("the decision taken again is not the one that was written: see the differences above")
 
 
-def _find(sought: str) -> list[Found]:
-    with perhaps_connected() as (connection, _):
+def _find(sought: str) -> tuple[list[Found], str | None]:
+    """The decisions, and why there is no database if there is none. Postgres may be a moment behind the files."""
+    with perhaps_connected() as (connection, away):
         found = from_tables(connection, sought) if connection is not None else []
-    return found or from_files(settings().home_path / "executor", sought)
+    return found or from_files(settings().home_path / "executor", sought), away
 
 
 def _print(console: Console, explained: Explained) -> None:

@@ -105,6 +105,13 @@ async def test_what_is_not_there_is_one_message_that_says_what_to_ask_for(pg_url
     assert isinstance(result.exception, DataError) and "give the signature of a leader's buy" in str(result.exception)
 
 
+async def test_without_a_database_the_message_says_that_only_files_were_searched(
+    pg_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", NOWHERE)
+    assert "the journal's files (the database is not there" in str(asked("nothing-like-it").exception)
+
+
 async def test_a_decision_that_comes_out_differently_is_an_error_that_names_the_difference(
     pg_url: str, executor_home: Path
 ) -> None:

@@ -258,3 +258,10 @@ async def test_a_port_that_is_taken_is_an_error_that_says_so(tmp_path: Path, met
         with pytest.raises(ConfigError, match=f"metrics port {port}"):
             async with monitored(ExecutorMetrics(), tmp_path, lambda: Live("ACTIVE", 0, 0, 0), port):
                 pass
+
+
+def test_the_page_for_operators_names_every_metric(metrics: ExecutorMetrics) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "executor.md").read_text()
+    own = [family for family in metrics.registry.collect() if family.name.startswith(P)]
+    names = [family.name.removeprefix(P) + ("_total" if family.type == "counter" else "") for family in own]
+    assert len(names) > 20 and [name for name in names if f"`{name}`" not in page] == []

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import shutil
+import signal
+import struct
+import sys
+import termios
 from pathlib import Path
 
 import psycopg
@@ -179,6 +187,36 @@ async def test_locks_are_shown_where_there_are_any(pg_url: str, folder: Path) ->
 
 
 # The command.
+
+
+async def test_on_a_terminal_the_table_stays_until_ctrl_c(pg_url: str, executor_home: Path) -> None:
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 150, 0, 0))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "copytrader_cli.main", "executor", "status", "--watch"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=terminal,
+        env=os.environ | {"TERM": "xterm", "COPYTRADER_HOME": str(executor_home)},
+    )
+    os.close(terminal)
+    seen = b""
+    while seen.count(b"newest slot") < 3:
+        seen += await asyncio.wait_for(asyncio.to_thread(os.read, master, 65_536), 30)
+    process.send_signal(signal.SIGINT)
+    draining = asyncio.create_task(asyncio.to_thread(_drain, master))
+    assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert b"Traceback" not in await draining
+
+
+def _drain(master: int) -> bytes:
+    """The rest of what a terminal shows; its end is an error on Linux."""
+    found = b""
+    with contextlib.suppress(OSError):
+        while part := os.read(master, 65_536):
+            found += part
+    os.close(master)
+    return found
 
 
 async def test_the_command_works_with_no_database_and_gives_json(
