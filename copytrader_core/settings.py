@@ -21,6 +21,8 @@ from pydantic_settings import (
 
 from copytrader_core.errors import ConfigError
 
+_DAY_MS = 86_400_000
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -143,6 +145,13 @@ class PolicySettings(_Section):
     min_target_x: float = Field(1.05, gt=0)
     require_positive_ev: bool = True
     exit_on_leader_sell: bool = Field(False, description="sell as soon as the leader sells the coin")
+    trailing_fraction: float | None = Field(
+        None, gt=0, lt=1, description="sell when the multiple falls by this share below its peak; none = never"
+    )
+    trailing_from_x: float = Field(1.2, gt=0, description="the peak multiple from which on trailing_fraction sells")
+    stop_x: float | None = Field(
+        None, gt=0, lt=1, description="sell when the multiple has fallen to this; none = never"
+    )
 
 
 class RiskSettings(_Section):
@@ -151,11 +160,42 @@ class RiskSettings(_Section):
     max_trade_sol: float = Field(3.0, gt=0)
     max_open_positions: int = Field(20, ge=1)
     max_positions_per_mint: int = Field(1, ge=1)
+    max_positions_per_leader: int = Field(10, ge=1, description="half of all positions: no leader is the whole book")
     max_exposure_sol: float = Field(20.0, gt=0)
+    max_exposure_per_mint_sol: float = Field(3.5, gt=0, description="one largest trade with its costs, and some room")
+    max_exposure_per_leader_sol: float = Field(10.0, gt=0, description="half of max_exposure_sol")
     max_loss_per_hour_sol: float = Field(5.0, gt=0)
     max_loss_per_day_sol: float = Field(10.0, gt=0)
     max_quote_age_slots: int = Field(25, ge=0)
+    max_stream_age_ms: int = Field(
+        3_000, ge=0, description="ms since the stream last moved beyond which nothing is bought; a slot takes 400"
+    )
+    max_price_impact_bps: int = Field(
+        1_000, ge=0, description="how far our own buy may pay above the market's price: 3 SOL move a new curve by 988"
+    )
+    max_tip_lamports: int = Field(
+        10_000_000,
+        ge=0,
+        description="tip and priority fee of one buy, so that a slip of the pen costs 0.01 SOL at most",
+    )
+    max_tip_share_bps: int = Field(500, ge=0, description="the same as a share of the buy, in basis points")
+    min_leader_size_sol: float = Field(
+        0.0, ge=0, description="leaders' buys below this are no signal: dust is cheap bait for copiers; 0 = any size"
+    )
+    mint_cool_down_ms: int = Field(
+        0, ge=0, le=_DAY_MS, description="how long a coin is left alone after our last buy or exit of it; 0 = off"
+    )
+    leader_cool_down_ms: int = Field(
+        0,
+        ge=0,
+        le=_DAY_MS,
+        description="how long a leader is not followed after a loss with it; 0 = off: losses are expected",
+    )
+    sol_floor: float = Field(
+        0.05, ge=0, description="SOL that stays in the wallet whatever happens, exits of everything held not counted"
+    )
     blocked_mints: tuple[str, ...] = ()
+    blocked_leaders: tuple[str, ...] = ()
 
 
 class ExecutorSettings(_Section):
@@ -166,6 +206,45 @@ class ExecutorSettings(_Section):
     tip_lamports: int = Field(1_000_000, ge=0)
     paper_latency_slots: int = Field(2, ge=0, description="slots between a decision and its paper fill")
     paper_balance_sol: float = Field(100.0, gt=0)
+    exit_slippage_bps: int = Field(
+        300, ge=0, le=10_000, description="what an exit's first attempt may lose to its quote"
+    )
+    exit_slippage_step_bps: int = Field(300, ge=0, le=10_000, description="what each further attempt adds to that")
+    max_exit_slippage_bps: int = Field(3_000, ge=0, le=10_000)
+    exit_any_price_attempt: int = Field(
+        4, ge=1, description="the attempt from which on an exit takes whatever it gets: it is guaranteed work"
+    )
+    exit_priority_fee_step_lamports: int = Field(200_000, ge=0, description="what each further attempt pays more")
+    max_exit_priority_fee_lamports: int = Field(2_000_000, ge=0)
+    exit_tip_step_lamports: int = Field(1_000_000, ge=0, description="what each further attempt tips more")
+    max_exit_tip_lamports: int = Field(10_000_000, ge=0)
+    exit_urgent_steps: int = Field(
+        2, ge=0, description="how many attempts an urgent exit (kill, flatten, adverse) is ahead of its count"
+    )
+    paper_jitter_slots: int = Field(0, ge=0, description="further slots of delay, drawn evenly for each paper order")
+    paper_lost_share: float = Field(0.0, ge=0, le=1, description="share of paper orders that never land")
+    key_file: Path | None = Field(
+        None, description="wallet key that only its owner can read; a service gets it as the credential wallet-key"
+    )
+    rpc_url_files: tuple[Path, ...] = Field(
+        (), description="files with one RPC URL each; two nodes of two providers are needed to believe that all is flat"
+    )
+    tpu: bool = Field(True, description="send to the leaders' own ports too")
+    block_engine_urls: tuple[str, ...] = Field((), description="one block engine region each")
+    block_engine_uuid_file: Path | None = Field(None, description="file with the block engine's access key")
+    block_engine_mode: Literal["bundle", "transaction", "bundle_only"] = "bundle"
+    rebroadcast_ms: int = Field(400, ge=50, description="how often the same bytes are sent again until they land")
+    exit_retry_ms: int = Field(3_000, ge=100, description="how long an attempt to sell may take before the next one")
+    migrate_after_seconds: float = Field(
+        60.0, ge=0, description="how long a complete curve that we hold may wait before we migrate it ourselves"
+    )
+    reconcile_seconds: float = Field(60.0, gt=0, description="how often the balances on chain are looked at")
+    unknown_balances: Literal["quarantine", "sell"] = Field(
+        "quarantine", description="coins in the wallet that no position accounts for: report them, or sell them at once"
+    )
+    trip_silence_seconds: float = Field(
+        30.0, gt=0, description="silence of the stream after which buying stops until somebody resumes"
+    )
 
 
 class SparkSettings(_Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final, Protocol
 
 _NS_PER_SECOND: Final = 1_000_000_000
@@ -34,13 +35,16 @@ class WallClock:
 
     is_set = True
 
+    def __init__(self, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._now_ns = now_ns
+
     def now_ns(self) -> int:
         """The system's clock."""
-        return time.time_ns()
+        return self._now_ns()
 
     def at_slot(self, slot: int) -> int:
         """Real time does not depend on the slot: a slot is dealt with when it is heard."""
-        return time.time_ns()
+        return self._now_ns()
 
     def slot_at(self, ts_ns: int) -> int | None:
         """Real time cannot be told in slots ahead."""

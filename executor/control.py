@@ -18,6 +18,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from copytrader_core.policy.values import TradingState
+from executor.locks import Locks
 from executor.statements import statement
 
 _STRICTNESS: Final[Mapping[str, int]] = {"ACTIVE": 0, "REDUCING": 1, "HALTED": 2}
@@ -65,6 +66,8 @@ class Switch:
         self._seen: tuple[int, int] | None = None
         self._file: Control = ACTIVE
         self._row: Control = _DATABASE_AWAY
+        self.locks = Locks()
+        """What somebody has forbidden to buy, as it was read last."""
 
     @property
     def control(self) -> Control:
@@ -80,6 +83,10 @@ class Switch:
     def heard(self, row: Control | None) -> None:
         """The row has been read; None: there is no database to read it from."""
         self._row = row if row is not None else _DATABASE_AWAY
+
+    def trip(self, control: Control) -> None:
+        """The executor presses its own button. The file keeps it, whatever becomes of this process."""
+        write_control(self._path.parent, stricter(control, read_control(self._path.parent)))
 
     def flattened(self) -> None:
         """Nothing is held any more: the wish to flatten is done. The row follows with the journal."""

@@ -19,6 +19,7 @@ from copytrader_core.records import Release
 from copytrader_core.store.postgres import connect as connect_now
 from copytrader_core.store.releases import load_release
 from executor.control import Switch, control_from
+from executor.locks import locks_from
 from executor.orders import Mode
 from executor.projector import Projector, catch_up, connect
 from executor.statements import statement
@@ -88,7 +89,7 @@ class Database:
             for name in ("listen_release", "listen_state"):
                 await connection.execute(statement(name))
             self.release = await asyncio.to_thread(_load, self._url)
-            switch.heard(control_from(await _rows(connection, "state")))
+            await _read_switch(connection, switch)
         except BaseException:
             await connection.close()
             raise
@@ -96,7 +97,7 @@ class Database:
 
     async def _listen(self, connection: AsyncConnection[DictRow], switch: Switch, put: Put) -> None:
         while True:
-            switch.heard(control_from(await _rows(connection, "state")))
+            await _read_switch(connection, switch)
             await put("tick")
             found = await _rows(connection, "release_id")
             if found and found[0]["release_id"] != self.release.release_id:
@@ -104,6 +105,12 @@ class Database:
                 await put(self.release)
             async for _ in connection.notifies(timeout=_POLL_SECONDS, stop_after=1):
                 pass
+
+
+async def _read_switch(connection: AsyncConnection[DictRow], switch: Switch) -> None:
+    """Locks first: a state that allows must not be seen before what it leaves forbidden."""
+    switch.locks = locks_from(await _rows(connection, "locks"))
+    switch.heard(control_from(await _rows(connection, "state")))
 
 
 async def _rows(connection: AsyncConnection[DictRow], name: str, **values: Any) -> list[DictRow]:

@@ -1,18 +1,19 @@
-"""The desk: how an order leaves, lands, fails or expires, and what that does to the book. When is the engine's.
+"""The desk: how an order is made, signed and sent, and what its end does to the book. When is the engine's.
 
-The journal's line is written before anything here changes in memory.
+The journal's line is written before anything here changes in memory, and before anything leaves.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from copytrader_core.errors import QuoteError
+from copytrader_core.errors import QuoteError, TransactionError
 from copytrader_core.policy.decide import decide
-from copytrader_core.policy.entry import min_tokens, transaction_cost
+from copytrader_core.policy.entry import transaction_cost
+from copytrader_core.policy.escalation import exit_terms, is_urgent, min_out
 from copytrader_core.policy.record import inputs_document
 from copytrader_core.policy.values import (
     Decision,
@@ -25,16 +26,16 @@ from copytrader_core.policy.values import (
 )
 from copytrader_core.records import Edge, Inflow, Pattern
 from copytrader_core.settings import Settings
+from executor.broker import Broker, Landed, Reverted
 from executor.clock import Clock
+from executor.coins import CoinBook
 from executor.control import Switch, flatten_done
-from executor.journal import Entry, IntentState, Journal
+from executor.journal import Entry, Journal, Landing
 from executor.market_book import MarketBook
-from executor.orders import Order, Position, intent_id
-from executor.paper import Landed, PaperBroker, Reverted
-from executor.positions import Holdings
+from executor.orders import IntentState, Order, Position, Signed, intent_id
+from executor.positions import Holdings, holdings_of
 
-# After this attempt a sell takes whatever it gets: an exit is guaranteed work.
-_LAST_BOUNDED_ATTEMPT: Final = 3
+_PEAK_STEP: Final = 1.02
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class Tally:
     sold: int = 0
     reverted: int = 0
     expired: int = 0
+    rolled_back: int = 0
     pnl_lamports: int = 0
     latencies_us: list[int] = field(default_factory=list)
 
@@ -56,26 +58,37 @@ class Desk:
     def __init__(
         self,
         journal: Journal,
-        broker: PaperBroker,
+        broker: Broker,
         clock: Clock,
         settings: Settings,
         switch: Switch,
-        holdings: Holdings,
+        opening_lamports: int,
     ) -> None:
         self.journal = journal
         self.broker = broker
         self.clock = clock
         self.settings = settings
         self.switch = switch
-        self.holdings = holdings
         self.market = MarketBook()
+        self.coins = CoinBook()
         self.tally = Tally()
         self.head_slot = 0
         self.release_id = ""
+        self.drift: str | None = None
+        """Why the programs are no longer what this version knows; nothing is bought while there is a reason."""
+        self.wall_ns: Callable[[], int] = time.time_ns
+        self.retries = journal.mode == "live"
+        """Whether an order may never come to an end that we hear of, so that waiting for it has to end."""
+        self.unsure: set[str] = set()
+        """Coins whose accounts have to be read before the next attempt to sell."""
+        self._opening_lamports = opening_lamports
+        self.holdings: Holdings = self._holdings()
 
     def time_at(self, slot: int) -> int:
         """The clock's time at a slot that has been reached."""
         return self.clock.at_slot(slot)
+
+    # --- orders ---------------------------------------------------------------------------------------------------
 
     def consider(
         self,
@@ -85,22 +98,34 @@ class Desk:
         state: TradingState,
         received_ns: int,
         inflow: Inflow | None = None,
+        stream_age_ms: int = 0,
     ) -> None:
         """Decides on a leader's buy, writes the decision down with all of its numbers, and buys if it says so."""
         now = Now(self.head_slot, self.clock.now_ns())
-        book = self.holdings.book(state, self.broker.orders, now.ts_ns)
+        book = self.holdings.book(
+            state,
+            self.broker.orders,
+            now.ts_ns,
+            stream_age_ms=stream_age_ms,
+            drift=self.drift,
+            locks=self.switch.locks.locks,
+            first_trade=self.broker.is_first_trade(signal),
+            signal=signal,
+        )
         decision = decide(signal, pattern, edges, book, self.settings, now, inflow)
-        latency_us = (time.time_ns() - received_ns) // 1000
+        order, signed, why = self._buy(signal, decision, now)
+        latency_us = (self.wall_ns() - received_ns) // 1000
         inputs = inputs_document(signal, pattern, edges, book, now, inflow)
         payload = {"inputs": inputs, "decision": asdict(decision), "latency_us": latency_us}
-        order = self._buy(signal, decision.entry, decision.exit) if decision.accepted else None
+        if why is not None:
+            payload["not_signed"] = why
         entry = self._entry("DECISION", signal, self.head_slot, payload, order)
-        planned = self.journal.plan_buy(entry, order)
+        planned = self.journal.plan_buy(entry, order, signed)
         self._count(decision, latency_us)
         if order is None:
             return
         if planned == "PLANNED":
-            self._send(order)
+            self._send(order, signed)
         else:
             self.journal.write(self._entry(planned, order, self.head_slot, {"code": decision.code}, order))
 
@@ -114,15 +139,53 @@ class Desk:
             self._wait(position, reason, waiting, str(error))
             return None
         order = self._sell(position, reason, quoted, slot)
+        try:
+            signed = self.broker.sign(order)
+        except TransactionError as error:
+            self._wait(position, reason, "NOT_SIGNED", str(error))
+            return None
         position.attempts, position.due = order.attempt, reason
         payload = {"reason": reason, "attempt": order.attempt, "quoted_lamports": quoted, "min_out": order.min_out}
         entry = self._entry("EXIT", order, slot, payload, order)
-        if self.switch.state == "HALTED" or not self.journal.plan_sell(entry, order, position):
+        if self.switch.state == "HALTED" or not self.journal.plan(entry, order, signed, position):
             position.attempts -= 1
             self._wait(position, reason, "HALTED", "nothing is sent while HALTED")
             return None
-        position.selling, position.waiting = True, None
-        return order if self._send(order) else None
+        position.selling, position.waiting, position.sent_ns = True, None, self.clock.now_ns()
+        return order if self._send(order, signed) else None
+
+    def migrate(self, position: Position) -> bool:
+        """Moves the complete curve of a position's coin into its pool by a transaction of ours; False: not possible."""
+        under_way = [order for order in self.broker.orders if order.mint == position.mint]
+        coin = self.coins.document(position.mint) or position.coin
+        if under_way or coin is None:
+            return False
+        attempt = position.attempts + 1
+        identity = intent_id(self.journal.mode, "MIGRATE", position.origin, position.mint, attempt)
+        order = Order(
+            intent_id=identity,
+            side="MIGRATE",
+            mint=position.mint,
+            leader=position.leader,
+            leader_sig=position.leader_sig,
+            position_id=position.position_id,
+            amount_in=0,
+            min_out=0,
+            decided_slot=self.head_slot,
+            due_slot=self.head_slot,
+            attempt=attempt,
+            reason="nobody has migrated the coin",
+            priority_fee_lamports=self.settings.executor.priority_fee_lamports,
+            planned_ns=self.clock.now_ns(),
+            coin=coin,
+        )
+        try:
+            signed = self.broker.sign(order)
+        except TransactionError:
+            return False
+        position.attempts, position.sent_ns = attempt, self.clock.now_ns()
+        entry = self._entry("MIGRATE", order, self.head_slot, {"attempt": attempt}, order)
+        return self.journal.plan(entry, order, signed, None) and self._send(order, signed)
 
     def quote(self, position: Position) -> int:
         """What the whole position would bring now after swap fees. Raises QuoteError where the venue gives no quote."""
@@ -137,55 +200,167 @@ class Desk:
             proceeds = self.quote(position)
         except QuoteError:
             return None
-        return (proceeds - transaction_cost(self.settings.executor)) / position.cost_lamports
+        return (proceeds - transaction_cost(self.settings.executor)) / max(1, position.cost_lamports)
+
+    def peak(self, position: Position, multiple: float) -> None:
+        """A position has never been worth more. Written down where an exit counts on it, in steps worth a line."""
+        written, position.peak_x = position.peak_written_x, multiple
+        if position.plan.trailing_fraction is not None and multiple > written * _PEAK_STEP:
+            position.peak_written_x = multiple
+            entry = self._entry("PEAK", position, self.head_slot, {"peak_x": multiple})
+            self.journal.remember(position, entry, selling=position.selling)
+
+    # --- ends -----------------------------------------------------------------------------------------------------
 
     def land(self, order: Order, slot: int) -> None:
-        """The slot in which `order` lands is complete: it goes through or reverts."""
+        """The end of an order of paper, by the market as it is now."""
         outcome = self.broker.land(order, self.market.state(order.mint))
-        if isinstance(outcome, Reverted):
-            self._reverted(order, outcome, slot)
-        elif order.side == "BUY":
-            self._bought(order, outcome, slot)
+        if outcome is None:
+            self.expire(order, "it was never included")
         else:
-            self._sold(order, outcome, slot)
+            self.settle(order, outcome, slot)
 
-    def expire(self, order: Order, reason: str, was: IntentState = "SENT") -> None:
-        """`order` will never land."""
-        position = self.holdings.open.get(order.position_id) if order.side == "SELL" else None
+    def settle(
+        self, order: Order, outcome: Landed | Reverted, slot: int, *, sig: str | None = None, final: bool = True
+    ) -> None:
+        """What the chain did with an order. `final`: no fork can take it back."""
+        landing = Landing(self.state_of(order), slot, sig, final)
+        if isinstance(outcome, Reverted):
+            self._reverted(order, outcome, landing)
+        elif order.side == "BUY":
+            self._bought(order, outcome, landing)
+        elif order.side == "SELL":
+            self._sold(order, outcome, landing)
+        else:
+            cost = outcome.cost_lamports + outcome.rent_lamports
+            self.journal.migrated(order, outcome, landing, self._entry("MIGRATED", order, slot, {"cost": cost}, order))
+            self.holdings.balance_lamports -= cost
+        if final:
+            self.broker.forget(order)
+
+    def state_of(self, order: Order) -> IntentState:
+        """How far an order has come, as the journal has it."""
+        state: IntentState = self.journal.ledger.intents[order.intent_id]["state"]
+        return state
+
+    def expire(self, order: Order, reason: str, was: IntentState | None = None) -> None:
+        """An order that can no longer land."""
+        position = self._selling(order)
         entry = self._entry("EXPIRED", order, self.head_slot, {"reason": reason}, order)
-        self.journal.expired(order, was, reason, position, entry)
+        self.journal.expired(order, was or self.state_of(order), reason, position, entry)
         self.broker.forget(order)
         self.tally.expired += 1
         if position is not None:
             position.selling = False
 
+    def unknown(self, order: Order, reason: str) -> None:
+        """Nobody knows what became of an order; it is looked for until somebody does."""
+        if self.state_of(order) == "SENT":
+            entry = self._entry("UNKNOWN", order, self.head_slot, {"reason": reason}, order)
+            self.journal.unknown(order, "SENT", reason, entry)
+
+    def confirm(self, order: Order, slot: int) -> None:
+        """The block of a landed order cannot be left behind any more."""
+        self.journal.confirmed(order, self._entry("CONFIRMED", order, slot, {}, order))
+        self.broker.forget(order)
+
+    def roll_back(self, order: Order, slot: int) -> None:
+        """The block of a landed order was left behind: as if it had not landed, and it may land again."""
+        self.journal.rolled_back(order, self._entry("ROLLED_BACK", order, slot, {}, order))
+        self.tally.rolled_back += 1
+        kept = self.holdings
+        self.holdings = self._holdings()
+        selling = {one.position_id for one in self.broker.orders if one.side == "SELL" and self._is_out(one)}
+        for identity, position in self.holdings.open.items():
+            position.selling, position.sent_ns = identity in selling, self.clock.now_ns()
+            if identity in kept.open:
+                position.peak_x = kept.open[identity].peak_x
+
+    # --- what the chain holds -------------------------------------------------------------------------------------
+
+    def presume_sent(self, order: Order) -> None:
+        """An order that was signed by a run that died: it may have left."""
+        self.journal.unknown(
+            order,
+            "SIGNED",
+            "the run that signed it ended",
+            self._entry("UNKNOWN", order, self.head_slot, {"reason": "the run that signed it ended"}, order),
+        )
+
+    def adopt(self, position: Position) -> None:
+        """Coins of ours that no line accounts for are sold like any other position."""
+        payload = {"qty_raw": position.qty_raw, "position_id": position.position_id}
+        self.journal.adopted(position, self._entry("ADOPTED", position, self.head_slot, payload))
+        self.holdings.open[position.position_id] = position
+
+    def resize(self, position: Position, qty_raw: int) -> None:
+        """The chain holds another number of a position's coins."""
+        payload = {"was_raw": position.qty_raw, "is_raw": qty_raw, "position_id": position.position_id}
+        position.qty_raw = qty_raw
+        self.journal.resized(position, self._entry("RESIZED", position, self.head_slot, payload))
+
+    def lose(self, position: Position) -> None:
+        """None of a position's coins are there: it ends, and all that it had cost is a loss."""
+        entry = self._entry("LOST", position, self.head_slot, {"position_id": position.position_id})
+        self.journal.lost(position, entry)
+        del self.holdings.open[position.position_id]
+        self.holdings.realised(entry.at_ns, -position.cost_lamports, mint=position.mint, leader=position.leader)
+
+    def quarantine(self, mint: str, account: str, amount_raw: int) -> None:
+        """Coins that no position accounts for are reported and left alone; 0: there are none any more."""
+        if self.journal.ledger.quarantined.get(mint, {}).get("amount_raw", 0) != amount_raw:
+            entry = self.entry("QUARANTINED", {"mint": mint, "account": account, "amount_raw": amount_raw})
+            self.journal.quarantined(mint, account, amount_raw, entry)
+
+    def deposit(self, lamports: int, reason: str, foreign: Sequence[str]) -> None:
+        """The balance has moved without us."""
+        entry = self.entry("BALANCE", {"lamports": lamports, "reason": reason, "foreign": list(foreign[:20])})
+        self.journal.cash(lamports, reason, foreign[0] if foreign else None, entry)
+        self.holdings.balance_lamports += lamports
+
+    # --- notes ----------------------------------------------------------------------------------------------------
+
     def note(self, kind: str, payload: dict[str, Any]) -> None:
         """Writes down something that concerns no order."""
-        self.journal.write(self._note(kind, payload))
+        self.journal.write(self.entry(kind, payload))
 
     def flattened(self) -> None:
         """Nothing is held any more: the wish to sell everything is done."""
-        self.journal.write(self._note("FLATTENED", {}), flatten_done())
+        self.journal.write(self.entry("FLATTENED", {}), flatten_done())
         self.switch.flattened()
 
-    def _note(self, kind: str, payload: dict[str, Any]) -> Entry:
+    def entry(self, kind: str, payload: dict[str, Any]) -> Entry:
+        """A line about no order."""
         return Entry(kind, self.clock.now_ns(), self.head_slot, release_id=self.release_id, payload=payload)
 
-    def _send(self, order: Order) -> bool:
-        """The last look at the trading state, in the database; then the order is under way."""
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _holdings(self) -> Holdings:
+        return holdings_of(self.journal.ledger, self._opening_lamports)
+
+    def _is_out(self, order: Order) -> bool:
+        return self.state_of(order) in ("SENT", "UNKNOWN")
+
+    def _send(self, order: Order, signed: Signed | None) -> bool:
+        """The last look at the trading state; then the order is under way."""
+        was: IntentState = "PLANNED" if signed is None else "SIGNED"
         entry = self._entry("SEND", order, self.head_slot, {"due_slot": order.due_slot}, order)
-        if self.journal.send(order, entry):
-            self.broker.submit(order)
+        if self.journal.send(order, was, entry):
+            self.broker.submit(order, signed)
             return True
         self.tally.expired += 1
-        position = self.holdings.open.get(order.position_id)
+        position = self._selling(order)
         if position is not None:
             position.selling = False
             self._wait(position, position.due or "kill", "HALTED", "nothing is sent while HALTED")
         return False
 
-    def _bought(self, order: Order, landed: Landed, slot: int) -> None:
-        cost = landed.quote_lamports + landed.tx_fee_lamports + landed.tip_lamports
+    def _selling(self, order: Order) -> Position | None:
+        """The position that an order sells, if it is still there."""
+        return self.holdings.open.get(order.position_id) if order.side == "SELL" else None
+
+    def _bought(self, order: Order, landed: Landed, landing: Landing) -> None:
+        slot, cost = landing.slot, landed.quote_lamports + landed.cost_lamports
         position = Position(
             position_id=order.position_id,
             leader=order.leader,
@@ -197,53 +372,72 @@ class Desk:
             cost_lamports=cost,
             paid_in_lamports=landed.quote_lamports - landed.swap_fee_lamports,
             plan=order.exit or ExitPlan(None, None, 0, False),
+            coin=order.coin,
         )
-        entry = self._entry("FILL", order, slot, asdict(landed) | {"side": "BUY", "cost_lamports": cost}, order)
-        self.journal.opened(order, landed, position, entry)
-        self.broker.forget(order)
+        payload = self._fill_facts(order, landed, slot) | {"side": "BUY", "cost_lamports": cost}
+        self.journal.opened(order, landed, landing, position, self._entry("FILL", order, slot, payload, order))
         self.holdings.open[position.position_id] = position
-        self.holdings.balance_lamports -= cost
+        self.holdings.balance_lamports -= cost + landed.rent_lamports
         self.tally.bought += 1
 
-    def _sold(self, order: Order, landed: Landed, slot: int) -> None:
-        position = self.holdings.open[order.position_id]
-        proceeds = landed.quote_lamports - landed.tx_fee_lamports - landed.tip_lamports
+    def _sold(self, order: Order, landed: Landed, landing: Landing) -> None:
+        position = self.holdings.open.get(order.position_id)
+        proceeds = landed.quote_lamports - landed.cost_lamports
+        payload = self._fill_facts(order, landed, landing.slot) | {"side": "SELL", "reason": order.reason}
+        self.holdings.balance_lamports += proceeds - landed.rent_lamports
+        if position is None:
+            entry = self._entry("FILL", order, landing.slot, payload, order)
+            self.journal.landed_aside(order, landed, landing, entry)
+            return
         pnl = proceeds - position.cost_lamports
-        payload = asdict(landed) | {"side": "SELL", "reason": order.reason, "pnl_lamports": pnl}
-        entry = self._entry("FILL", order, slot, payload, order)
-        self.journal.closed(order, landed, position, proceeds, slot, entry)
-        self.broker.forget(order)
+        entry = self._entry("FILL", order, landing.slot, payload | {"pnl_lamports": pnl}, order)
+        self.journal.closed(order, landed, landing, position, proceeds, entry)
         del self.holdings.open[position.position_id]
-        self.holdings.balance_lamports += proceeds
-        self.holdings.realised(entry.at_ns, pnl)
+        self.holdings.realised(entry.at_ns, pnl, mint=position.mint, leader=position.leader)
         self.tally.sold += 1
         self.tally.pnl_lamports += pnl
 
-    def _reverted(self, order: Order, reverted: Reverted, slot: int) -> None:
-        position = self.holdings.open.get(order.position_id) if order.side == "SELL" else None
-        entry = self._entry("REVERTED", order, slot, asdict(reverted) | {"side": order.side}, order)
-        self.journal.failed(order, reverted, position, entry)
-        self.broker.forget(order)
+    def _reverted(self, order: Order, reverted: Reverted, landing: Landing) -> None:
+        position = self._selling(order)
+        payload = asdict(reverted) | {"side": order.side} | self._late(order, landing.slot)
+        entry = self._entry("REVERTED", order, landing.slot, payload, order)
+        self.journal.failed(order, reverted, landing, position, entry)
         self.holdings.balance_lamports -= reverted.cost_lamports
         self.holdings.realised(entry.at_ns, -reverted.cost_lamports)
         self.tally.reverted += 1
         self.tally.pnl_lamports -= reverted.cost_lamports
         if position is not None:
             position.selling = False
+            self.unsure.add(position.mint)
+
+    def _fill_facts(self, order: Order, landed: Landed, slot: int) -> dict[str, Any]:
+        bought = order.side == "BUY"
+        expected = {
+            "base_raw": order.expected_out if bought else order.amount_in,
+            "quote_lamports": order.amount_in if bought else order.expected_out,
+        }
+        return asdict(landed) | {"expected": expected, "attempt": order.attempt} | self._late(order, slot)
+
+    def _late(self, order: Order, slot: int) -> dict[str, Any]:
+        return {"slots_late": slot - order.decided_slot, "routes": self.broker.routes_of(order)}
 
     def _wait(self, position: Position, reason: ExitReason, waiting: str, why: str) -> None:
         """A due exit that cannot be sent stays due; it is written down once, not at every try."""
         if position.waiting == waiting and position.due == reason:
             return
         position.waiting, position.due = waiting, reason
+        position.waiting_ns = self.clock.now_ns()
         payload = {"reason": reason, "waiting": waiting, "why": why, "position_id": position.position_id}
         self.journal.remember(position, self._entry("WAIT", position, self.head_slot, payload))
 
-    def _buy(self, signal: LeaderBuy, plan: EntryPlan | None, exit_plan: ExitPlan | None) -> Order | None:
-        if plan is None:
-            return None
+    def _buy(self, signal: LeaderBuy, decision: Decision, now: Now) -> tuple[Order | None, Signed | None, str | None]:
+        """The order and its bytes, or why there are none: what cannot be signed is not bought."""
+        plan: EntryPlan | None = decision.entry
+        if not decision.accepted or plan is None:
+            return None, None, None
         identity = intent_id(self.journal.mode, "BUY", signal.sig, signal.mint)
-        return Order(
+        executor = self.settings.executor
+        order = Order(
             intent_id=identity,
             side="BUY",
             mint=signal.mint,
@@ -253,34 +447,44 @@ class Desk:
             amount_in=plan.spend_lamports,
             min_out=plan.min_tokens_raw,
             decided_slot=self.head_slot,
-            due_slot=self.head_slot + self.settings.executor.paper_latency_slots,
-            exit=exit_plan,
+            due_slot=self.head_slot + executor.paper_latency_slots,
+            expected_out=plan.quoted_tokens_raw,
+            priority_fee_lamports=executor.priority_fee_lamports,
+            tip_lamports=executor.tip_lamports,
+            planned_ns=now.ts_ns,
+            exit=decision.exit,
+            coin=self.coins.document(signal.mint, signal.market, plan.quoted_tokens_raw),
         )
+        try:
+            return order, self.broker.sign(order), None
+        except TransactionError as error:
+            return None, None, str(error)
 
     def _sell(self, position: Position, reason: ExitReason, quoted: int, slot: int) -> Order:
         attempt = position.attempts + 1
+        terms = exit_terms(attempt, self.settings, urgent=is_urgent(reason))
+        alone = len(self.holdings.in_mint(position.mint)) == 1
+        coin = self.coins.document(position.mint, self.market.state(position.mint)) or position.coin
         return Order(
-            intent_id=intent_id(self.journal.mode, "SELL", position.position_id, position.mint, attempt),
+            intent_id=intent_id(self.journal.mode, "SELL", position.origin, position.mint, attempt),
             side="SELL",
             mint=position.mint,
             leader=position.leader,
             leader_sig=position.leader_sig,
             position_id=position.position_id,
             amount_in=position.qty_raw,
-            min_out=self._least_proceeds(quoted, attempt),
+            min_out=min_out(quoted, terms),
             decided_slot=slot,
             due_slot=slot + self.settings.executor.paper_latency_slots,
             attempt=attempt,
             reason=reason,
             paid_in_lamports=position.paid_in_lamports,
+            expected_out=quoted,
+            priority_fee_lamports=terms.priority_fee_lamports,
+            tip_lamports=terms.tip_lamports,
+            planned_ns=self.clock.now_ns(),
+            coin=None if coin is None else {**coin, "closes": alone},
         )
-
-    def _least_proceeds(self, quoted: int, attempt: int) -> int:
-        """The bound widens with each attempt, until anything is taken."""
-        if attempt > _LAST_BOUNDED_ATTEMPT:
-            return 1
-        policy = self.settings.policy
-        return min_tokens(quoted, min(policy.base_slippage_bps * attempt, policy.max_slippage_bps))
 
     def _count(self, decision: Decision, latency_us: int) -> None:
         self.tally.decisions[decision.code] = self.tally.decisions.get(decision.code, 0) + 1

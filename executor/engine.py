@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from copytrader_core.policy.exits import due_exit, first_deadline_ms
+from copytrader_core.policy.exits import due_exit, first_deadline_ms, needs_multiple
 from copytrader_core.policy.values import ExitReason, TradingState
 from copytrader_core.records import Edge, Event, Release
+from copytrader_core.settings import Settings
+from copytrader_core.solana.transaction import RawTransaction
 from executor.desk import Desk
 from executor.ledger import DECIDED_SLOTS, decided_key
 from executor.orders import Order, Position
@@ -31,6 +33,10 @@ class Engine:
         self._next_sweep = 0
         self._first_slot: int | None = None
         self._recovered = False
+        self.is_reconciled = True
+        """Whether the chain has been asked what we hold; live it has to be, before anything is bought."""
+        self.stream_age_ms = 0
+        """How long the stream had been silent when somebody looked last."""
         self.swap_release(release)
 
     @property
@@ -46,16 +52,26 @@ class Engine:
         for edge in release.edges:
             self._edges.setdefault(edge.leader, []).append(edge)
 
+    def swap_settings(self, settings: Settings) -> None:
+        """Decides by other settings from now on. Positions keep the exits that they were opened with."""
+        self.desk.settings = settings
+
     @property
     def trading_state(self) -> TradingState:
-        """What decisions go by: the row, and REDUCING until the exits that came due while we were away are out."""
+        """What decisions go by: file and row; REDUCING until the chain's truth is known and overdue exits are out."""
         control = self.desk.switch.control
-        waits = control.flatten or not self._recovered
+        waits = control.flatten or not self._recovered or not self.is_reconciled
         return "REDUCING" if control.state == "ACTIVE" and waits else control.state
 
-    def on_transaction(self, slot: int, events: Sequence[Event], received_ns: int) -> None:
+    def on_transaction(
+        self, slot: int, events: Sequence[Event], received_ns: int, tx: RawTransaction | None = None
+    ) -> None:
         """One transaction's events in chain order. `received_ns` is when its bytes came."""
         self._advance(slot, slot - 1)
+        if tx is not None:
+            for event in events:
+                if event.wallet in self._release.patterns:
+                    self.desk.coins.hear(tx, event)
         shown = [(event, self.desk.market.hear(event)) for event in events]
         for wallet, mint in leader_sells(events, self._release.patterns):
             for position in self.desk.holdings.in_mint(mint):
@@ -65,7 +81,11 @@ class Engine:
             if decided_key(signal.sig, signal.mint) not in self._decided:
                 pattern, edges = self._release.patterns.get(signal.leader), self._edges.get(signal.leader, [])
                 inflow = self._release.inflow.get(signal.leader)
-                self.desk.consider(signal, pattern, edges, self.trading_state, received_ns, inflow)
+                self.desk.consider(signal, pattern, edges, self.trading_state, received_ns, inflow, self.stream_age_ms)
+
+    def on_slot(self, slot: int) -> None:
+        """The stream has begun to show `slot`."""
+        self._advance(slot, slot - 1)
 
     def on_block(self, slot: int, block_time: int | None) -> None:
         """A slot is complete: everything of it has been shown."""
@@ -101,7 +121,10 @@ class Engine:
             return
         head = self.desk.head_slot
         for order in self.desk.broker.orders:
-            (self.desk.expire(order, "end_of_run") if order.side == "BUY" else self.desk.land(order, head))
+            if order.side == "BUY":
+                self.desk.expire(order, "end_of_run")
+            else:
+                self.desk.land(order, head)
         for position in list(self.desk.holdings.open.values()):
             sale = self.desk.sell(position, position.due or "end_of_run", head)
             if sale is not None:
@@ -113,6 +136,7 @@ class Engine:
         held = {position.mint for position in self.desk.holdings.open.values()}
         held.update(order.mint for order in self.desk.broker.orders)
         self.desk.market.forget(slot - _SWEEP_SLOTS, held)
+        self.desk.coins.forget(held)
         for key in [key for key, at in self._decided.items() if at < slot - DECIDED_SLOTS]:
             del self._decided[key]
 
@@ -143,7 +167,7 @@ class Engine:
         order = self.desk.broker.next_due(shown)
         first: tuple[int, Order | Position] | None = (order.due_slot, order) if order else None
         for position in self.desk.holdings.open.values():
-            if position.selling or position.position_id in tried:
+            if not self._may_try(position) or position.position_id in tried:
                 continue
             at = self.desk.clock.slot_at(_deadline_ns(position))
             if at is not None and self.desk.head_slot < at <= shown and (first is None or at < first[0]):
@@ -163,7 +187,9 @@ class Engine:
             return
         now_ns = self.desk.clock.now_ns()
         for position in list(self.desk.holdings.open.values()):
-            if not position.selling and (mints is None or position.mint in mints or now_ns >= _deadline_ns(position)):
+            if self._may_try(position) and (
+                mints is None or position.mint in mints or now_ns >= _deadline_ns(position)
+            ):
                 self._exit_if_due(position, self.desk.head_slot)
         if not self._recovered:
             self._recovered = True
@@ -171,18 +197,41 @@ class Engine:
         if self.desk.switch.control.flatten and not self.desk.holdings.open and not self.desk.broker.orders:
             self.desk.flattened()
 
+    def _may_try(self, position: Position) -> bool:
+        """Whether an attempt to sell may leave: none is under way, or the one that is has had its time.
+
+        A further attempt sells the very same coins, so that one of the two fails. Where another position holds the same
+        coin both could go through: there an attempt has to come to its end first.
+        """
+        if not position.selling:
+            return True
+        waited_ns = self.desk.clock.now_ns() - position.sent_ns
+        alone = len(self.desk.holdings.in_mint(position.mint)) == 1
+        return alone and self.desk.retries and waited_ns >= self.desk.settings.executor.exit_retry_ms * _NS_PER_MS
+
     def _exit_if_due(self, position: Position, slot: int) -> None:
         reason = "flatten" if self.desk.switch.control.flatten else self._due(position, slot)
         if reason is not None:
             self.desk.sell(position, reason, slot)
+            self._migrate_if_nobody_does(position)
+
+    def _migrate_if_nobody_does(self, position: Position) -> None:
+        """A complete curve trades nothing until it is moved into its pool, and anybody may move it."""
+        after_ns = self.desk.settings.executor.migrate_after_seconds * 1_000_000_000
+        waited_ns = self.desk.clock.now_ns() - max(position.waiting_ns, position.sent_ns)
+        if self.desk.retries and position.waiting == "WAIT_MIGRATION" and waited_ns >= after_ns:
+            self.desk.migrate(position)
 
     def _due(self, position: Position, slot: int) -> ExitReason | None:
         """Why the position has to be sold at `slot`. What was due once stays due, whatever the price does then."""
         if position.due is not None:
             return position.due
         open_ms = (self.desk.time_at(slot) - position.opened_ts_ns) // _NS_PER_MS
-        multiple = self.desk.multiple(position) if position.plan.target_x is not None else None
-        return due_exit(position.plan, open_ms, multiple, position.leader_sold)
+        plan = position.plan
+        multiple = self.desk.multiple(position) if needs_multiple(plan) else None
+        if multiple is not None and multiple > position.peak_x:
+            self.desk.peak(position, multiple)
+        return due_exit(plan, open_ms, multiple, position.leader_sold, position.peak_x or None)
 
 
 def _deadline_ns(position: Position) -> int:

@@ -7,7 +7,7 @@ replays, and what it gives must be what was written, byte for byte.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +15,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 from copytrader_core.errors import DataError
-from copytrader_core.policy.record import canonical, decision_document, exit_plan, replay
-from copytrader_core.policy.values import Decision
+from copytrader_core.policy.record import canonical, checks, decision_document, decision_from, replay
+from copytrader_core.policy.values import Check, Decision
 from executor.journal_view import kept_lines
 from executor.statements import statement
 
@@ -41,6 +41,8 @@ class Explained:
 
     line: Line
     decision: Decision
+    checks: tuple[Check, ...]
+    """What the guards said, in the order of asking, up to the one that refused."""
     story: Sequence[Line]
     differences: tuple[str, ...]
 
@@ -54,12 +56,13 @@ def explain(found: Found) -> Explained:
     payload = found.line["payload"]
     try:
         decision = replay(payload["inputs"], found.settings)
+        asked = checks(payload["inputs"], found.settings)
     except (TypeError, KeyError, ValueError) as error:
         raise DataError(
             f"the decision of line {found.line['seq']} cannot be replayed by this version ({error}):"
             " use the version that wrote it"
         ) from error
-    return Explained(found.line, decision, found.story, _differences(payload["decision"], decision))
+    return Explained(found.line, decision, asked, found.story, _differences(payload["decision"], decision))
 
 
 def from_tables(connection: psycopg.Connection[Any], sought: str) -> list[Found]:
@@ -119,9 +122,7 @@ def _subject(line: Line) -> tuple[str | None, str | None]:
 
 def _differences(kept: Mapping[str, Any], again: Decision) -> tuple[str, ...]:
     """Empty if both are the same text; else which parts differ, and how."""
-    plan = kept["exit"]
-    # A plan of before an exit existed is one that never sells by it.
-    was = {**kept, "exit": asdict(exit_plan(plan)) if plan else None}
+    was = decision_document(decision_from(kept))
     now = decision_document(again)
     if canonical(was) == canonical(now):
         return ()

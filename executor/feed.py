@@ -22,28 +22,38 @@ _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 
 
-def request(from_slot: int | None) -> pb.SubscribeRequest:
-    """Transactions of the two programs, and block metas at processed, replayed from `from_slot` if given."""
+def request(from_slot: int | None, own: str | None = None) -> pb.SubscribeRequest:
+    """Transactions of the two programs, and block metas at processed, replayed from `from_slot` if given.
+
+    With a wallet of our `own` also its failed transactions, and what becomes of slots.
+    """
     filters = {
         name: pb.SubscribeRequestFilterTransactions(vote=False, failed=False, account_include=[str(program)])
         for name, program in (("pump", PUMP_PROGRAM), ("amm", AMM_PROGRAM))
     }
+    slots = {}
+    if own is not None:
+        filters["own"] = pb.SubscribeRequestFilterTransactions(vote=False, account_include=[own])
+        slots["slots"] = pb.SubscribeRequestFilterSlots(filter_by_commitment=False)
     return pb.SubscribeRequest(
         transactions=filters,
+        slots=slots,
         blocks_meta={"meta": pb.SubscribeRequestFilterBlocksMeta()},
         commitment=pb.PROCESSED,
         from_slot=from_slot,
     )
 
 
-async def updates(endpoint: Endpoint, from_slot: int | None, stall_seconds: float) -> AsyncIterator[Received]:
+async def updates(
+    endpoint: Endpoint, from_slot: int | None, stall_seconds: float, own: str | None = None
+) -> AsyncIterator[Received]:
     """Every update, over as many connections as it takes. Raises StreamFailure where trying again cannot help."""
     pause, start = _FIRST_PAUSE_SECONDS, from_slot
     while True:
         try:
             async with (
                 YellowstoneClient(endpoint, stall_seconds=stall_seconds) as client,
-                aclosing(client.subscribe(request(start))) as stream,
+                aclosing(client.subscribe(request(start, own))) as stream,
             ):
                 async for received in stream:
                     if received.update is not None:

@@ -7,16 +7,15 @@ lines from `executor.projector` a moment later. No decisions here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from copytrader_core.policy.values import TradingState
+from executor.broker import Landed, Reverted
 from executor.ledger import Change, Ledger, ledger_from
-from executor.orders import Mode, Order, Position
-from executor.paper import Landed, Reverted
+from executor.orders import IntentState, Mode, Order, Position, Signed
 from executor.wal import Wal
 
-IntentState = Literal["PLANNED", "SENT", "LANDED_OK", "LANDED_ERR", "EXPIRED"]
 Planned = Literal["PLANNED", "DUPLICATE", "BLOCKED"]
 
 
@@ -33,6 +32,16 @@ class Entry:
     intent_id: str | None = None
     release_id: str | None = None
     payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """Where an order ended, and what it was before. `final`: no fork can take it back any more."""
+
+    was: IntentState
+    slot: int
+    sig: str | None = None
+    final: bool = True
 
 
 class Journal:
@@ -59,8 +68,8 @@ class Journal:
             self._wal.rotate(self.ledger.snapshot())
         self.written()
 
-    def plan_buy(self, entry: Entry, order: Order | None) -> Planned:
-        """Writes a decision and, if it is to buy, the intent.
+    def plan_buy(self, entry: Entry, order: Order | None, signed: Signed | None) -> Planned:
+        """Writes a decision and, if it is to buy, the intent with its signed bytes.
 
         DUPLICATE: this leader's buy of this coin was planned before, by whatever run. BLOCKED: trading is not ACTIVE.
         """
@@ -69,26 +78,155 @@ class Journal:
             planned = "BLOCKED"
         elif order is not None and order.intent_id in self.ledger.bought:
             planned = "DUPLICATE"
-        self.write(entry, *([self._plan(order)] if order is not None and planned == "PLANNED" else []))
+        self.write(entry, *(self._plan(order, signed) if order is not None and planned == "PLANNED" else []))
         return planned
 
-    def plan_sell(self, entry: Entry, order: Order, position: Position) -> bool:
-        """Writes why a position is sold, the intent, and that the position is closing. False while HALTED."""
+    def plan(self, entry: Entry, order: Order, signed: Signed | None, position: Position | None) -> bool:
+        """Writes why a position is sold, the intent, and that the position is closing. False while HALTED.
+
+        The same for a migration, which no position closes by.
+        """
         if self._state() == "HALTED":
             return False
-        self.write(entry, self._plan(order), _move_position(position, "CLOSING"))
+        closing = [_move_position(position, "CLOSING")] if position is not None else []
+        self.write(entry, *self._plan(order, signed), *closing)
         return True
 
-    def send(self, order: Order, entry: Entry) -> bool:
+    def send(self, order: Order, was: IntentState, entry: Entry) -> bool:
         """The last look at the trading state before an order leaves; False if it forbids it: the order is EXPIRED."""
         state = self._state()
-        allowed = state == "ACTIVE" or (state == "REDUCING" and order.side == "SELL")
-        self.write(entry, _move_intent(order, "PLANNED", "SENT" if allowed else "EXPIRED", {"trading_state": state}))
+        allowed = state == "ACTIVE" or (state == "REDUCING" and order.side != "BUY")
+        self.write(entry, _move_intent(order, was, "SENT" if allowed else "EXPIRED", {"trading_state": state}))
         return allowed
 
-    def opened(self, order: Order, landed: Landed, position: Position, entry: Entry) -> None:
+    def unknown(self, order: Order, was: IntentState, reason: str, entry: Entry) -> None:
+        """What became of an order is not known: it may land yet, or has."""
+        self.write(entry, _move_intent(order, was, "UNKNOWN", {"error": reason}))
+
+    def opened(self, order: Order, landed: Landed, landing: Landing, position: Position, entry: Entry) -> None:
         """A buy went through: intent, fill and position."""
+        self.write(entry, *self._land(order, landed, landing, entry), ("open_position", self._position(position)))
+
+    def closed(
+        self,
+        order: Order,
+        landed: Landed,
+        landing: Landing,
+        position: Position,
+        proceeds_lamports: int,
+        entry: Entry,
+    ) -> None:
+        """A sell went through: intent, fill and the end of the position."""
         values = {
+            "position_id": position.position_id,
+            "proceeds_lamports": proceeds_lamports,
+            "reason": order.reason,
+            "ts_ns": entry.at_ns,
+            "payload": position.document(),
+        }
+        # What a fork that is left has to put back.
+        undo = {"row": self.ledger.positions[position.position_id], "result": _result(values, position)}
+        moved, fill = self._land(order, landed, landing, entry)
+        moved[1]["payload"]["undo"] = undo
+        self.write(entry, moved, fill, ("close_position", values))
+
+    def adopted(self, position: Position, entry: Entry) -> None:
+        """Coins that no line accounts for become a position."""
+        self.write(entry, ("open_position", self._position(position)))
+
+    def lost(self, position: Position, entry: Entry) -> None:
+        """The chain holds none of a position's coins any more."""
+        values = {
+            "position_id": position.position_id,
+            "proceeds_lamports": 0,
+            "reason": "missing",
+            "ts_ns": entry.at_ns,
+            "payload": position.document(),
+        }
+        self.write(entry, ("close_position", values))
+
+    def landed_aside(self, order: Order, landed: Landed, landing: Landing, entry: Entry) -> None:
+        """A sell of what no position holds: what it did to the balance, and nothing else."""
+        self.write(entry, *self._land(order, landed, landing, entry))
+
+    def migrated(self, order: Order, landed: Landed, landing: Landing, entry: Entry) -> None:
+        """A migration went through: it cost what it moved the balance by."""
+        spent = -(landed.cost_lamports + landed.rent_lamports)
+        facts = {"landed_ts_ns": entry.at_ns, "landed_slot": landing.slot}
+        cash = {"mode": self.mode, "ts_ns": entry.at_ns, "lamports": spent, "reason": "migrate", "sig": landing.sig}
+        self.write(entry, _move_intent(order, landing.was, "LANDED_OK", facts), ("cash", cash))
+
+    def failed(
+        self, order: Order, reverted: Reverted, landing: Landing, position: Position | None, entry: Entry
+    ) -> None:
+        """An order landed with an error; a position that it should have sold is open again."""
+        facts = {
+            "error": reverted.error,
+            "cost_lamports": reverted.cost_lamports,
+            "landed_ts_ns": entry.at_ns,
+            "landed_slot": landing.slot,
+        }
+        reopened = [_move_position(position, "OPEN")] if position is not None else []
+        self.write(entry, _move_intent(order, landing.was, "LANDED_ERR", facts, final=landing.final), *reopened)
+
+    def expired(self, order: Order, was: IntentState, reason: str, position: Position | None, entry: Entry) -> None:
+        """An order can no longer land, or never left; a position that it should have sold is open again."""
+        reopened = [_move_position(position, "OPEN")] if position is not None else []
+        self.write(entry, _move_intent(order, was, "EXPIRED", {"error": reason}), *reopened)
+
+    def confirmed(self, order: Order, entry: Entry) -> None:
+        """The cluster has confirmed the block in which an order landed."""
+        self.write(entry, ("confirm_intent", {"intent_id": order.intent_id}))
+
+    def rolled_back(self, order: Order, entry: Entry) -> None:
+        """The block in which an order landed was left behind: nothing of it has happened, and it may land again."""
+        intent = self.ledger.intents[order.intent_id]
+        facts = intent["payload"]
+        moved = _move_intent(
+            order, intent["state"], "UNKNOWN", {"error": f"slot {facts['landed_slot']} was left behind"}
+        )
+        undone: list[Change] = []
+        if "fill" in facts:
+            undone.append(("undo_fill", facts["fill"]))
+        if "undo" in facts:
+            undone.append(("reopen_position", {"position_id": order.position_id} | facts["undo"]))
+        elif order.side == "BUY" and intent["state"] == "LANDED_OK" and order.position_id in self.ledger.positions:
+            undone.append(("undo_position", {"position_id": order.position_id}))
+        self.write(entry, *undone, moved)
+
+    def remember(self, position: Position, entry: Entry, *, selling: bool = False) -> None:
+        """Keeps what changed about a position that stays as it is."""
+        self.write(entry, _move_position(position, "CLOSING" if selling else "OPEN"))
+
+    def resized(self, position: Position, entry: Entry) -> None:
+        """The chain holds another number of a position's coins than was thought."""
+        self.write(entry, ("resize_position", {"position_id": position.position_id, "base_raw": position.qty_raw}))
+
+    def cash(self, lamports: int, reason: str, sig: str | None, entry: Entry) -> None:
+        """The balance has moved by something that is no trade."""
+        values = {"mode": self.mode, "ts_ns": entry.at_ns, "lamports": lamports, "reason": reason, "sig": sig}
+        self.write(entry, ("cash", values))
+
+    def quarantined(self, mint: str, account: str, amount_raw: int, entry: Entry) -> None:
+        """Coins that no position accounts for; an amount of 0 takes it back."""
+        values = {"mode": self.mode, "mint": mint, "account": account, "amount_raw": amount_raw}
+        self.write(entry, ("quarantine", values))
+
+    def _plan(self, order: Order, signed: Signed | None) -> list[Change]:
+        values = {
+            "intent_id": order.intent_id,
+            "mode": self.mode,
+            "leader_sig": order.leader_sig,
+            "leader": order.leader,
+            "mint": order.mint,
+            "side": order.side,
+            "payload": order.document(),
+        }
+        signing = [_move_intent(order, "PLANNED", "SIGNED", signed.document())] if signed is not None else []
+        return [("plan_intent", values), *signing]
+
+    def _position(self, position: Position) -> dict[str, Any]:
+        return {
             "position_id": position.position_id,
             "mode": self.mode,
             "leader": position.leader,
@@ -100,50 +238,8 @@ class Journal:
             "cost_lamports": position.cost_lamports,
             "payload": position.document(),
         }
-        landing = self._land(order, landed, position.opened_slot, position.opened_ts_ns)
-        self.write(entry, *landing, ("open_position", values))
 
-    def closed(
-        self, order: Order, landed: Landed, position: Position, proceeds_lamports: int, slot: int, entry: Entry
-    ) -> None:
-        """A sell went through: intent, fill and the end of the position."""
-        values = {
-            "position_id": position.position_id,
-            "proceeds_lamports": proceeds_lamports,
-            "reason": order.reason,
-            "ts_ns": entry.at_ns,
-            "payload": position.document(),
-        }
-        self.write(entry, *self._land(order, landed, slot, entry.at_ns), ("close_position", values))
-
-    def failed(self, order: Order, reverted: Reverted, position: Position | None, entry: Entry) -> None:
-        """An order landed with an error; a position that it should have sold is open again."""
-        facts = {"error": reverted.error, "cost_lamports": reverted.cost_lamports, "landed_ts_ns": entry.at_ns}
-        reopened = [_move_position(position, "OPEN")] if position is not None else []
-        self.write(entry, _move_intent(order, "SENT", "LANDED_ERR", facts), *reopened)
-
-    def expired(self, order: Order, was: IntentState, reason: str, position: Position | None, entry: Entry) -> None:
-        """An order can no longer land, or never left; a position that it should have sold is open again."""
-        reopened = [_move_position(position, "OPEN")] if position is not None else []
-        self.write(entry, _move_intent(order, was, "EXPIRED", {"error": reason}), *reopened)
-
-    def remember(self, position: Position, entry: Entry) -> None:
-        """Keeps what changed about a position that stays as it is."""
-        self.write(entry, _move_position(position, "OPEN"))
-
-    def _plan(self, order: Order) -> Change:
-        values = {
-            "intent_id": order.intent_id,
-            "mode": self.mode,
-            "leader_sig": order.leader_sig,
-            "leader": order.leader,
-            "mint": order.mint,
-            "side": order.side,
-            "payload": order.document(),
-        }
-        return ("plan_intent", values)
-
-    def _land(self, order: Order, landed: Landed, slot: int, ts_ns: int) -> list[Change]:
+    def _land(self, order: Order, landed: Landed, landing: Landing, entry: Entry) -> tuple[Change, Change]:
         values = {
             "intent_id": order.intent_id,
             "mode": self.mode,
@@ -151,21 +247,27 @@ class Journal:
             "side": order.side,
             "mint": order.mint,
             "leader": order.leader,
-            "slot": slot,
-            "ts_ns": ts_ns,
-            "base_raw": landed.base_raw,
-            "quote_lamports": landed.quote_lamports,
-            "swap_fee_lamports": landed.swap_fee_lamports,
-            "tx_fee_lamports": landed.tx_fee_lamports,
-            "tip_lamports": landed.tip_lamports,
+            "sig": landing.sig,
+            "slot": landing.slot,
+            "ts_ns": entry.at_ns,
+            **asdict(landed),
             "payload": {"attempt": order.attempt, "min_out": order.min_out, "reason": order.reason},
         }
-        moved = _move_intent(order, "SENT", "LANDED_OK", {"landed_ts_ns": ts_ns, "landed_slot": slot})
-        return [moved, ("fill", values)]
+        facts: dict[str, Any] = {"landed_ts_ns": entry.at_ns, "landed_slot": landing.slot}
+        if not landing.final:
+            facts["fill"] = values
+        return _move_intent(order, landing.was, "LANDED_OK", facts, final=landing.final), ("fill", values)
 
 
-def _move_intent(order: Order, was: IntentState, to: IntentState, facts: Mapping[str, Any]) -> Change:
-    return ("move_intent", {"intent_id": order.intent_id, "from": was, "to": to, "payload": dict(facts)})
+def _result(closing: Mapping[str, Any], position: Position) -> list[int]:
+    return [closing["ts_ns"], closing["proceeds_lamports"] - position.cost_lamports]
+
+
+def _move_intent(
+    order: Order, was: IntentState, to: IntentState, facts: Mapping[str, Any], *, final: bool = True
+) -> Change:
+    values = {"intent_id": order.intent_id, "from": was, "to": to, "payload": dict(facts)}
+    return ("move_intent", values if final else values | {"final": False})
 
 
 def _move_position(position: Position, state: str) -> Change:

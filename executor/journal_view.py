@@ -69,7 +69,7 @@ class JournalView:
     def pnl_today_lamports(self) -> int:
         """Results of the newest line's UTC day in lamports, failed transactions included; negative for a loss."""
         midnight = self.at_ns - self.at_ns % _DAY_NS
-        return sum(lamports for at_ns, lamports in self.ledger.results if at_ns >= midnight)
+        return sum(lamports for at_ns, lamports, *_ in self.ledger.results if at_ns >= midnight)
 
     def _begin(self) -> None:
         newest = segments_of(self.folder)[-1]

@@ -13,25 +13,35 @@ from typing import Any, Final
 from copytrader_core.errors import StoreError
 
 Change = tuple[str, dict[str, Any]]
+Result = tuple[int, int, str | None, str | None]
+"""Time in ns, lamports; of a position also its coin and its leader."""
 
 _TERMINAL: Final = ("LANDED_OK", "LANDED_ERR", "EXPIRED")
 _DAY_NS: Final = 86_400_000_000_000
 # Far more than any provider replays; a buy that was planned is remembered for ever.
 DECIDED_SLOTS: Final = 20_000
+_KEPT_SIGNATURES: Final = 4_096
 
 
 @dataclass(slots=True)
 class Ledger:
-    """The fold so far. `intents` and `positions` hold the unfinished ones, as their table rows."""
+    """The fold so far. `intents` and `positions` hold the unfinished ones, as their table rows.
+
+    What has landed is unfinished until the cluster has confirmed its block: a fork that is left takes it back.
+    """
 
     intents: dict[str, dict[str, Any]] = field(default_factory=dict)
     positions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    quarantined: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Coins on chain that no position accounts for, by mint: reported, never traded."""
     bought: set[str] = field(default_factory=set)
     """Intent ids of every buy that was ever planned."""
+    signatures: dict[str, int] = field(default_factory=dict)
+    """The newest signatures of ours, oldest first."""
     cash_lamports: int = 0
-    """What swaps, fees and tips have brought on balance."""
-    results: list[tuple[int, int]] = field(default_factory=list)
-    """(time in ns, lamports) of closed positions and failed transactions of the last day."""
+    """What swaps, fees, tips, rents and deposits have brought on balance. Live it is the wallet's balance."""
+    results: list[Result] = field(default_factory=list)
+    """Closed positions and failed transactions of the last day."""
     decided: dict[str, int] = field(default_factory=dict)
     """"SIGNATURE MINT" of leader buys that were decided on -> slot."""
     newest_slot: int = 0
@@ -46,11 +56,13 @@ class Ledger:
 
     def snapshot(self) -> dict[str, Any]:
         """Everything, as JSON values, without what is too old to matter."""
-        newest = max((at for at, _ in self.results), default=0)
+        newest = max((result[0] for result in self.results), default=0)
         return {
             "intents": self.intents,
             "positions": self.positions,
+            "quarantined": self.quarantined,
             "bought": sorted(self.bought),
+            "signatures": self.signatures,
             "cash_lamports": self.cash_lamports,
             "results": [result for result in self.results if result[0] > newest - _DAY_NS],
             "decided": {key: at for key, at in self.decided.items() if at >= self.newest_slot - DECIDED_SLOTS},
@@ -69,33 +81,70 @@ class Ledger:
         intent = self.intents.get(values["intent_id"])
         if intent is None or intent["state"] != values["from"]:
             raise StoreError(f"intent {values['intent_id']} is not {values['from']}: the journal is damaged")
+        if values["from"] == "LANDED_ERR":
+            self._unbook(intent["payload"])
         intent["state"] = values["to"]
         intent["payload"] = {**intent["payload"], **values["payload"]}
         if values["to"] == "LANDED_ERR":
             facts = values["payload"]
-            self.results.append((facts["landed_ts_ns"], -facts["cost_lamports"]))
+            self.results.append((facts["landed_ts_ns"], -facts["cost_lamports"], None, None))
             self.cash_lamports -= facts["cost_lamports"]
-        if values["to"] in _TERMINAL:
+        if "signature" in values["payload"]:
+            self.signatures[values["payload"]["signature"]] = intent["payload"]["decided_slot"]
+            if len(self.signatures) > _KEPT_SIGNATURES:
+                del self.signatures[next(iter(self.signatures))]
+        if values["to"] in _TERMINAL and values.get("final", True):
             del self.intents[values["intent_id"]]
 
+    def _unbook(self, facts: Mapping[str, Any]) -> None:
+        """A failed transaction's block was left behind: its fee is ours again."""
+        self.results.remove((facts["landed_ts_ns"], -facts["cost_lamports"], None, None))
+        self.cash_lamports += facts["cost_lamports"]
+
+    def _confirm(self, values: dict[str, Any]) -> None:
+        if self.intents.pop(values["intent_id"], None) is None:
+            raise StoreError(f"intent {values['intent_id']} is not under way: the journal is damaged")
+
     def _fill(self, values: dict[str, Any]) -> None:
-        costs = values["tx_fee_lamports"] + values["tip_lamports"]
-        self.cash_lamports += (
-            values["quote_lamports"] if values["side"] == "SELL" else -values["quote_lamports"]
-        ) - costs
+        self.cash_lamports += fill_lamports(values)
+
+    def _undo_fill(self, values: dict[str, Any]) -> None:
+        self.cash_lamports -= fill_lamports(values)
+
+    def _cash(self, values: dict[str, Any]) -> None:
+        self.cash_lamports += values["lamports"]
 
     def _open(self, values: dict[str, Any]) -> None:
         self.positions[values["position_id"]] = {**values, "state": "OPEN"}
+
+    def _undo_position(self, values: dict[str, Any]) -> None:
+        del self.positions[self._held(values)["position_id"]]
 
     def _move_position(self, values: dict[str, Any]) -> None:
         position = self._held(values)
         position["state"] = values["state"]
         position["payload"] = {**position["payload"], **values["payload"]}
 
+    def _resize(self, values: dict[str, Any]) -> None:
+        self._held(values)["base_raw"] = values["base_raw"]
+
     def _close(self, values: dict[str, Any]) -> None:
         position = self._held(values)
-        self.results.append((values["ts_ns"], values["proceeds_lamports"] - position["cost_lamports"]))
+        pnl = values["proceeds_lamports"] - position["cost_lamports"]
+        self.results.append((values["ts_ns"], pnl, position["mint"], position["leader"]))
         del self.positions[values["position_id"]]
+
+    def _reopen(self, values: dict[str, Any]) -> None:
+        """A sale's block was left behind: `row` is the position as it was, `result` what its end had booked."""
+        row, (at_ns, lamports) = values["row"], values["result"]
+        self.results.remove((at_ns, lamports, row["mint"], row["leader"]))
+        self.positions[values["position_id"]] = {**row, "state": "OPEN"}
+
+    def _quarantine(self, values: dict[str, Any]) -> None:
+        if values["amount_raw"]:
+            self.quarantined[values["mint"]] = values
+        else:
+            self.quarantined.pop(values["mint"], None)
 
     def _nothing(self, values: dict[str, Any]) -> None:
         """What concerns the tables alone."""
@@ -110,12 +159,25 @@ class Ledger:
 _APPLY: Final = {
     "plan_intent": Ledger._plan,
     "move_intent": Ledger._move_intent,
+    "confirm_intent": Ledger._confirm,
     "fill": Ledger._fill,
+    "undo_fill": Ledger._undo_fill,
+    "cash": Ledger._cash,
     "open_position": Ledger._open,
+    "undo_position": Ledger._undo_position,
     "move_position": Ledger._move_position,
+    "resize_position": Ledger._resize,
     "close_position": Ledger._close,
+    "reopen_position": Ledger._reopen,
+    "quarantine": Ledger._quarantine,
     "flatten_done": Ledger._nothing,
 }
+
+
+def fill_lamports(values: Mapping[str, Any]) -> int:
+    """What a fill did to the balance."""
+    swapped = values["quote_lamports"] if values["side"] == "SELL" else -values["quote_lamports"]
+    return int(swapped - values["tx_fee_lamports"] - values["tip_lamports"] - values.get("rent_lamports", 0))
 
 
 def decided_key(leader_sig: str, mint: str) -> str:
@@ -127,5 +189,5 @@ def ledger_from(snapshot: Mapping[str, Any]) -> Ledger:
     """The ledger that a snapshot stands for; an empty one for an empty snapshot."""
     if not snapshot:
         return Ledger()
-    kept = {**snapshot, "bought": set(snapshot["bought"]), "results": [(at, won) for at, won in snapshot["results"]]}
-    return Ledger(**kept)
+    results = [(at, won, *(about or (None, None))) for at, won, *about in snapshot["results"]]
+    return Ledger(**{**snapshot, "bought": set(snapshot["bought"]), "results": results})

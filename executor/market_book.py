@@ -44,6 +44,13 @@ class MarketBook:
             for mint in [m for m, state in kept.items() if state.slot < before_slot and m not in held]:
                 del kept[mint]
 
+    def learn(self, mint: str, market: MarketState) -> None:
+        """Takes a market as its accounts show it, unless a newer trade has been heard."""
+        kept = self._pools if market.venue == "amm" else self._curves
+        old = kept.get(mint)
+        if old is None or (market.slot, market.tx_index) >= (old.slot, old.tx_index):
+            kept[mint] = market
+
     def hear(self, event: Event) -> MarketState | None:
         """Takes one event; returns the market that it shows, None where it shows none that we trade."""
         if event.quote_mint != WSOL or not event.reserve_base_raw or event.reserve_quote_raw is None:

@@ -1,7 +1,8 @@
-"""What is under way and what is held: orders, positions, and their identities. No prices, no clock, no database."""
+"""What is under way and what is held: orders, their signed bytes, positions, and identities. No prices, no clock."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,13 +12,14 @@ from copytrader_core.policy.record import exit_plan
 from copytrader_core.policy.values import ExitPlan, ExitReason
 
 Mode = Literal["paper", "live"]
-Side = Literal["BUY", "SELL"]
+Side = Literal["BUY", "SELL", "MIGRATE"]
+IntentState = Literal["PLANNED", "SIGNED", "SENT", "LANDED_OK", "LANDED_ERR", "EXPIRED", "UNKNOWN"]
 
 
 def intent_id(mode: Mode, side: Side, origin: str, mint: str, attempt: int = 0) -> str:
     """The identity of an intent: the same buy of the same leader signature always has the same one.
 
-    `origin` is the leader's signature of a buy, the position of a sell.
+    `origin` is the leader's signature of a buy, the position of a sell or of a migration.
     """
     return hashlib.sha256(f"{mode}|{side}|{origin}|{mint}|{attempt}".encode()).hexdigest()[:32]
 
@@ -26,8 +28,9 @@ def intent_id(mode: Mode, side: Side, origin: str, mint: str, attempt: int = 0) 
 class Order:
     """One buy or sell under way, exact-in: `amount_in` lamports for coins, or coins for lamports, at least `min_out`.
 
-    It lands in `due_slot`. A buy carries the exit plan of the position that it opens. A sell says why it sells, and
-    what the position's buy had put into the market.
+    `expected_out` is what it was quoted, `due_slot` when it should land (in paper: when it lands). A buy carries the
+    exit plan of the position that it opens. A sell says why it sells, and what the position's buy had put into the
+    market. A migration moves the coin's complete curve into its pool and trades nothing.
     """
 
     intent_id: str
@@ -43,13 +46,44 @@ class Order:
     attempt: int = 0
     reason: str = ""
     paid_in_lamports: int = 0
+    expected_out: int = 0
+    priority_fee_lamports: int = 0
+    tip_lamports: int = 0
+    planned_ns: int = 0
+    """The executor's clock when it was planned."""
     exit: ExitPlan | None = None
+    coin: Mapping[str, Any] | None = None
+    """What a transaction must know of the coin (`executor.coins`); None in paper."""
     restored: bool = False
-    """Loaded from the database by a later run, which may not have seen the slot in which it lands."""
+    """Loaded from the journal by a later run, which may not have seen the slot in which it lands."""
 
     def document(self) -> dict[str, Any]:
         """The order as JSON values, everything that a restart needs."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """An order's bytes, the only ones ever sent for it, and the block height after which they are void."""
+
+    signature: str
+    wire: bytes
+    last_valid_block_height: int
+
+    def document(self) -> dict[str, Any]:
+        """As JSON values, everything that a restart needs."""
+        return {
+            "signature": self.signature,
+            "wire": base64.b64encode(self.wire).decode(),
+            "last_valid_block_height": self.last_valid_block_height,
+        }
+
+
+def signed_from(document: Mapping[str, Any]) -> Signed | None:
+    """The signed bytes that an intent's payload holds, if any."""
+    if "wire" not in document:
+        return None
+    return Signed(document["signature"], base64.b64decode(document["wire"]), document["last_valid_block_height"])
 
 
 def order_from(document: Mapping[str, Any]) -> Order:
@@ -76,21 +110,61 @@ class Position:
     cost_lamports: int
     paid_in_lamports: int
     plan: ExitPlan
+    coin: Mapping[str, Any] | None = None
     attempts: int = 0
     selling: bool = False
+    sent_ns: int = 0
+    """When the newest attempt to sell left, by the executor's clock."""
+    peak_x: float = 0.0
+    """The highest multiple that was seen while it was held."""
+    peak_written_x: float = 0.0
     leader_sold: bool = False
     waiting: str | None = None
     """Why a due exit cannot be sent (WAIT_MIGRATION, NO_QUOTE, HALTED), None when it can."""
+    waiting_ns: int = 0
+    """Since when, by the executor's clock."""
     due: ExitReason | None = None
     """Why it has to be sold, once it has to be: a due exit stays due."""
+
+    @property
+    def origin(self) -> str:
+        """Whose sells these are: a buy that lands again after a fork opens another position under the same identity."""
+        return f"{self.position_id}@{self.opened_slot}"
 
     def document(self) -> dict[str, Any]:
         """What `exec_positions.payload` keeps."""
         return {
             "plan": asdict(self.plan),
             "paid_in_lamports": self.paid_in_lamports,
+            "coin": self.coin,
             "attempts": self.attempts,
+            "peak_x": self.peak_x,
             "leader_sold": self.leader_sold,
             "waiting": self.waiting,
+            "waiting_ns": self.waiting_ns,
             "due": self.due,
         }
+
+
+def position_from(row: Mapping[str, Any]) -> Position:
+    """A position from its row in the ledger."""
+    kept = row["payload"]
+    return Position(
+        position_id=row["position_id"],
+        leader=row["leader"],
+        leader_sig=row["leader_sig"],
+        mint=row["mint"],
+        opened_slot=row["slot"],
+        opened_ts_ns=row["ts_ns"],
+        qty_raw=row["base_raw"],
+        cost_lamports=row["cost_lamports"],
+        paid_in_lamports=kept["paid_in_lamports"],
+        plan=exit_plan(kept["plan"]),
+        coin=kept.get("coin"),
+        attempts=kept["attempts"],
+        peak_x=kept.get("peak_x", 0.0),
+        peak_written_x=kept.get("peak_x", 0.0),
+        leader_sold=kept["leader_sold"],
+        waiting_ns=kept.get("waiting_ns", 0),
+        due=kept["due"],
+    )

@@ -1,39 +1,28 @@
 """The paper broker: orders land some slots later on the reserves that the stream then shows. No clock, no database.
 
-What it models: the delay, the revert when the price has moved beyond the order's bound (the network fee is lost, the
-tip is not paid), swap fees, network and priority fee, tip. What it does not: every transaction is included, and paper
-fills do not move the market, neither for others nor for our own later sell, so that a round trip pays its own price
-impact twice.
+What it models: the delay and its spread, transactions that never land, the revert when the price has moved beyond the
+order's bound (the network fee is lost, the tip is not paid), swap fees, network and priority fee, tip. What it does
+not: paper fills do not move the market, neither for others nor for our own later sell, so that a round trip pays its
+own price impact twice.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import hashlib
+from dataclasses import replace
+from typing import Any, Final
 
 from copytrader_core.errors import QuoteError
-from copytrader_core.policy.entry import network_fee
+from copytrader_core.policy.entry import BASE_FEE_LAMPORTS
 from copytrader_core.policy.market import MarketState, SellQuote, quote_buy, quote_sell
+from copytrader_core.policy.values import LeaderBuy
 from copytrader_core.settings import ExecutorSettings
-from executor.orders import Order
+from executor.broker import Landed, Reverted
+from executor.orders import Order, Signed
 
-
-@dataclass(frozen=True, slots=True)
-class Landed:
-    """An order that went through: coins and lamports of the swap (fees included), and what the transaction cost."""
-
-    base_raw: int
-    quote_lamports: int
-    swap_fee_lamports: int
-    tx_fee_lamports: int
-    tip_lamports: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reverted:
-    """An order that landed with an error: why, and the network fee that it cost all the same."""
-
-    error: str
-    cost_lamports: int
+# A transaction that nobody takes is known to be void when its blockhash is.
+_LIFETIME_SLOTS: Final = 151
+_SCALE: Final = 1 << 32
 
 
 class PaperBroker:
@@ -48,13 +37,33 @@ class PaperBroker:
         """What is under way, first to land first."""
         return tuple(sorted(self._orders.values(), key=lambda order: (order.due_slot, order.decided_slot)))
 
-    def submit(self, order: Order) -> None:
-        """Sends an order. The same intent is under way at most once."""
-        self._orders.setdefault(order.intent_id, order)
+    def is_first_trade(self, signal: LeaderBuy) -> bool:
+        """No rent is paid on paper."""
+        return False
+
+    def sign(self, order: Order) -> Signed | None:
+        """Nothing is signed on paper."""
+        return None
+
+    def submit(self, order: Order, signed: Signed | None) -> None:
+        """Takes an order with the slot in which it lands, or is known to be lost."""
+        if order.restored:
+            self._orders.setdefault(order.intent_id, order)
+            return
+        late, lost = _draws(order.intent_id)
+        if lost < self._settings.paper_lost_share:
+            due = order.decided_slot + _LIFETIME_SLOTS
+        else:
+            due = order.due_slot + int(late * (self._settings.paper_jitter_slots + 1))
+        self._orders.setdefault(order.intent_id, replace(order, due_slot=due))
 
     def forget(self, order: Order) -> None:
         """An order that has come to its end."""
         self._orders.pop(order.intent_id, None)
+
+    def routes_of(self, order: Order) -> dict[str, Any]:
+        """Paper has one route and it takes everything."""
+        return {"paper": {"result": "sent", "ms": 0.0}}
 
     def next_due(self, last_slot: int) -> Order | None:
         """The first order that lands in `last_slot` or before."""
@@ -70,9 +79,11 @@ class PaperBroker:
         own = replace(market, real_quote_raw=market.real_quote_raw + paid_in_lamports)
         return quote_sell(own, tokens_raw)
 
-    def land(self, order: Order, market: MarketState | None) -> Landed | Reverted:
+    def land(self, order: Order, market: MarketState | None) -> Landed | Reverted | None:
         """What happens to `order` on `market`, as it is at the end of the slot in which the order lands."""
-        cost = network_fee(self._settings)
+        if _draws(order.intent_id)[1] < self._settings.paper_lost_share:
+            return None
+        cost = BASE_FEE_LAMPORTS + order.priority_fee_lamports
         if market is None:
             return Reverted("NO_MARKET", cost)
         try:
@@ -82,7 +93,7 @@ class PaperBroker:
         out = base if order.side == "BUY" else quote
         if out < order.min_out:
             return Reverted(f"SLIPPAGE: {out} is below the order's least of {order.min_out}", cost)
-        return Landed(base, quote, fee, cost, self._settings.tip_lamports)
+        return Landed(base, quote, fee, cost, order.tip_lamports)
 
     def _swap(self, order: Order, market: MarketState) -> tuple[int, int, int]:
         """Coins, lamports and the fees among them."""
@@ -91,3 +102,9 @@ class PaperBroker:
             return bought.tokens_raw, bought.paid_lamports, bought.fee_lamports
         sold = self.quote_sell(market, order.amount_in, order.paid_in_lamports)
         return order.amount_in, sold.proceeds_lamports, sold.fee_lamports
+
+
+def _draws(intent_id: str) -> tuple[float, float]:
+    """Two numbers in [0, 1) that follow from the intent, so that a run on paper can be repeated."""
+    digest = hashlib.sha256(intent_id.encode()).digest()
+    return int.from_bytes(digest[:4], "big") / _SCALE, int.from_bytes(digest[4:8], "big") / _SCALE

@@ -12,25 +12,32 @@ import logging
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from copytrader_core.errors import DecodeError, StreamError
+from copytrader_core.errors import ConfigError, DecodeError, StreamError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.geyser.client import Received
 from copytrader_core.geyser.wire import transaction_from_update
 from copytrader_core.pump.decode import decode
 from copytrader_core.records import Event, Release
 from copytrader_core.settings import Settings
+from copytrader_core.solana.transaction import RawTransaction
 from executor import boot
+from executor.accounts import CoinNews
 from executor.clock import ChainClock, Clock, WallClock
-from executor.control import Switch
+from executor.control import ACTIVE, Switch
 from executor.database import Database
 from executor.desk import Tally
 from executor.engine import Engine
+from executor.interests import Interests
 from executor.journal import Journal
+from executor.live import Outcome
+from executor.live_run import LiveRun
 from executor.orders import Mode
+from executor.outside import Outside
+from executor.reconcile import Truth
 from executor.wal import Wal
 
 _log = logging.getLogger(__name__)
@@ -39,7 +46,7 @@ _TICK_SECONDS: Final = 0.05
 _FINISH_SECONDS: Final = 5.0
 
 _Tick = Literal["tick", "end"]
-_Message = Received | Release | _Tick | BaseException
+_Message = Received | Release | Settings | Outcome | Truth | CoinNews | _Tick | BaseException
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +57,52 @@ class RunOptions:
     clock: Literal["wall", "chain"] = "wall"
     until_idle: float | None = None
     flatten_at_end: bool = False
+    run_id: str | None = None
 
 
-async def run(url: str, settings: Settings, stream: AsyncIterator[Received], options: RunOptions) -> Tally:
+async def run(
+    url: str | None,
+    settings: Settings,
+    stream: AsyncIterator[Received],
+    options: RunOptions,
+    outside: Outside | None = None,
+    release: Release | None = None,
+) -> Tally:
     """Trades what `stream` shows until it ends, falls idle, or SIGTERM or SIGINT comes; returns what was done.
 
-    The journal is in HOME/executor/MODE. Without Postgres exits go on, and nothing is bought until it is back.
+    The journal is in HOME/executor/MODE. Without Postgres exits go on, and nothing is bought until it is back; with
+    `url` None there is none by intent, and `release` says whom to follow. Mode live needs `outside`.
     Raises StoreError if another executor has the journal or this mode of the database, or if they do not belong
     together, StreamError if nothing ever came, and whatever the stream raises.
     """
-    run_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+    if (options.mode == "live") != (outside is not None):
+        raise ConfigError("live trading needs a key, nodes and routes; paper trading has none")
+    if options.mode == "live" and (options.clock != "wall" or options.flatten_at_end):
+        raise ConfigError("live trading runs in real time and ends by `copytrader executor flatten`, not by a quote")
+    run_id = options.run_id or f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
     home = settings.home_path / "executor"
     wal = Wal(home / options.mode)
-    database = Database(url, wal, options.mode)
+    database = Database(url, wal, options.mode) if url is not None else None
     try:
         switch = Switch(home)
-        await database.begin(switch)
+        if database is not None:
+            await database.begin(switch)
+        else:
+            switch.heard(ACTIVE)
         journal = Journal(wal, options.mode, run_id, lambda: switch.state)
-        journal.written = database.projector.wake
-        clock: Clock = WallClock() if options.clock == "wall" else ChainClock()
-        engine = boot.start(journal, settings, clock, database.release, switch)
-        return await _Service(engine, database, stream, options).run()
+        found = database.release if database is not None else release
+        if found is None:
+            raise ConfigError("without a database a release has to be given")
+        if outside is None:
+            clock: Clock = WallClock() if options.clock == "wall" else ChainClock()
+            engine, live = boot.start(journal, settings, clock, found, switch), None
+        else:
+            live = LiveRun(journal, settings, found, switch, outside)
+            engine = live.engine
+        return await _Service(engine, database, stream, options, live).run()
     finally:
-        await database.close()
+        if database is not None:
+            await database.close()
         wal.close()
 
 
@@ -82,17 +112,20 @@ class _Service:
     def __init__(
         self,
         engine: Engine,
-        database: Database,
+        database: Database | None,
         stream: AsyncIterator[Received],
         options: RunOptions,
+        live: LiveRun | None,
     ) -> None:
         self._engine = engine
         self._database = database
         self._stream = stream
         self._options = options
+        self._live = live
+        self._interests = Interests(engine, live.broker.address if live else None)
         self._queue: asyncio.Queue[_Message] = asyncio.Queue(_QUEUE_SIZE)
         self._has_heard = False
-        self._last_heard = time.monotonic()
+        self._last_heard = asyncio.get_running_loop().time()
 
     async def run(self) -> Tally:
         """Feeds the engine until the end comes, then ends the run in order."""
@@ -101,22 +134,36 @@ class _Service:
             # Only the main thread may listen for signals; whoever runs us elsewhere stops us by cancelling.
             with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
                 loop.add_signal_handler(number, self._stop)
-        desk = self._engine.desk
-        boot.know_markets(desk, await self._database.markets({p.mint for p in desk.holdings.open.values()}))
-        follow = self._database.follow(desk.switch, self._queue.put)
-        works = (self._listen(), self._ticks(), follow, self._database.projector.run())
+        desk, database, live = self._engine.desk, self._database, self._live
+        desk.journal.written = self._written
+        works: list[Awaitable[None]] = [self._listen(), self._ticks()]
+        if database is not None:
+            boot.know_markets(desk, await database.markets({p.mint for p in desk.holdings.open.values()}))
+            works += [database.follow(desk.switch, self._queue.put), database.projector.run()]
+        if live is not None:
+            live.chain.resume()
+            works += live.works(self._queue.put)
         tasks = [asyncio.create_task(self._guarded(work)) for work in works]
         try:
             await self._drive()
-            self._engine.finish(self._options.flatten_at_end)
+            if live is None:
+                self._engine.finish(self._options.flatten_at_end)
             desk.note("END", {"open_positions": len(desk.holdings.open)})
-            if not await self._database.projector.finish(_FINISH_SECONDS):
+            if database is not None and not await database.projector.finish(_FINISH_SECONDS):
                 _log.warning("Postgres is behind the journal: the next run brings it up to date")
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if live is not None:
+                await live.broker.close()
         return desk.tally
+
+    def _written(self) -> None:
+        """After each line of the journal."""
+        self._interests.changed()
+        if self._database is not None:
+            self._database.projector.wake()
 
     async def _drive(self) -> None:
         """The only task that touches the engine."""
@@ -126,6 +173,10 @@ class _Service:
                 self._hear(message)
             elif isinstance(message, Release):
                 self._swap(message)
+            elif isinstance(message, Settings):
+                self._engine.swap_settings(message)
+            elif isinstance(message, Outcome | Truth | CoinNews):
+                self._told(message)
             elif isinstance(message, BaseException):
                 raise message
             elif message == "end":
@@ -135,7 +186,25 @@ class _Service:
                     raise StreamError("the stream has shown nothing at all: check the endpoint, or wait longer")
                 return
             else:
-                self._engine.on_tick()
+                self._tick()
+
+    def _told(self, message: Outcome | Truth | CoinNews) -> None:
+        """What the nodes have said."""
+        if self._live is None:
+            return
+        if isinstance(message, Outcome):
+            self._live.chain.on_outcome(message)
+        elif isinstance(message, Truth):
+            self._live.chain.on_truth(message)
+        else:
+            self._live.chain.on_coin(message)
+
+    def _tick(self) -> None:
+        silence = asyncio.get_running_loop().time() - self._last_heard
+        self._engine.stream_age_ms = int(silence * 1000)
+        if self._live is not None and silence > self._engine.desk.settings.executor.trip_silence_seconds:
+            self._live.chain.trip(f"the stream has been silent for {silence:.0f} s")
+        self._engine.on_tick()
 
     def _hear(self, received: Received) -> None:
         update = received.update
@@ -143,14 +212,28 @@ class _Service:
         if update is None or kind is None:
             return
         if kind in ("transaction", "block_meta"):
-            self._has_heard, self._last_heard = True, time.monotonic()
+            self._has_heard, self._last_heard = True, asyncio.get_running_loop().time()
         if kind == "transaction":
-            slot = update.transaction.slot
-            self._engine.on_transaction(slot, _events(update.transaction), received.recv_ts_ns)
+            self._transaction(update.transaction, received.recv_ts_ns)
         elif kind == "block_meta":
             meta = update.block_meta
-            block_time = meta.block_time.timestamp if meta.HasField("block_time") else None
-            self._engine.on_block(meta.slot, block_time)
+            if self._live is not None:
+                self._live.on_block_meta(meta)
+            self._engine.on_block(meta.slot, meta.block_time.timestamp if meta.HasField("block_time") else None)
+        elif kind == "slot" and self._live is not None:
+            self._live.on_slot(update.slot)
+
+    def _transaction(self, update: pb.SubscribeUpdateTransaction, received_ns: int) -> None:
+        """What concerns neither a leader nor a coin of ours is not even decoded."""
+        if not self._interests.concern(update.transaction):
+            self._engine.on_slot(update.slot)
+            return
+        tx = _raw(update)
+        if tx is None:
+            return
+        self._engine.on_transaction(update.slot, _events(tx), received_ns, tx)
+        if self._live is not None:
+            self._live.on_transaction(update, tx)
 
     def _swap(self, release: Release) -> None:
         if release.release_id != self._engine.release.release_id:
@@ -179,7 +262,7 @@ class _Service:
 
     def _is_idle(self) -> bool:
         limit = self._options.until_idle
-        return limit is not None and time.monotonic() - self._last_heard >= limit
+        return limit is not None and asyncio.get_running_loop().time() - self._last_heard >= limit
 
     def _stop(self) -> None:
         """The signal's wish goes to the front: what still waits in the queue is left unheard."""
@@ -188,13 +271,22 @@ class _Service:
         self._queue.put_nowait("end")
 
 
-def _events(update: pb.SubscribeUpdateTransaction) -> tuple[Event, ...]:
-    """What a transaction says; what cannot be read is logged and says nothing: the worker keeps it for later."""
+def _raw(update: pb.SubscribeUpdateTransaction) -> RawTransaction | None:
+    """What cannot be read is logged and says nothing: the worker keeps it for later."""
     try:
-        decoded = decode(transaction_from_update(update.transaction, update.slot))
+        return transaction_from_update(update.transaction, update.slot)
     except DecodeError as error:
         _log.warning("slot %d: %s", update.slot, error)
+        return None
+
+
+def _events(tx: RawTransaction) -> tuple[Event, ...]:
+    """What a transaction says."""
+    try:
+        decoded = decode(tx)
+    except DecodeError as error:
+        _log.warning("slot %d: %s", tx.slot, error)
         return ()
     for problem in decoded.problems:
-        _log.warning("slot %d, instruction %s: %s", update.slot, problem.path, problem.reason)
+        _log.warning("slot %d, instruction %s: %s", tx.slot, problem.path, problem.reason)
     return decoded.events

@@ -134,7 +134,7 @@ class StatusReader:
             won_today=book.won,
             pnl_today_lamports=book.pnl_lamports,
             decisions=book.decisions,
-            locks=tables.locks() if tables is not None else [],
+            locks=tables.rows("locks") if tables is not None else [],
         )
 
 
@@ -214,12 +214,6 @@ class _Tables:
         """How old a release is; empty for one that is not there."""
         found = self.rows("release_age", release_id=release_id)
         return found[0] if found else {}
-
-    def locks(self) -> list[Row]:
-        """Whatever the table of locks holds, if there is one."""
-        if not self.rows("has_locks")[0]["yes"]:
-            return []
-        return [row["lock"] for row in self.rows("locks")]
 
     def dress(self, book: _Book) -> None:
         """Names of leaders, and what positions would bring now."""

@@ -37,9 +37,33 @@ WHERE intent_id = %(intent_id)s AND state = %(from)s;
 
 -- name: fill
 INSERT INTO exec_fills (fill_id, mode, intent_id, position_id, side, mint, leader, sig, slot, ts_ns, base_raw, quote_lamports,
-                        swap_fee_lamports, tx_fee_lamports, tip_lamports, payload)
-VALUES (%(intent_id)s, %(mode)s, %(intent_id)s, %(position_id)s, %(side)s, %(mint)s, %(leader)s, NULL, %(slot)s, %(ts_ns)s,
-        %(base_raw)s, %(quote_lamports)s, %(swap_fee_lamports)s, %(tx_fee_lamports)s, %(tip_lamports)s, %(payload)s);
+                        swap_fee_lamports, tx_fee_lamports, tip_lamports, rent_lamports, payload)
+VALUES (%(intent_id)s, %(mode)s, %(intent_id)s, %(position_id)s, %(side)s, %(mint)s, %(leader)s, %(sig)s, %(slot)s, %(ts_ns)s,
+        %(base_raw)s, %(quote_lamports)s, %(swap_fee_lamports)s, %(tx_fee_lamports)s, %(tip_lamports)s,
+        %(rent_lamports)s, %(payload)s);
+
+-- name: undo_fill
+DELETE FROM exec_fills WHERE fill_id = %(intent_id)s;
+
+-- name: confirm_intent
+UPDATE exec_intents SET payload = payload || '{"confirmed": true}', updated_at = now() WHERE intent_id = %(intent_id)s;
+
+-- name: cash
+INSERT INTO exec_cash (mode, ts_ns, lamports, reason, sig) VALUES (%(mode)s, %(ts_ns)s, %(lamports)s, %(reason)s, %(sig)s);
+
+-- name: quarantine
+INSERT INTO exec_quarantine (mode, mint, account, amount_raw) VALUES (%(mode)s, %(mint)s, %(account)s, %(amount_raw)s)
+ON CONFLICT (mode, mint) DO UPDATE SET account = excluded.account, amount_raw = excluded.amount_raw;
+
+-- name: undo_position
+DELETE FROM exec_positions WHERE position_id = %(position_id)s;
+
+-- name: resize_position
+UPDATE exec_positions SET qty_raw = %(base_raw)s WHERE position_id = %(position_id)s;
+
+-- name: reopen_position
+UPDATE exec_positions SET state = 'OPEN', proceeds_lamports = NULL, exit_reason = NULL, closed_ts_ns = NULL
+WHERE position_id = %(position_id)s;
 
 -- name: open_position
 INSERT INTO exec_positions (position_id, mode, leader, leader_sig, mint, state, opened_slot, opened_ts_ns, qty_raw,
@@ -111,12 +135,6 @@ SELECT wallet, alias FROM wallets WHERE wallet = ANY(%(wallets)s) AND alias IS N
 SELECT as_of::TEXT AS as_of, extract(epoch FROM now() - created_at)::FLOAT8 AS age_seconds
 FROM releases WHERE release_id = %(release_id)s;
 
--- name: has_locks
-SELECT to_regclass('exec_locks') IS NOT NULL AS yes;
-
--- name: locks
-SELECT to_jsonb(l) AS lock FROM exec_locks l;
-
 -- name: explain_decisions
 SELECT journal_seq AS seq, seq AS row, run_id, mode, at_ns, slot, kind, intent_id, leader_sig, leader, mint, release_id, payload
 FROM exec_journal j
@@ -139,3 +157,22 @@ SELECT p.position_id, p.leader AS wallet, COALESCE(w.alias, p.leader) AS leader,
        p.opened_ts_ns, p.qty_raw AS base_raw, p.cost_lamports, p.payload
 FROM exec_positions p LEFT JOIN wallets w ON w.wallet = p.leader
 WHERE p.mode = %(mode)s AND p.state <> 'CLOSED' ORDER BY p.opened_slot;
+
+-- name: locks
+SELECT scope, key, reason, (extract(epoch FROM until) * 1000000000)::BIGINT AS until_ns, set_at, set_by
+FROM exec_locks WHERE until IS NULL OR until > now() ORDER BY scope, key;
+
+-- name: set_lock
+INSERT INTO exec_locks (scope, key, reason, until, set_by)
+VALUES (%(scope)s, %(key)s, %(reason)s, now() + %(seconds)s * INTERVAL '1 second', %(set_by)s)
+ON CONFLICT (scope, key) DO UPDATE
+SET reason = excluded.reason, until = excluded.until, set_at = now(), set_by = excluded.set_by;
+
+-- name: clear_lock
+DELETE FROM exec_locks WHERE scope = %(scope)s AND key = %(key)s;
+
+-- name: clear_past_locks
+DELETE FROM exec_locks WHERE until <= now();
+
+-- name: wallets_named
+SELECT wallet FROM wallets WHERE alias = %(alias)s ORDER BY wallet;

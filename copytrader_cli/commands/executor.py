@@ -1,4 +1,4 @@
-"""`copytrader executor run | status | halt | reduce | resume | flatten`."""
+"""`copytrader executor run | status | halt | reduce | resume | flatten`; its locks are in `executor_locks`."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ import typer
 import uvloop
 
 from copytrader_cli import executor_status as status_command
+from copytrader_cli.commands import executor_locks
 from copytrader_cli.executor_table import sol
 from copytrader_core.errors import ConfigError
 from copytrader_core.geyser.client import Endpoint, parse_endpoint
 from copytrader_core.policy.values import TradingState
-from copytrader_core.settings import settings
+from copytrader_core.settings import Settings, settings
+from copytrader_core.solana.keys import RedactSecrets, guard_process, load_signer
 from copytrader_core.store.postgres import connect, database_url
 from executor import feed
 from executor.control import Control, presence, set_state, write_control
 from executor.desk import Tally
+from executor.outside import outside, urls_from
 from executor.service import RunOptions
 from executor.service import run as run_service
 from executor.status import Status, read_status
 
 app = typer.Typer(no_args_is_help=True, help="Run and control the executor.")
+executor_locks.add_to(app)
 
 Mode = Literal["paper", "live"]
 ClockName = Literal["wall", "chain"]
@@ -32,7 +36,7 @@ _MODE = typer.Option("paper", "--mode", help="which executor's positions and dec
 
 @app.command()
 def run(
-    mode: Mode = typer.Option("paper", "--mode", help="paper; live is not part of this version"),
+    mode: Mode = typer.Option("paper", "--mode", help="paper, or live: real orders, signed with the wallet key"),
     endpoint: str | None = typer.Option(None, "--endpoint", metavar="HOST:PORT", help="Yellowstone endpoint"),
     tls: bool = typer.Option(False, "--tls", help="connect with TLS"),
     x_token_file: Path | None = typer.Option(None, "--x-token-file", help="file with the provider's token"),
@@ -48,19 +52,28 @@ def run(
     ),
 ) -> None:
     """Follow the released leaders, in the foreground, until SIGTERM, Ctrl-C or --until-idle."""
-    if mode == "live":
-        raise ConfigError(
-            "live trading is not part of this version: there is no way to sign or send a transaction yet. "
-            "Use --mode paper, which makes the same decisions and fills them on paper"
-        )
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(RedactSecrets())
     config = settings()
     url = database_url()
-    stream = feed.updates(_endpoint(endpoint, tls, x_token_file), replay_from_slot, config.ingest.stall_seconds)
-    options = RunOptions(mode, clock, until_idle, flatten_at_end)
-    tally = uvloop.run(run_service(url, config, stream, options))
+    where, options = _endpoint(endpoint, tls, x_token_file), RunOptions(mode, clock, until_idle, flatten_at_end)
+    if mode == "live":
+        tally = uvloop.run(_live(url, config, where, replay_from_slot, options))
+    else:
+        stream = feed.updates(where, replay_from_slot, config.ingest.stall_seconds)
+        tally = uvloop.run(run_service(url, config, stream, options))
     with connect(url) as connection:
         _print_summary(tally, read_status(connection, mode))
+
+
+async def _live(url: str, config: Settings, endpoint: Endpoint, from_slot: int | None, options: RunOptions) -> Tally:
+    """Loads the key, closes the process's memory to others, opens nodes and routes, and trades."""
+    guard_process()
+    signer = load_signer(config.executor.key_file)
+    async with outside(signer, config.executor, urls_from(config.executor.rpc_url_files)) as world:
+        stream = feed.updates(endpoint, from_slot, config.ingest.stall_seconds, signer.address)
+        return await run_service(url, config, stream, options, world)
 
 
 @app.command()

@@ -14,7 +14,6 @@ from rich.table import Table
 from copytrader_cli.executor_status import perhaps_connected
 from copytrader_cli.executor_table import sol
 from copytrader_core.errors import DataError
-from copytrader_core.policy.guards import GUARDS
 from copytrader_core.policy.values import ACCEPTED
 from copytrader_core.settings import settings
 from executor.explain import Explained, Found, explain, from_files, from_tables
@@ -25,8 +24,6 @@ _PATTERN = (
     *("sample_trades", "win_rate", "avg_entry_sol", "p50_hold_ms", "p90_hold_ms", "p50_target_x", "p90_target_x"),
     *("slippage_pctl_95", "typical_exit_style"),
 )
-# What is quoted, planned and valued once every guard has let the buy pass.
-_VALUED = ("expected_x", "expected_price_x", "expected_value_lamports", "inflow_value_lamports")
 _TOLD = ("code", "reason", "waiting", "why", "error", "attempt", "slots_late", "pnl_lamports", "cost_lamports")
 
 
@@ -95,33 +92,27 @@ def _signal(line: Mapping[str, Any], inputs: Mapping[str, Any]) -> Table:
 
 
 def _guards(explained: Explained) -> Table:
-    """Every number that was compared, in the order of asking. The last guard is the one that refused, if one did."""
-    beyond = {*_VALUED, *_plan_names(explained)}
-    shown = {name: value for name, value in explained.decision.numbers.items() if name not in beyond}
-    refused = explained.decision.code
-    title = f"guards, {len(GUARDS)} in this version" + ("" if refused == ACCEPTED else f"; {refused} refused")
-    return _numbers(title, shown)
-
-
-def _plan_names(explained: Explained) -> set[str]:
-    entry, plan = explained.decision.entry, explained.decision.exit
-    names = {"quoted_tokens_raw", "min_tokens_raw", "network_lamports", "timer_ms", "target_x", "kill_ms"}
-    return names if entry and plan else set()
+    table = Table("guard", "", "numbers", title="guards, in the order of asking")
+    for check in explained.checks:
+        numbers = ", ".join(f"{name} {value}" for name, value in check.numbers.items())
+        table.add_row(check.code, "passed" if check.passed else "[yellow]refused[/]", escape(numbers))
+    if not explained.checks:
+        table.add_row("", "none was asked", "")
+    return table
 
 
 def _plans(explained: Explained) -> Table:
     decision = explained.decision
-    facts: dict[str, Any] = {name: decision.numbers[name] for name in _VALUED if name in decision.numbers}
+    guarded = {name for check in explained.checks for name in check.numbers}
+    facts: dict[str, Any] = {name: value for name, value in decision.numbers.items() if name not in guarded}
     if decision.entry is not None:
-        entry = decision.entry
-        facts["spend"] = f"{sol(-entry.spend_lamports)} and {sol(-entry.network_lamports)} of network costs"
-        facts["coins"] = f"{entry.quoted_tokens_raw} quoted, at least {entry.min_tokens_raw} (raw)"
+        facts["spend"] = (
+            f"{sol(-decision.entry.spend_lamports)}, and {sol(-decision.entry.network_lamports)} to send it"
+        )
     if decision.exit is not None:
-        plan = decision.exit
-        facts |= {f"exit {name}": text for name, text in plan.reasons.items()}
-        facts["exit"] = f"timer {plan.timer_ms} ms, target {plan.target_x}, kill {plan.kill_ms} ms"
+        facts |= {f"exit {name}": text for name, text in decision.exit.reasons.items()}
     facts["verdict"] = decision.code
-    return _numbers("value and verdict", facts)
+    return _numbers("value, plans and verdict", facts)
 
 
 def _story(explained: Explained) -> Table:

@@ -6,12 +6,13 @@ It reads no clock, no database and no stream; whatever it needs is an argument, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 from copytrader_core.errors import QuoteError
 from copytrader_core.policy.entry import entry_plan, seed_size, seed_slippage_bps
 from copytrader_core.policy.exits import seed_exit
 from copytrader_core.policy.expected_value import deciding_value, expected_value, price_multiple
-from copytrader_core.policy.guards import GUARDS, Proposal, pattern_is_usable
+from copytrader_core.policy.guards import GUARDS, Guard, Proposal
 from copytrader_core.policy.inflow import queue_at, queue_value
 from copytrader_core.policy.market import MarketState
 from copytrader_core.policy.values import (
@@ -36,26 +37,40 @@ def decide(
     settings: Settings,
     now: Now,
     inflow: Inflow | None = None,
+    guards: Sequence[Guard] = GUARDS,
 ) -> Decision:
     """Accepts with an entry and an exit plan, or refuses with a standard code.
 
     `pattern`, `edges` and `inflow` are the leader's own, of the release in force. Of the settings the sections
-    `policy`, `risk` and `executor` count. Codes: NO_PATTERN, PATTERN_INCOMPLETE, those of `guards`, NO_QUOTE,
+    `policy`, `risk` and `executor` count. `guards` differ from today's only where an
+    old decision is replayed. Codes: NO_PATTERN, PATTERN_INCOMPLETE, those of `guards`, NO_QUOTE,
     EXPECTED_VALUE.
     """
     numbers: dict[str, Number] = _facts(signal, edges)
     if pattern is None:
         return Decision("NO_PATTERN", None, None, numbers)
-    if not pattern_is_usable(pattern):
+    if not _is_usable(pattern):
         return Decision("PATTERN_INCOMPLETE", None, None, numbers)
     spend = seed_size(pattern, settings.policy, settings.risk)
     proposal = Proposal(signal, pattern, book, settings, now, spend)
-    for guard in GUARDS:
+    for guard in guards:
         check = guard(proposal)
         numbers.update(check.numbers)
         if not check.passed:
             return Decision(check.code, None, None, numbers)
     return _with_plans(proposal, inflow, numbers)
+
+
+def _is_usable(pattern: Pattern) -> bool:
+    """Whether every number that sizes or times a trade is there; a young wallet's fingerprint can have holes."""
+    floats = (pattern.avg_entry_sol, pattern.p50_target_x, pattern.p90_target_x, pattern.slippage_pctl_95)
+    return (
+        all(isfinite(value) for value in (*floats, pattern.win_rate))
+        and pattern.avg_entry_sol > 0
+        and pattern.p50_hold_ms > 0
+        and pattern.p90_hold_ms > 0
+        and pattern.p50_target_x > 0
+    )
 
 
 def _facts(signal: LeaderBuy, edges: Sequence[Edge]) -> dict[str, Number]:

@@ -12,6 +12,10 @@ from copytrader_core.settings import ExecutorSettings, PolicySettings, RiskSetti
 
 BASE_FEE_LAMPORTS = 5_000
 """Solana's fee for a transaction with one signature."""
+TOKEN_ACCOUNT_RENT_LAMPORTS = 2_074_080
+"""What the first buy of a coin puts into its token account (Token-2022, 170 bytes); closing it gives that back."""
+VOLUME_ACCOUNT_RENT_LAMPORTS = 1_844_400
+"""What a wallet's first trade ever puts into its volume accumulator (137 bytes)."""
 _BPS = 10_000
 
 
@@ -27,16 +31,22 @@ def lamports(sol: float) -> int:
     return int(exact(sol) * LAMPORTS_PER_SOL)
 
 
+@lru_cache(maxsize=4096)
+def _whole_product(number: float, factor: float, unit: int) -> int:
+    """number x factor in whole units. Remembered: a leader's numbers stay the same for a whole release."""
+    return int(exact(number) * exact(factor) * unit)
+
+
 def seed_size(pattern: Pattern, policy: PolicySettings, risk: RiskSettings) -> int:
     """clamp(leader's mean entry x alpha, min, max) in lamports, never above the per-trade cap."""
-    wanted = int(exact(pattern.avg_entry_sol) * exact(policy.size_factor) * LAMPORTS_PER_SOL)
+    wanted = _whole_product(pattern.avg_entry_sol, policy.size_factor, LAMPORTS_PER_SOL)
     clamped = max(lamports(policy.min_size_sol), min(wanted, lamports(policy.max_size_sol)))
     return min(clamped, lamports(risk.max_trade_sol))
 
 
 def seed_slippage_bps(pattern: Pattern, policy: PolicySettings) -> int:
     """max(base, leader's p95 slippage x beta) in basis points, at most `max_slippage_bps`."""
-    learned = int(exact(pattern.slippage_pctl_95) * exact(policy.slippage_factor) * _BPS)
+    learned = _whole_product(pattern.slippage_pctl_95, policy.slippage_factor, _BPS)
     return min(max(policy.base_slippage_bps, learned), policy.max_slippage_bps)
 
 

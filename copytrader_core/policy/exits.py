@@ -39,24 +39,64 @@ def seed_exit(pattern: Pattern, policy: PolicySettings) -> ExitPlan:
             f"min({policy.target_p50_factor} x p50 {pattern.p50_target_x}, "
             f"{policy.target_p90_factor} x p90 {pattern.p90_target_x}), at least {policy.min_target_x} ({style})"
         )
-    return ExitPlan(timer, target, pattern.p90_hold_ms, policy.exit_on_leader_sell, reasons)
+    trailing, stop = policy.trailing_fraction, policy.stop_x
+    if trailing is not None:
+        reasons["trailing"] = f"{trailing} below the peak, from {policy.trailing_from_x}x on (settings)"
+    if stop is not None:
+        reasons["adverse"] = f"at {stop}x of the cost (settings)"
+    return ExitPlan(
+        timer_ms=timer,
+        target_x=target,
+        kill_ms=pattern.p90_hold_ms,
+        on_leader_sell=policy.exit_on_leader_sell,
+        reasons=reasons,
+        trailing_fraction=trailing,
+        trailing_from_x=None if trailing is None else policy.trailing_from_x,
+        stop_x=stop,
+    )
 
 
-def due_exit(plan: ExitPlan, open_ms: int, multiple: float | None, leader_sold: bool) -> ExitReason | None:
-    """Why a position open for `open_ms` must be sold now, or None.
+def due_exit(
+    plan: ExitPlan, open_ms: int, multiple: float | None, leader_sold: bool, peak_x: float | None = None
+) -> ExitReason | None:
+    """Why a position open for `open_ms` must be sold now, or None; of several reasons the one that most hurries.
 
     `multiple` is what selling everything now would bring, all costs off, over what the position cost: the same
-    quantity as `pnl_x` and `target_x`. None where the venue gives no quote; the clock works without it.
+    quantity as `pnl_x` and `target_x`. None where the venue gives no quote; the clock works without it. `peak_x` is the
+    highest multiple since entry (`peak`), None where none was seen.
     """
     if open_ms >= plan.kill_ms:
         return "kill"
+    if plan.stop_x is not None and multiple is not None and multiple <= plan.stop_x:
+        return "adverse"
     if plan.timer_ms is not None and open_ms >= plan.timer_ms:
         return "timer"
     if plan.target_x is not None and multiple is not None and multiple >= plan.target_x:
         return "target"
+    if _has_fallen(plan, multiple, peak(peak_x, multiple)):
+        return "trailing"
     if plan.on_leader_sell and leader_sold:
         return "leader_sold"
     return None
+
+
+def needs_multiple(plan: ExitPlan) -> bool:
+    """Whether anything but the clock and the leader can sell: without that no quote is needed."""
+    return plan.target_x is not None or plan.trailing_fraction is not None or plan.stop_x is not None
+
+
+def peak(peak_x: float | None, multiple: float | None) -> float | None:
+    """The highest multiple so far, with this one."""
+    if peak_x is None or multiple is None:
+        return multiple if peak_x is None else peak_x
+    return max(peak_x, multiple)
+
+
+def _has_fallen(plan: ExitPlan, multiple: float | None, peak_x: float | None) -> bool:
+    if plan.trailing_fraction is None or multiple is None or peak_x is None:
+        return False
+    armed = plan.trailing_from_x is None or peak_x >= plan.trailing_from_x
+    return armed and multiple <= peak_x * (1 - plan.trailing_fraction)
 
 
 def first_deadline_ms(plan: ExitPlan) -> int:

@@ -82,6 +82,22 @@ def quote_sell(market: MarketState, tokens_raw: int) -> SellQuote:
     return SellQuote(swap.user_quote, swap.lp_fee + swap.protocol_fee + swap.creator_fee)
 
 
+def price_impact_bps(market: MarketState, spend_lamports: int) -> int | None:
+    """How much worse than the market's price the coins of this spend come, before fees, in bps rounded up.
+
+    None where the venue gives no quote.
+    """
+    try:
+        _require_open(market)
+        if market.venue == "curve":
+            state = _curve(market)
+            return curve.price_impact_bps(state, curve.buy_exact_in(state, market.fees, spend_lamports))
+        pool = _pool(market)
+        return amm.price_impact_bps(pool, amm.buy_exact_in(pool, market.fees, spend_lamports))
+    except QuoteError:
+        return None
+
+
 def after_buy(market: MarketState, spend_lamports: int) -> MarketState:
     """The market after somebody spent `spend_lamports`, fees included; the same for 0 or a spend that buys nothing.
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from copytrader_core.policy.decide import decide
+from copytrader_core.policy.guards import FIRST_CODES, GUARDS, Guard, Proposal, code, guards_named
 from copytrader_core.policy.market import MarketState
-from copytrader_core.policy.values import Book, Decision, ExitPlan, LeaderBuy, Now
+from copytrader_core.policy.values import Book, Check, Decision, EntryPlan, ExitPlan, LeaderBuy, Lock, Now
 from copytrader_core.records import Edge, Inflow, Pattern
 from copytrader_core.settings import Settings
+
+_GUARDS: Final = "guards"
 
 
 def canonical(document: Mapping[str, Any]) -> str:
@@ -35,36 +38,85 @@ def inputs_document(
     now: Now,
     inflow: Inflow | None = None,
 ) -> dict[str, Any]:
-    """Everything but the settings that the decision depended on; of the book's coins only the signal's."""
-    seen = asdict(book) | {"mint_count": {signal.mint: book.of_mint(signal.mint)}}
+    """Everything but the settings that the decision depended on; of the book's coins and leaders only the signal's."""
+    seen = book.about(signal.leader, signal.mint)
     return {
-        "signal": asdict(signal),
-        "pattern": asdict(pattern) if pattern else None,
-        "edges": [asdict(edge) for edge in edges],
-        "book": seen,
-        "now": asdict(now),
-        "inflow": asdict(inflow) if inflow else None,
+        "signal": _flat(signal) | {"market": _flat(signal.market) if signal.market else None},
+        "pattern": _flat(pattern) if pattern else None,
+        "edges": [_flat(edge) for edge in edges],
+        "book": _flat(seen) | {"locks": [_flat(lock) for lock in seen.locks]},
+        "now": _flat(now),
+        "inflow": _flat(inflow) if inflow else None,
     }
 
 
+def _flat(record: Any) -> dict[str, Any]:
+    """A record's fields. `asdict` copies every value that it meets, on the way between a signal and its order."""
+    return {name: getattr(record, name) for name in record.__slots__}
+
+
 def settings_document(settings: Settings) -> dict[str, Any]:
-    """The sections that a decision reads. They hold no secret."""
-    return {name: getattr(settings, name).model_dump(mode="json") for name in ("policy", "risk", "executor")}
+    """The sections that a decision reads, and the codes of the guards that are asked, in order. They hold no secret."""
+    sections = {name: getattr(settings, name).model_dump(mode="json") for name in ("policy", "risk", "executor")}
+    return sections | {_GUARDS: [code(guard) for guard in GUARDS]}
 
 
 def replay(inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Decision:
-    """The decision taken again from what the journal kept of its inputs and of the run's settings."""
+    """The decision taken again from what the journal kept of its inputs and of the run's settings.
+
+    By the guards that were asked then, so that older journals tell the same as they did.
+    """
+    return _replay(inputs, settings, _guards(settings))
+
+
+def checks(inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[Check, ...]:
+    """What each guard said of a journalled decision, in the order of asking, up to the one that refused."""
+    said: list[Check] = []
+
+    def noting(guard: Guard) -> Guard:
+        def ask(proposal: Proposal) -> Check:
+            said.append(guard(proposal))
+            return said[-1]
+
+        return ask
+
+    _replay(inputs, settings, [noting(guard) for guard in _guards(settings)])
+    return tuple(said)
+
+
+def _guards(settings: Mapping[str, Any]) -> tuple[Guard, ...]:
+    return guards_named(settings.get(_GUARDS, FIRST_CODES))
+
+
+def _replay(inputs: Mapping[str, Any], settings: Mapping[str, Any], guards: Sequence[Guard]) -> Decision:
+    sections = {name: section for name, section in settings.items() if name != _GUARDS}
     signal = dict(inputs["signal"])
     market = signal.pop("market")
     return decide(
         LeaderBuy(**signal, market=MarketState(**market) if market else None),
         Pattern(**inputs["pattern"]) if inputs["pattern"] else None,
         tuple(Edge(**edge) for edge in inputs["edges"]),
-        Book(**inputs["book"]),
-        Settings(**settings),
+        _book(inputs["book"]),
+        Settings(**sections),
         Now(**inputs["now"]),
         _inflow(inputs.get("inflow")),
+        guards,
     )
+
+
+def decision_from(document: Mapping[str, Any]) -> Decision:
+    """A decision from its JSON: what `replay` must equal. Plans of before there were trailing exits have none."""
+    entry, plan = document["entry"], document["exit"]
+    return Decision(
+        document["code"],
+        EntryPlan(**entry) if entry else None,
+        exit_plan(plan) if plan else None,
+        document["numbers"],
+    )
+
+
+def _book(document: Mapping[str, Any]) -> Book:
+    return Book(**{**document, "locks": tuple(Lock(**lock) for lock in document.get("locks", ()))})
 
 
 def _inflow(document: Mapping[str, Any] | None) -> Inflow | None:

@@ -6,13 +6,14 @@ Times of a plan are in ms since the position was opened; `*_lamports` and `*_raw
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from copytrader_core.policy.market import MarketState
 
 TradingState = Literal["ACTIVE", "REDUCING", "HALTED"]
-ExitReason = Literal["kill", "timer", "target", "leader_sold", "flatten", "end_of_run"]
+ExitReason = Literal["kill", "timer", "target", "trailing", "adverse", "leader_sold", "flatten", "end_of_run"]
+LockScope = Literal["all", "leader", "mint"]
 Number = int | float | str | None
 
 ACCEPTED = "ACCEPTED"
@@ -45,11 +46,33 @@ class Now:
 
 
 @dataclass(frozen=True, slots=True)
+class Lock:
+    """Somebody has forbidden buys: all of them, those after one leader, or those of one coin. Exits go on.
+
+    `key` is the wallet or the mint, empty for scope all; `until_ns` is UTC, None for until it is taken back.
+    """
+
+    scope: LockScope
+    key: str
+    reason: str
+    until_ns: int | None = None
+
+    def concerns(self, leader: str, mint: str) -> bool:
+        """Whether a buy of `mint` after `leader` is what it forbids."""
+        return self.scope == "all" or self.key == (leader if self.scope == "leader" else mint)
+
+    def holds(self, leader: str, mint: str, now_ns: int) -> bool:
+        """Whether it forbids that buy at `now_ns`; at `until_ns` it is over."""
+        return self.concerns(leader, mint) and (self.until_ns is None or now_ns < self.until_ns)
+
+
+@dataclass(frozen=True, slots=True)
 class Book:
     """What we hold, what is under way and what is lost: the state that the limits count.
 
     In-flight buys count like positions from the moment they are planned. Losses are realised profit and loss over the
     rolling hour and day, fees of failed transactions included, as a positive number (0 when the window is a gain).
+    What stands by coin or by leader counts open positions and in-flight buys; a key that is missing is zero, or never.
     """
 
     trading_state: TradingState
@@ -61,11 +84,45 @@ class Book:
     loss_hour_lamports: int = 0
     loss_day_lamports: int = 0
     mint_count: Mapping[str, int] = field(default_factory=dict)
-    """Open positions and in-flight buys of each coin."""
+    leader_count: Mapping[str, int] = field(default_factory=dict)
+    mint_exposure_lamports: Mapping[str, int] = field(default_factory=dict)
+    leader_exposure_lamports: Mapping[str, int] = field(default_factory=dict)
+    last_trade_ns: Mapping[str, int] = field(default_factory=dict)
+    """By coin: our last buy or exit of it; a buy that is in flight is one of this moment."""
+    last_loss_ns: Mapping[str, int] = field(default_factory=dict)
+    """By leader: our last exit after it that brought less than the position had cost."""
+    stream_age_ms: int = 0
+    """How long ago the stream moved last."""
+    drift: str | None = None
+    """Why the programs no longer are what this version knows; None while they are."""
+    locks: tuple[Lock, ...] = ()
+    first_trade: bool = False
+    """Whether our wallet has never traded: its first buy opens an account of its own and pays that account's rent."""
 
     def of_mint(self, mint: str) -> int:
         """Open positions and in-flight buys of `mint`."""
         return self.mint_count.get(mint, 0)
+
+    def of_leader(self, leader: str) -> int:
+        """Open positions and in-flight buys after `leader`."""
+        return self.leader_count.get(leader, 0)
+
+    def about(self, leader: str, mint: str) -> Book:
+        """The same book without what other leaders and coins have in it; every decision on these two is the same."""
+        return replace(
+            self,
+            mint_count=_only(self.mint_count, mint),
+            leader_count=_only(self.leader_count, leader),
+            mint_exposure_lamports=_only(self.mint_exposure_lamports, mint),
+            leader_exposure_lamports=_only(self.leader_exposure_lamports, leader),
+            last_trade_ns=_only(self.last_trade_ns, mint),
+            last_loss_ns=_only(self.last_loss_ns, leader),
+            locks=tuple(lock for lock in self.locks if lock.concerns(leader, mint)),
+        )
+
+
+def _only(of_all: Mapping[str, int], key: str) -> dict[str, int]:
+    return {key: of_all[key]} if key in of_all else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +139,22 @@ class EntryPlan:
 
 @dataclass(frozen=True, slots=True)
 class ExitPlan:
-    """When the position is sold, whichever comes first; `reasons` says where each number comes from."""
+    """When the position is sold, whichever comes first; `reasons` says where each number comes from.
+
+    Multiples (`*_x`) are what selling all would bring, costs off, over what the position cost. None never sells.
+    """
 
     timer_ms: int | None
     target_x: float | None
     kill_ms: int
     on_leader_sell: bool
     reasons: Mapping[str, str] = field(default_factory=dict)
+    trailing_fraction: float | None = None
+    """Sells when the multiple falls by this share below its peak since entry."""
+    trailing_from_x: float | None = None
+    """The peak from which on that counts; None: from the entry on."""
+    stop_x: float | None = None
+    """Sells at this multiple and below: the price has moved against us."""
 
 
 @dataclass(frozen=True, slots=True)

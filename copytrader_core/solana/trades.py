@@ -38,7 +38,9 @@ _CU_BUY_V3: Final = 90_000
 _CU_SELL_V3: Final = 70_000
 _CU_BUY_V2: Final = 130_000
 _CU_SELL_V2: Final = 110_000
-_CU_POOL_V2: Final = 90_000
+_CU_POOL_V2_SELL: Final = 90_000
+# The swap (61,400 at most) and two token accounts that may have to be opened (17,300 each).
+_CU_POOL_V2_BUY: Final = 115_000
 _CU_POOL_V1_BUY: Final = 140_000
 _CU_POOL_V1_SELL: Final = 130_000
 _CU_MIGRATE: Final = 400_000
@@ -242,7 +244,7 @@ def plan_buy(
     if coin.pool is not None:
         before, after = _wrapping(owner, wsol, spend)
         body = (account, *before, _pool_buy(owner, coin, coin.pool, spend, least, recipients), *after)
-        limit = _CU_POOL_V1_BUY + _CU_NEW_WALLET_V1 * new_wallet if coin.is_cashback else _CU_POOL_V2 + extra
+        limit = _CU_POOL_V1_BUY + _CU_NEW_WALLET_V1 * new_wallet if coin.is_cashback else _CU_POOL_V2_BUY + extra
         return Plan(body, 1 + len(before), limit, None if wsol is Wsol.FUNDED else 2)
     if coin.is_cashback:
         swap = ix.buy_exact_quote_in_v2(coin.on_curve, owner, recipients.both(coin), spend, least)
@@ -264,7 +266,7 @@ def plan_sell(
     if coin.pool is not None:
         before, after = _wrapping(owner, wsol, None)
         swap = _pool_sell(owner, coin, coin.pool, tokens, least, recipients)
-        limit = _CU_POOL_V1_SELL if coin.is_cashback else _CU_POOL_V2
+        limit = _CU_POOL_V1_SELL if coin.is_cashback else _CU_POOL_V2_SELL
         return Plan((*before, swap, *after, *closing), len(before), limit)
     if coin.is_cashback:
         swap = ix.sell_v2(coin.on_curve, owner, recipients.both(coin), tokens, least)

@@ -107,10 +107,10 @@ async def test_sigterm_ends_in_order_and_keeps_the_positions(pg_url: str, tmp_pa
     assert rows(pg_url, "SELECT 1 FROM exec_journal WHERE kind = 'END'")
 
 
-async def test_live_is_refused_in_plain_words(home: Path) -> None:
+async def test_live_without_a_key_is_refused_in_plain_words(home: Path) -> None:
     code, _, err = await ended(await command("run", "--mode", "live", "--endpoint", "127.0.0.1:1"))
     assert code == 1
-    assert "live trading is not part of this version" in err
+    assert "no wallet key" in err
     assert "Traceback" not in err
 
 

@@ -82,8 +82,9 @@ async def test_a_refusal_names_the_guard_and_the_numbers(
     only(source, monkeypatch, executor_home)
     result = asked(signature)
     assert result.exit_code == 0, result.output
-    assert said(result).startswith("PER_MINT in paper mode") and "PER_MINT refused" in said(result)
+    assert said(result).startswith("PER_MINT in paper mode") and "PER_MINT refused positions" in said(result)
     assert "positions_of_mint 1" in said(result) and "max_positions_per_mint 1" in said(result)
+    assert "OPEN_POSITIONS passed positions 1" in said(result) and "SOL_FLOOR" not in said(result)
     assert "nothing was ordered" in said(result)
 
 

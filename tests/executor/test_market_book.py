@@ -137,8 +137,8 @@ def test_a_position_from_the_curve_is_sold_on_the_pool(tmp_path: Path) -> None:
     engine.on_transaction(10, [CURVE], 0)
     plan = ExitPlan(1_000, None, 60_000, False)
     order = Order("i", "BUY", COIN, "leader", "sig", "i", 10**9, 1, 10, 11, exit=plan)
-    assert journal.plan_buy(Entry("DECISION", 0, 10, "sig", "leader", COIN), order) == "PLANNED"
-    assert engine.desk._send(order)
+    assert journal.plan_buy(Entry("DECISION", 0, 10, "sig", "leader", COIN), order, None) == "PLANNED"
+    assert engine.desk._send(order, None)
     engine.on_block(11, T0)
     engine.on_transaction(12, [meta(replace(CURVE, slot=12), real_base_raw=0, real_quote_raw=1)], 0)
     engine.on_block(18, T0 + 3)

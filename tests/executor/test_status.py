@@ -29,6 +29,7 @@ from copytrader_core.pump.addresses import PUMP_PROGRAM
 from copytrader_core.records import WSOL
 from executor.control import Control, set_state, write_control
 from executor.journal_view import JournalView, kept_lines, writer_of
+from executor.locks import set_lock
 from executor.status import Status, StatusReader, exits_of, read_status
 from executor.wal import Wal
 
@@ -176,14 +177,12 @@ def test_the_clock_to_each_exit_counts_down_and_past_it() -> None:
     assert exits_of(row, 10**18 + 8 * 10**9) == [("timer", -2.0), ("kill", 12.0), ("target 1.5", None)]
 
 
-async def test_locks_are_shown_where_there_are_any(pg_url: str, folder: Path) -> None:
+async def test_locks_are_shown(pg_url: str, folder: Path) -> None:
     with psycopg.connect(pg_url) as connection:
-        connection.execute("DROP TABLE IF EXISTS exec_locks")
-        assert StatusReader("paper", folder).read(connection).locks == []
-        connection.execute("CREATE TABLE exec_locks (scope TEXT, key TEXT, reason TEXT, until TIMESTAMPTZ)")
-        connection.execute("INSERT INTO exec_locks VALUES ('mint', 'abc', 'a bad coin', NULL)")
+        set_lock(connection, "mint", "abc", "a bad coin", "somebody", 3_600)
         status = StatusReader("paper", folder).read(connection)
-    assert status.locks[0]["reason"] == "a bad coin" and "a bad coin" in shown(status)
+    assert [lock["reason"] for lock in status.locks] == ["a bad coin"] and "a bad coin" in shown(status)
+    assert "until_ns" in json.dumps(status.document(), default=str)
 
 
 # The command.

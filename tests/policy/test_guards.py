@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from policy_inputs import BOOK, EDGES, MARKET, NOW, PATTERN, SIGNAL, SOL, decided, settings
 
 from copytrader_core.policy.decide import decide
-from copytrader_core.policy.guards import GUARDS, Proposal
+from copytrader_core.policy.guards import GUARDS, Proposal, code, guards_named
 from copytrader_core.policy.values import Now
 
 COST = 1_105_000
@@ -51,7 +51,6 @@ def test_each_refusal_has_its_code_and_no_plan(code: str, changes: dict[str, Any
         {"book": {"exposure_lamports": 20 * SOL - 750_000_000 - COST}},
         {"book": {"loss_hour_lamports": 5 * SOL - 1}},
         {"book": {"loss_day_lamports": 10 * SOL - 1}},
-        {"book": {"balance_lamports": 750_000_000 + 2 * COST}},
     ],
 )
 def test_at_the_limit_it_passes(changes: dict[str, Any]) -> None:
@@ -69,11 +68,24 @@ def test_a_cap_above_the_smallest_size_trims_the_trade() -> None:
 def test_every_guard_has_a_code_of_its_own_and_shows_its_numbers() -> None:
     proposal = Proposal(SIGNAL, PATTERN, BOOK, settings(), NOW, 750_000_000)
     checks = [guard(proposal) for guard in GUARDS]
+    assert [check.code for check in checks] == [code(guard) for guard in GUARDS]
     assert len({check.code for check in checks}) == len(GUARDS)
     assert all(check.passed for check in checks)
     shown = decided().numbers
     for check in checks:
         assert check.numbers.items() <= shown.items()
+
+
+def test_the_first_refusal_is_the_decisions_code() -> None:
+    blocked = {"risk": {"blocked_mints": ("mint",), "blocked_leaders": ("leader",)}}
+    assert decided(**blocked).code == "BLOCKED_MINT"
+    assert decided(book={"trading_state": "HALTED"}, **blocked).code == "TRADING_STATE"
+
+
+def test_a_balance_of_buy_costs_and_exits_is_payable() -> None:
+    (guard,) = guards_named(["BALANCE"])
+    book = replace(BOOK, balance_lamports=750_000_000 + 2 * COST)
+    assert guard(Proposal(SIGNAL, PATTERN, book, settings(), NOW, 750_000_000)).passed
 
 
 def test_a_refusal_carries_the_numbers_that_were_compared() -> None:

@@ -1,0 +1,12 @@
+"""GATE_SAMPLE: the seed's quality gate, first half."""
+
+from __future__ import annotations
+
+from copytrader_core.policy.guards.proposal import Proposal
+from copytrader_core.policy.values import Check
+
+
+def gate_sample(p: Proposal) -> Check:
+    """Enough round trips to speak of a fingerprint."""
+    sample, least = p.pattern.sample_trades, p.settings.policy.min_sample_trades
+    return Check("GATE_SAMPLE", sample >= least, {"sample_trades": sample, "min_sample_trades": least})

@@ -1,0 +1,80 @@
+"""What carries orders out: on paper or for real, behind one interface. Neither decides, neither writes the journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from copytrader_core.policy.market import MarketState, SellQuote
+from copytrader_core.policy.values import LeaderBuy
+from executor.orders import Order, Signed
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """An order that went through: coins and lamports of the swap (fees included), and what the transaction cost.
+
+    `rent_lamports` were locked in accounts of ours (negative: given back); rent is no cost, but it moves the balance.
+    """
+
+    base_raw: int
+    quote_lamports: int
+    swap_fee_lamports: int
+    tx_fee_lamports: int
+    tip_lamports: int
+    rent_lamports: int = 0
+
+    @property
+    def cost_lamports(self) -> int:
+        """Network fee and tip."""
+        return self.tx_fee_lamports + self.tip_lamports
+
+
+@dataclass(frozen=True, slots=True)
+class Reverted:
+    """An order that landed with an error: why, the network fee that it cost all the same, and the program's code."""
+
+    error: str
+    cost_lamports: int
+    code: int | None = None
+
+
+class Broker(Protocol):
+    """Orders under way, and how they get there."""
+
+    @property
+    def orders(self) -> tuple[Order, ...]:
+        """What is under way, first to land first."""
+        ...
+
+    def is_first_trade(self, signal: LeaderBuy) -> bool:
+        """Whether our wallet has never traded on the venue of `signal`: the first buy pays an account's rent."""
+        ...
+
+    def sign(self, order: Order) -> Signed | None:
+        """The bytes of an order; None where none are needed. Raises TransactionError where there can be none now."""
+        ...
+
+    def submit(self, order: Order, signed: Signed | None) -> None:
+        """Sends an order. The same intent is under way at most once."""
+        ...
+
+    def forget(self, order: Order) -> None:
+        """An order that has come to its end."""
+        ...
+
+    def routes_of(self, order: Order) -> dict[str, Any]:
+        """What each route said to an order: name -> {"result": "sent" or a code, "ms": how long it took}."""
+        ...
+
+    def next_due(self, last_slot: int) -> Order | None:
+        """The first order that ends by `last_slot` as the broker itself knows; None where the chain tells."""
+        ...
+
+    def land(self, order: Order, market: MarketState | None) -> Landed | Reverted | None:
+        """What happens to an order of `next_due` on `market`, as its slot leaves it; None: it never lands."""
+        ...
+
+    def quote_sell(self, market: MarketState, tokens_raw: int, paid_in_lamports: int) -> SellQuote:
+        """What our coins bring. Raises QuoteError where the venue gives no quote."""
+        ...

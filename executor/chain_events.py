@@ -1,0 +1,292 @@
+"""What the chain says of our own orders, turned into what it means for the book: landed, confirmed, taken back, void.
+
+The stream is heard at processed: what it shows stands at once, and is taken back where the cluster leaves that fork.
+Truth about balances is applied here too. No sockets here.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from copytrader_core.errors import DecodeError
+from copytrader_core.policy.values import ExitPlan
+from copytrader_core.solana.transaction import RawTransaction
+from executor.accounts import CoinNews
+from executor.broker import Landed, Reverted
+from executor.control import Control
+from executor.engine import Engine
+from executor.fills import outcome_of
+from executor.forks import Forks
+from executor.live import Flight, LiveBroker, Outcome
+from executor.orders import Position, intent_id, order_from, signed_from
+from executor.reconcile import Truth, by_mint
+from executor.trips import Trips
+
+_log = logging.getLogger(__name__)
+# A balance is judged only where nothing of ours has moved it for so long before it was asked for.
+_QUIET_SECONDS: Final = 5.0
+_LOOKS: Final = 2
+
+
+class ChainEvents:
+    """Beside an engine that trades live."""
+
+    def __init__(self, engine: Engine, broker: LiveBroker) -> None:
+        self.forks = Forks()
+        self._engine = engine
+        self._desk = engine.desk
+        self._broker = broker
+        self._trips = Trips()
+        self._moved_at: dict[str, float] = {}
+        self._balance_moved_at = float("-inf")
+        self._doubts: dict[tuple[str, int], int] = {}
+        engine.is_reconciled = False
+
+    def resume(self) -> None:
+        """Takes over what an earlier run left under way. Nothing is sent by this; what was never signed is over."""
+        ledger = self._desk.journal.ledger
+        for row in list(ledger.intents.values()):
+            order, signed = order_from(row["payload"]), signed_from(row["payload"])
+            if signed is None:
+                self._desk.expire(order, "the run that planned it ended before it was signed")
+                continue
+            self._broker.resume(order, signed)
+            if row["state"] in ("LANDED_OK", "LANDED_ERR"):
+                flight = self._broker.flights[signed.signature]
+                flight.landed_slot = row["payload"]["landed_slot"]
+            elif order.side == "SELL" and order.position_id in self._desk.holdings.open:
+                self._desk.holdings.open[order.position_id].selling = True
+            if row["state"] == "SIGNED":
+                self._desk.presume_sent(order)
+
+    # --- the stream -----------------------------------------------------------------------------------------------
+
+    def on_own(self, slot: int, signature: str, tx: RawTransaction, error: tuple[str, int | None] | None) -> None:
+        """A transaction of ours in a block."""
+        flight = self._broker.flights.get(signature)
+        if flight is None:
+            return
+        try:
+            result = outcome_of(flight.order, tx, error)
+        except DecodeError as problem:
+            _log.warning("fill_unreadable signature=%s error=%s", signature, problem)
+            return
+        self.on_outcome(Outcome(signature, slot, result, final=self.forks.verdict(slot) == "confirmed"))
+
+    def on_slot_status(self, slot: int, parent: int | None, status: str) -> None:
+        """`status`: processed, confirmed or dead."""
+        if parent is not None:
+            self.forks.block(slot, parent)
+        if status == "dead":
+            self.forks.kill(slot)
+        elif status == "confirmed":
+            self.forks.confirm(slot)
+            self._broker.head.confirm(slot)
+        if status != "processed":
+            self._review()
+
+    def _review(self) -> None:
+        """Landed orders whose block is confirmed by now, and those whose block is gone: the newest of these first."""
+        landed = [flight for flight in self._broker.flights.values() if flight.landed_slot is not None]
+        for flight in sorted(landed, key=lambda one: -(one.landed_slot or 0)):
+            slot = flight.landed_slot or 0
+            verdict = self.forks.verdict(slot)
+            if verdict == "gone":
+                self._take_back(flight, slot)
+        for flight in list(self._broker.flights.values()):
+            if flight.landed_slot is not None and self.forks.verdict(flight.landed_slot) == "confirmed":
+                self._desk.confirm(flight.order, flight.landed_slot)
+
+    def _take_back(self, flight: Flight, slot: int) -> None:
+        flight.sightings.pop(slot, None)
+        flight.landed_slot, flight.voids = None, 0
+        self._desk.roll_back(flight.order, slot)
+        self._touch(flight)
+        for other, result in sorted(flight.sightings.items()):
+            if self.forks.verdict(other) != "gone":
+                self._land(flight, Outcome(flight.signed.signature, other, result, final=False))
+                return
+
+    # --- outcomes -------------------------------------------------------------------------------------------------
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """What the stream or a node has said of a signature."""
+        flight = self._broker.flights.get(outcome.signature)
+        if flight is None:
+            return
+        if outcome.result is None:
+            self._void(flight, outcome)
+        elif flight.landed_slot is None:
+            self._land(flight, outcome)
+        elif outcome.slot == flight.landed_slot or (outcome.final and _same(flight, outcome)):
+            if outcome.final:
+                self._desk.confirm(flight.order, outcome.slot)
+        else:
+            flight.sightings[outcome.slot] = outcome.result
+            if outcome.final:
+                self._take_back(flight, flight.landed_slot)
+                self._settle_again(outcome)
+
+    def _settle_again(self, outcome: Outcome) -> None:
+        flight = self._broker.flights.get(outcome.signature)
+        if flight is not None and flight.landed_slot == outcome.slot:
+            self._desk.confirm(flight.order, outcome.slot)
+        elif flight is not None and flight.landed_slot is None:
+            self._land(flight, outcome)
+
+    def _land(self, flight: Flight, outcome: Outcome) -> None:
+        result = outcome.result
+        if result is None:
+            return
+        flight.sightings[outcome.slot] = result
+        if flight.order.side == "MIGRATE" and not outcome.final and isinstance(result, Landed):
+            # It costs next to nothing and trades nothing: it is booked once it stays.
+            flight.landed_slot = None
+            return
+        self._touch(flight)
+        self._desk.settle(flight.order, result, outcome.slot, sig=flight.signed.signature, final=outcome.final)
+        flight.landed_slot = outcome.slot
+        if isinstance(result, Reverted):
+            self._trip(self._trips.failed(flight.order, result))
+        else:
+            self._trips.landed()
+
+    def _void(self, flight: Flight, outcome: Outcome) -> None:
+        if flight.landed_slot is not None:
+            if flight.landed_slot and self.forks.verdict(flight.landed_slot) == "confirmed":
+                return
+            self._take_back(flight, flight.landed_slot)
+            if flight.landed_slot is not None:
+                return
+        self._touch(flight)
+        self._desk.expire(flight.order, outcome.reason)
+        self._trip(self._trips.expired(flight.order))
+
+    def _touch(self, flight: Flight) -> None:
+        """Whatever was asked about this coin before now is no truth any more."""
+        self._balance_moved_at = self._moved_at[flight.order.mint] = self._broker.time()
+
+    def _trip(self, reason: str | None) -> None:
+        if reason is not None:
+            self.trip(reason)
+
+    def trip(self, reason: str) -> None:
+        """Stops buying until somebody resumes; exits go on."""
+        if self._desk.switch.control.state == "ACTIVE":
+            self._desk.note("TRIPPED", {"reason": reason})
+            self._desk.switch.trip(Control("REDUCING", False, f"tripped: {reason}"))
+
+    # --- the truth ------------------------------------------------------------------------------------------------
+
+    def on_coin(self, news: CoinNews) -> None:
+        """A coin as its accounts show it. One that breaks the mint policy is sold all the same: it is ours already."""
+        mint = str(news.coin.mint)
+        self._desk.coins.learn(news.coin)
+        self._desk.market.learn(mint, news.market)
+        self._desk.unsure.discard(mint)
+        self._engine.on_tick()
+
+    def wanted(self) -> list[str]:
+        """Coins whose accounts somebody waits for."""
+        held = self._desk.holdings.open.values()
+        waiting = {
+            position.mint
+            for position in held
+            if position.waiting is not None
+            or self._desk.market.state(position.mint) is None
+            or (position.coin is None and self._desk.coins.document(position.mint) is None)
+        }
+        return sorted(waiting | (self._desk.unsure & {position.mint for position in held}))
+
+    def on_truth(self, truth: Truth) -> None:
+        """Balances of the chain against the book. What differs in two looks, with nothing under way, is acted on."""
+        self._broker.has_traded |= truth.venues
+        flying = {flight.order.mint for flight in self._broker.flights.values()}
+        found = by_mint(truth.tokens)
+        known = {position.mint for position in self._desk.holdings.open.values()}
+        quarantined = set(self._desk.journal.ledger.quarantined)
+        clear = True
+        for mint in sorted(known | set(found) | quarantined):
+            if mint in flying or self._moved_at.get(mint, float("-inf")) > truth.asked_at - _QUIET_SECONDS:
+                continue
+            account, amount = found.get(mint, (None, 0))
+            clear &= self._judge(mint, str(account), amount)
+        restored = any(flight.order.restored for flight in self._broker.flights.values())
+        if not flying and self._balance_moved_at <= truth.asked_at - _QUIET_SECONDS:
+            self._balance(truth)
+        if clear and not restored and not self._engine.is_reconciled:
+            self._engine.is_reconciled = True
+            self._desk.note("RECONCILED", {"lamports": truth.lamports, "positions": len(known)})
+        self._engine.on_tick()
+
+    def _judge(self, mint: str, account: str, amount: int) -> bool:
+        """One coin; False while a difference waits for its second look."""
+        positions = self._desk.holdings.in_mint(mint)
+        held = sum(position.qty_raw for position in positions)
+        reported = int(self._desk.journal.ledger.quarantined.get(mint, {}).get("amount_raw", 0))
+        if amount == held + reported:
+            self._doubts = {key: n for key, n in self._doubts.items() if key[0] != mint}
+            return True
+        looks = self._doubts[mint, amount] = self._doubts.get((mint, amount), 0) + 1
+        if looks < _LOOKS:
+            return False
+        del self._doubts[mint, amount]
+        if positions and amount < held:
+            self._missing(positions, amount)
+        else:
+            self._surplus(mint, account, amount - held)
+        return True
+
+    def _missing(self, positions: list[Position], amount: int) -> None:
+        """Fewer coins than were thought: the oldest positions are the ones that are still there."""
+        for position in positions:
+            left = min(position.qty_raw, amount)
+            amount -= left
+            if left == 0:
+                self._desk.lose(position)
+            elif left < position.qty_raw:
+                self._desk.resize(position, left)
+
+    def _surplus(self, mint: str, account: str, amount: int) -> None:
+        """Coins that no position accounts for: sold, or kept apart, as the settings say."""
+        if amount and self._desk.settings.executor.unknown_balances == "sell":
+            self._desk.quarantine(mint, account, 0)
+            self._adopt(mint, amount)
+        else:
+            self._desk.quarantine(mint, account, amount)
+
+    def _adopt(self, mint: str, amount: int) -> None:
+        slot = self._desk.head_slot
+        origin = f"adopted at {slot}"
+        position = Position(
+            position_id=intent_id("live", "BUY", origin, mint),
+            leader="",
+            leader_sig=origin,
+            mint=mint,
+            opened_slot=slot,
+            opened_ts_ns=self._desk.clock.now_ns(),
+            qty_raw=amount,
+            cost_lamports=0,
+            paid_in_lamports=0,
+            plan=ExitPlan(None, None, 0, False, {"kill": "found on chain without a buy of ours"}),
+        )
+        self._desk.adopt(position)
+
+    def _balance(self, truth: Truth) -> None:
+        """The wallet's SOL: what is not explained by our lines came or went by other hands."""
+        ledger = self._desk.journal.ledger
+        difference = truth.lamports - ledger.cash_lamports
+        if difference == 0:
+            return
+        first = not ledger.signatures and ledger.cash_lamports == 0
+        reason = "opening" if first else "not by our orders"
+        looks = self._doubts["", truth.lamports] = self._doubts.get(("", truth.lamports), 0) + 1
+        if first or looks >= _LOOKS:
+            self._doubts.pop(("", truth.lamports), None)
+            self._desk.deposit(difference, reason, truth.foreign)
+
+
+def _same(flight: Flight, outcome: Outcome) -> bool:
+    """Whether a node's answer is about the landing that was seen, though it may name another slot."""
+    return flight.landed_slot is not None and flight.sightings.get(flight.landed_slot) == outcome.result

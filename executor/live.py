@@ -1,0 +1,238 @@
+"""The live broker: signs orders, hands their bytes to every route, and keeps what the stream and the nodes say of them.
+
+One order has one signature for ever: whatever is sent again is the same bytes. When to look and to send again is
+`executor.settler`'s, what an outcome means for the book the desk's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from solders.hash import Hash
+from solders.pubkey import Pubkey
+
+from copytrader_core.errors import TransactionError
+from copytrader_core.policy.market import MarketState, SellQuote, quote_sell
+from copytrader_core.policy.values import LeaderBuy, TradingState
+from copytrader_core.pump.addresses import JITO_TIP_ACCOUNTS
+from copytrader_core.solana.base58 import signature_text
+from copytrader_core.solana.keys import Signer
+from copytrader_core.solana.routes.route import Route, RouteError
+from copytrader_core.solana.templates import TradeTemplates
+from copytrader_core.solana.trades import RECIPIENTS, Charges, Recipients, migrate, wire
+from executor.broker import Landed, Reverted
+from executor.coins import CoinBook
+from executor.orders import Order, Signed
+
+LIFETIME_BLOCKS: Final = 150
+# A blockhash this old is not signed with any more: what it signs could hardly land in time.
+_STALE_BLOCKS: Final = 75
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """News of a signature: landed in `slot` with a result, or (`result` None) void for ever."""
+
+    signature: str
+    slot: int
+    result: Landed | Reverted | None
+    final: bool
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Flight:
+    """An order under way: its bytes, what the routes said, where it has been seen, and when it left."""
+
+    order: Order
+    signed: Signed
+    sent_at: float
+    routes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sightings: dict[int, Landed | Reverted] = field(default_factory=dict)
+    landed_slot: int | None = None
+    voids: int = 0
+    """How many answers so far agree that it can never land."""
+
+
+class Chainhead:
+    """The newest blockhash that is safe to sign with, and how high the chain is. Fed by the stream or by a node."""
+
+    def __init__(self) -> None:
+        self.height = 0
+        self._hashes: dict[int, tuple[Hash, int]] = {}
+        self._blockhash: tuple[Hash, int] | None = None
+
+    def block(self, slot: int, blockhash: str, height: int) -> None:
+        """A block that the stream shows; its hash is used once its slot is confirmed."""
+        self.height = max(self.height, height)
+        self._hashes[slot] = (Hash.from_string(blockhash), height)
+
+    def confirm(self, slot: int) -> None:
+        """The block in `slot` stays: no fork can make what is signed with its hash void."""
+        found = self._hashes.get(slot)
+        if found is not None:
+            self.take(*found)
+            self._hashes = {one: kept for one, kept in self._hashes.items() if one > slot}
+
+    def take(self, blockhash: Hash, height: int) -> None:
+        """A confirmed blockhash and its block's height."""
+        if self._blockhash is None or height > self._blockhash[1]:
+            self._blockhash, self.height = (blockhash, height), max(self.height, height)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether there is nothing to sign with."""
+        return self._blockhash is None or self.height - self._blockhash[1] > _STALE_BLOCKS
+
+    def lifetime(self) -> tuple[Hash, int]:
+        """Blockhash, and the last block height at which what it signs can land. Raises TransactionError without one."""
+        if self._blockhash is None or self.is_stale:
+            raise TransactionError("no recent blockhash: the stream and the nodes are behind; nothing is signed until")
+        blockhash, height = self._blockhash
+        return blockhash, height + LIFETIME_BLOCKS
+
+
+class LiveBroker:
+    """Our orders on the chain. `may_sign` is the red button: asked by the signer itself, for every signature."""
+
+    def __init__(
+        self,
+        signer: Signer,
+        routes: Sequence[Route],
+        coins: CoinBook,
+        may_sign: Callable[[], TradingState],
+        now: Callable[[], float],
+        recipients: Recipients = RECIPIENTS,
+    ) -> None:
+        self.owner: Pubkey = signer.pubkey
+        self.address = signer.address
+        self.routes = routes
+        self.head = Chainhead()
+        self.flights: dict[str, Flight] = {}
+        self.has_traded: set[str] = set()
+        """Venues on which this wallet has traded: its volume account is there."""
+        self.withdraw_authority: Pubkey | None = None
+        """Whom a migration names; None until a node has said."""
+        self._signer = signer
+        self._coins = coins
+        self._may_sign = may_sign
+        self.time = now
+        self._templates = TradeTemplates(signer.pubkey, recipients)
+        self._by_intent: dict[str, str] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+
+    @property
+    def orders(self) -> tuple[Order, ...]:
+        """What is under way, first sent first; what has landed but may be taken back is not."""
+        return tuple(flight.order for flight in self.flights.values() if flight.landed_slot is None)
+
+    def is_first_trade(self, signal: LeaderBuy) -> bool:
+        """Whether our wallet has no volume account yet where `signal` trades."""
+        return signal.market is None or signal.market.venue not in self.has_traded
+
+    def sign(self, order: Order) -> Signed:
+        """The order's bytes. Raises TransactionError where the state forbids it, or where something is not known."""
+        state = self._may_sign()
+        if state == "HALTED" or (state == "REDUCING" and order.side == "BUY"):
+            raise TransactionError(f"trading is {state}: no {order.side} is signed")
+        blockhash, last_valid = self.head.lifetime()
+        message = self._message(order, blockhash)
+        signature = self._signer.sign(message)
+        return Signed(signature_text(signature), wire(message, signature), last_valid)
+
+    def _message(self, order: Order, blockhash: Hash) -> bytes:
+        facts = order.coin
+        if facts is None:
+            raise TransactionError(f"the accounts of {order.mint} are not known")
+        coin, charges = self._coins.coin(order.mint, facts), _charges(order)
+        if order.side == "BUY":
+            return self._templates.buy(
+                coin,
+                order.amount_in,
+                order.min_out,
+                charges,
+                blockhash,
+                new_wallet=facts["venue"] not in self.has_traded,
+                may_complete=facts["may_complete"],
+            )
+        if order.side == "SELL":
+            closes = bool(facts.get("closes"))
+            return self._templates.sell(coin, order.amount_in, order.min_out, charges, blockhash, close_account=closes)
+        if self.withdraw_authority is None:
+            raise TransactionError("the curve program's settings have not been read: no migration is signed until")
+        return migrate(self.owner, coin, self.withdraw_authority, charges, blockhash)
+
+    def submit(self, order: Order, signed: Signed | None) -> None:
+        """Sends a signed order by every route."""
+        if signed is None or order.intent_id in self._by_intent:
+            return
+        flight = Flight(order, signed, self.time())
+        self._keep(flight)
+        self.carry(flight)
+
+    def resume(self, order: Order, signed: Signed) -> None:
+        """An order of an earlier run: it may be on its way, or have landed; nothing is sent by this."""
+        self._keep(Flight(order, signed, self.time()))
+
+    def _keep(self, flight: Flight) -> None:
+        self.flights[flight.signed.signature] = flight
+        self._by_intent[flight.order.intent_id] = flight.signed.signature
+
+    def carry(self, flight: Flight) -> None:
+        """Hands the flight's bytes to every route once more."""
+        for route in self.routes:
+            task = asyncio.get_running_loop().create_task(self._by(route, flight))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+
+    async def _by(self, route: Route, flight: Flight) -> None:
+        began = self.time()
+        try:
+            await route.send(flight.signed.wire, flight.signed.signature)
+            result = "sent"
+        except RouteError as error:
+            result = str(error.code)
+        said = flight.routes.setdefault(route.name, {"result": result, "ms": 0.0, "n": 0})
+        said["n"] += 1
+        if said["n"] == 1 or result == "sent" != said["result"]:
+            said["result"], said["ms"] = result, round((self.time() - began) * 1000, 3)
+
+    def forget(self, order: Order) -> None:
+        """An order that has come to its end."""
+        signature = self._by_intent.pop(order.intent_id, None)
+        if signature is not None:
+            flight = self.flights.pop(signature)
+            if flight.sightings and order.coin is not None and order.side == "BUY":
+                self.has_traded.add(order.coin["venue"])
+
+    def routes_of(self, order: Order) -> dict[str, Any]:
+        """What each route said to an order."""
+        signature = self._by_intent.get(order.intent_id)
+        return dict(self.flights[signature].routes) if signature is not None else {}
+
+    def next_due(self, last_slot: int) -> Order | None:
+        """The chain tells, not we."""
+        return None
+
+    def land(self, order: Order, market: MarketState | None) -> Landed | Reverted | None:
+        """Never asked: see `next_due`."""
+        raise NotImplementedError("a live order lands on the chain")
+
+    def quote_sell(self, market: MarketState, tokens_raw: int, paid_in_lamports: int) -> SellQuote:
+        """What our coins bring. Raises QuoteError where the venue gives no quote."""
+        return quote_sell(market, tokens_raw)
+
+    async def close(self) -> None:
+        """Waits for sends that are under way to end."""
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+
+
+def _charges(order: Order) -> Charges:
+    """The tip account follows from the order, so that the same order always has the same bytes."""
+    account = JITO_TIP_ACCOUNTS[int(order.intent_id[:4], 16) % len(JITO_TIP_ACCOUNTS)]
+    return Charges(order.priority_fee_lamports, order.tip_lamports, account if order.tip_lamports else None)

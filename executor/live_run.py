@@ -1,0 +1,85 @@
+"""A live run's own parts, put together: broker, what the chain says, who asks it. The service feeds them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, Final
+
+from copytrader_core.geyser import copytrader_geyser_pb2 as pb
+from copytrader_core.records import Release
+from copytrader_core.settings import Settings
+from copytrader_core.solana.base58 import signature_text
+from copytrader_core.solana.transaction import RawTransaction
+from executor import boot
+from executor.chain_events import ChainEvents
+from executor.clock import WallClock
+from executor.coins import CoinBook
+from executor.control import Switch
+from executor.fills import error_of_update
+from executor.journal import Journal
+from executor.live import LiveBroker
+from executor.outside import Outside
+from executor.reconcile import Put, Reconciler
+from executor.settler import Settler
+
+_STATUS: Final = {
+    pb.SLOT_PROCESSED: "processed",
+    pb.SLOT_CONFIRMED: "confirmed",
+    pb.SLOT_FINALIZED: "confirmed",
+    pb.SLOT_DEAD: "dead",
+}
+
+
+class LiveRun:
+    """What a live run has beside its engine."""
+
+    def __init__(
+        self, journal: Journal, settings: Settings, release: Release, switch: Switch, outside: Outside
+    ) -> None:
+        coins = CoinBook()
+        self.broker = LiveBroker(outside.signer, outside.routes, coins, lambda: switch.state, outside.time)
+        clock = WallClock(outside.now_ns)
+        self.engine = boot.start(journal, settings, clock, release, switch, self.broker)
+        self.engine.desk.coins, self.engine.desk.wall_ns = coins, outside.now_ns
+        self.chain = ChainEvents(self.engine, self.broker)
+        self._outside = outside
+        self._switch = switch
+
+    def works(self, put: Put) -> list[Awaitable[None]]:
+        """What has to go on beside the engine."""
+        desk, config = self.engine.desk, self.engine.desk.settings.executor
+        settler = Settler(
+            self.broker,
+            self._outside.nodes,
+            put,
+            lambda: self._switch.state,
+            every_seconds=config.rebroadcast_ms / 1000,
+            now=self._outside.time,
+        )
+        asking = Reconciler(self.broker, self._outside.nodes, settler, put, every_seconds=config.reconcile_seconds)
+        return [
+            settler.run(),
+            asking.run(lambda: frozenset(desk.journal.ledger.signatures)),
+            asking.read_coins(self.chain.wanted, lambda: desk.head_slot),
+        ]
+
+    def on_block_meta(self, meta: pb.SubscribeUpdateBlockMeta) -> None:
+        """A block at processed."""
+        self.chain.on_slot_status(meta.slot, meta.parent_slot, "processed")
+        self.broker.head.block(meta.slot, meta.blockhash, meta.block_height.block_height)
+        if self._outside.tpu is not None:
+            self._outside.tpu.on_slot(meta.slot)
+
+    def on_slot(self, update: pb.SubscribeUpdateSlot) -> None:
+        """What became of a slot."""
+        parent = update.parent if update.HasField("parent") else None
+        status = _STATUS.get(update.status)
+        if status is not None:
+            self.chain.on_slot_status(update.slot, parent, status)
+
+    def on_transaction(self, update: pb.SubscribeUpdateTransaction, tx: RawTransaction) -> None:
+        """A transaction that may be ours."""
+        signature = signature_text(tx.signature)
+        if signature in self.broker.flights:
+            error: Any = error_of_update(update.transaction.meta.err.err) if tx.failed else None
+            self.chain.on_own(update.slot, signature, tx, error)

@@ -1,0 +1,142 @@
+"""Compares what the journal says that we hold with what the chain says, at a start and now and then.
+
+Here the chain is asked; what follows from the answer is the engine's. Truth that is not to be had is not "nothing":
+until enough nodes have answered, and agree, there is no answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from solders.pubkey import Pubkey
+
+from copytrader_core.errors import CopytraderError
+from copytrader_core.pump import addresses as a
+from copytrader_core.solana.chain_rpc import ChainRpc, HeldTokens
+from copytrader_core.solana.programs import WSOL_MINT
+from executor.accounts import CoinNews, read_coin, read_withdraw_authority
+from executor.live import LiveBroker
+from executor.settler import Settler
+
+_log = logging.getLogger(__name__)
+_ASK_SECONDS: Final = 10.0
+_FIRST_PAUSE_SECONDS: Final = 0.5
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+_COINS_EVERY_SECONDS: Final = 1.5
+
+Put = Callable[[Any], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What the chain holds of ours at confirmed, as all nodes that answered say; `asked_at` is the loop's time.
+
+    `foreign` are the newest transactions of the wallet that are not ours, up to the first one that is.
+    """
+
+    asked_at: float
+    lamports: int
+    tokens: tuple[HeldTokens, ...]
+    foreign: tuple[str, ...]
+    venues: frozenset[str]
+    """Where the wallet has a volume account."""
+
+
+class Reconciler:
+    """Asks for the truth until it is there, and again every so often; reads coins that somebody waits for."""
+
+    def __init__(
+        self, broker: LiveBroker, nodes: Sequence[ChainRpc], settler: Settler, put: Put, *, every_seconds: float
+    ) -> None:
+        self._broker = broker
+        self._nodes = nodes
+        self._settler = settler
+        self._put = put
+        self._every_seconds = every_seconds
+
+    async def run(self, known: Callable[[], frozenset[str]]) -> None:
+        """For ever: first whatever an earlier run left under way, then the balances. `known` are our signatures."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            truth = await self._truth(known())
+            if truth is not None:
+                await self._put(truth)
+            settled = truth is not None and not self._restored()
+            if not settled:
+                await self._settler.look(patience=0.0)
+            pause = self._every_seconds if settled else min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+
+    def _restored(self) -> bool:
+        return any(flight.order.restored for flight in self._broker.flights.values())
+
+    async def _truth(self, known: frozenset[str]) -> Truth | None:
+        """None unless two nodes (the only one, where there is one) have answered and all that have agree."""
+        asked_at = asyncio.get_running_loop().time()
+        answers = [found for found in await asyncio.gather(*map(self._ask, self._nodes)) if found is not None]
+        if len(answers) < min(2, len(self._nodes)) or any(found != answers[0] for found in answers):
+            return None
+        lamports, tokens, venues = answers[0]
+        foreign = await self._foreign(known) if known else ()
+        return None if foreign is None else Truth(asked_at, lamports, tokens, foreign, venues)
+
+    async def _ask(self, node: ChainRpc) -> tuple[int, tuple[HeldTokens, ...], frozenset[str]] | None:
+        owner = self._broker.owner
+        try:
+            async with asyncio.timeout(_ASK_SECONDS):
+                lamports, tokens = await node.balance(owner), await node.token_accounts(owner)
+                accounts = await node.accounts([a.user_volume_accumulator(owner), a.amm_user_volume_accumulator(owner)])
+                if self._broker.withdraw_authority is None:
+                    self._broker.withdraw_authority = await read_withdraw_authority(node)
+        except (CopytraderError, TimeoutError) as error:
+            _log.warning("truth_not_had node=%s error=%s", node.label, error)
+            return None
+        held = sorted(
+            (one for one in tokens if one.amount_raw and one.mint != WSOL_MINT), key=lambda one: str(one.mint)
+        )
+        venues = frozenset(
+            name for name, account in zip(("curve", "amm"), accounts, strict=True) if account is not None
+        )
+        return lamports, tuple(held), venues
+
+    async def _foreign(self, known: frozenset[str]) -> tuple[str, ...] | None:
+        for node in self._nodes:
+            try:
+                async with asyncio.timeout(_ASK_SECONDS):
+                    newest = await node.signatures_for(self._broker.owner, limit=200)
+            except (CopytraderError, TimeoutError):
+                continue
+            ours = next((at for at, signature in enumerate(newest) if signature in known), len(newest))
+            return tuple(newest[:ours])
+        return None
+
+    async def read_coins(self, wanted: Callable[[], Sequence[str]], slot: Callable[[], int]) -> None:
+        """For ever: the accounts of coins whose exits wait for a market or for what a transaction must know."""
+        while True:
+            for mint in wanted():
+                news = await self._coin(mint, slot)
+                if news is not None:
+                    await self._put(news)
+            await asyncio.sleep(_COINS_EVERY_SECONDS)
+
+    async def _coin(self, mint: str, slot: Callable[[], int]) -> CoinNews | None:
+        for node in self._nodes:
+            try:
+                async with asyncio.timeout(_ASK_SECONDS):
+                    return await read_coin(node, mint, slot())
+            except (CopytraderError, TimeoutError) as error:
+                _log.warning("coin_unread mint=%s node=%s error=%s", mint, node.label, error)
+        return None
+
+
+def by_mint(tokens: Sequence[HeldTokens]) -> dict[str, tuple[Pubkey, int]]:
+    """mint -> (the largest account, all coins of it)."""
+    found: dict[str, tuple[Pubkey, int]] = {}
+    for one in sorted(tokens, key=lambda held: -held.amount_raw):
+        account, amount = found.get(str(one.mint), (one.account, 0))
+        found[str(one.mint)] = (account, amount + one.amount_raw)
+    return found

@@ -1,0 +1,49 @@
+"""What makes the executor press its own red button: programs that answer as never before, sends that never land.
+
+A trip means REDUCING, kept in the file beside the journal until somebody resumes. No I/O here, no clock.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from executor.broker import Reverted
+from executor.orders import Order
+
+# Prices that moved, a curve that is complete, coins that an earlier attempt has sold: no surprise.
+_EXPECTED: Final = {
+    "curve": frozenset({6002, 6003, 6005, 6021, 6042, 6023, 3012, 1}),
+    "amm": frozenset({6004, 6040, 6023, 3012, 1}),
+}
+_ERRORS_IN_A_ROW: Final = 3
+_LOST_IN_A_ROW: Final = 5
+
+
+class Trips:
+    """Counts what is wrong in a row; each method returns why to stop buying, or None."""
+
+    def __init__(self) -> None:
+        self._errors = 0
+        self._lost = 0
+
+    def landed(self) -> None:
+        """An order went through: all is well."""
+        self._errors = self._lost = 0
+
+    def failed(self, order: Order, reverted: Reverted) -> str | None:
+        """An order landed with an error."""
+        self._lost = 0
+        venue = (order.coin or {}).get("venue", "curve")
+        if reverted.code is None or reverted.code in _EXPECTED[venue]:
+            return None
+        self._errors += 1
+        if self._errors < _ERRORS_IN_A_ROW:
+            return None
+        return f"{self._errors} unexpected program errors in a row, the last: {reverted.error} on the {venue}"
+
+    def expired(self, order: Order) -> str | None:
+        """An order never landed."""
+        if order.restored:
+            return None
+        self._lost += 1
+        return f"{self._lost} transactions in a row never landed" if self._lost >= _LOST_IN_A_ROW else None

@@ -1,0 +1,153 @@
+"""The live executor on a chain that runs the deployed programs: it trades, and dies at any moment, without loss."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live_world import SEED, ledger_of, lines_of, release, settings, trade, world
+
+from copytrader_core.settings import Settings
+from copytrader_core.solana.keys import Signer
+from copytrader_core.solana.programs import TOKEN_2022_PROGRAM, associated_token_address
+from executor.control import Control, write_control
+from simnet.faults import Faults
+from simnet.live import Live, LiveOptions, live_chain
+
+pytestmark = pytest.mark.usefixtures("snapshot")
+
+# What Python needs before the executor's first line.
+_START_SECONDS = 1.0
+
+ALL_FAULTS = {
+    "drop": 0.2,
+    "late": 0.2,
+    "duplicate": 0.2,
+    "front_run": 0.2,
+    "leader_skip": 0.1,
+    "rollback": 0.05,
+    "reland": 0.5,
+    "rpc_429": 0.1,
+    "rpc_timeout": 0.05,
+    "rpc_timeout_ms": 500,
+    "stale_slots": 2,
+    "status_null_slots": 4,
+    "stream_cut": 0.005,
+    "complete": 0.01,
+    "creator_change": 0.02,
+    "migration_delay_slots": 20,
+}
+
+
+def options(**faults: Any) -> LiveOptions:
+    return LiveOptions(slot_ms=50.0, bundle_requests_per_s=0.0, faults=Faults(**faults))
+
+
+def held_by(live: Live, owner: Signer) -> dict[str, int]:
+    """Coins of the wallet on the chain, by mint."""
+    found: dict[str, int] = {}
+    for coin in live.chain.market.coins:
+        amount = live.bank.token_amount(associated_token_address(owner.pubkey, coin.mint, TOKEN_2022_PROGRAM))
+        if amount:
+            found[str(coin.mint)] = amount
+    return found
+
+
+def check(live: Live, config: Settings) -> Counter[str]:
+    """What must hold once nothing is under way any more: the journal is what the chain says."""
+    owner, ledger, lines = Signer(SEED), ledger_of(config), lines_of(config)
+    assert ledger.cash_lamports == live.bank.lamports(owner.pubkey), "the journal's cash is not the chain's"
+    held = Counter[str]()
+    for row in ledger.positions.values():
+        held[row["mint"]] += row["base_raw"]
+    for row in ledger.quarantined.values():
+        held[row["mint"]] += row["amount_raw"]
+    assert dict(held) == held_by(live, owner), "the journal's coins are not the chain's"
+    buys = Counter[tuple[str, str]]()
+    for line in lines:
+        if line["kind"] == "FILL" and line["payload"]["side"] == "BUY":
+            buys[line["leader_sig"], line["mint"]] += 1
+        if line["kind"] == "ROLLED_BACK" and line["changes"][0][0] == "undo_fill":
+            undone = line["changes"][0][1]
+            if undone["side"] == "BUY":
+                buys[line["leader_sig"], line["mint"]] -= 1
+    assert max(buys.values(), default=0) <= 1, "bought twice after one leader's buy"
+    return Counter(line["kind"] for line in lines)
+
+
+async def settled(live: Live, config: Settings, seconds: float = 60.0) -> None:
+    """Runs with buying forbidden and everything for sale until nothing is under way or held."""
+    live.faults.set(dict.fromkeys(("drop", "late", "rollback", "stream_cut", "leader_skip", "rpc_429"), 0.0))
+    write_control(config.home_path / "executor", Control("REDUCING", True, "the end of the test"))
+    async with world(live, config) as found:
+        for _ in range(int(seconds / 5)):
+            await trade(live, config, found, release(live), 5.0)
+            ledger = ledger_of(config)
+            if not ledger.intents and not ledger.positions:
+                return
+    raise AssertionError(f"still open: {ledger.positions} {[(i['side'], i['state']) for i in ledger.intents.values()]}")
+
+
+async def test_it_follows_leaders_and_the_journal_is_the_chain(tmp_path: Path) -> None:
+    async with live_chain(options()) as live:
+        config = settings(tmp_path)
+        async with world(live, config) as found:
+            await trade(live, config, found, release(live, hold_ms=1_500), 12.0)
+        await settled(live, config)
+        kinds = check(live, config)
+        assert kinds["FILL"] >= 4
+        assert kinds["CONFIRMED"] >= kinds["FILL"]
+        assert kinds["RECONCILED"] >= 1
+
+
+def start(live: Live, config: Settings, folder: Path) -> subprocess.Popen[bytes]:
+    plan = {
+        "home": str(config.home_path),
+        "block_engine": live.block_engine_url,
+        "seed": SEED.hex(),
+        "rpc": [live.rpc_url, live.rpc_url],
+        "geyser": live.geyser,
+        "patterns": [asdict(one) for one in release(live, hold_ms=1_500).patterns.values()],
+    }
+    path = folder / "plan.json"
+    path.write_text(json.dumps(plan))
+    child = Path(__file__).with_name("live_child.py")
+    return subprocess.Popen([sys.executable, str(child), str(path)], start_new_session=True)
+
+
+async def kills(folder: Path, rounds: int, seed: int) -> Counter[str]:
+    rng = random.Random(seed)
+    async with live_chain(options(**ALL_FAULTS, seed=seed)) as live:
+        config = settings(folder / "home")
+        live.airdrop(Signer(SEED).pubkey, 50 * 10**9)
+        for _ in range(rounds):
+            child = start(live, config, folder)
+            await asyncio.sleep(_START_SECONDS + rng.expovariate(1 / 3.0))
+            os.kill(child.pid, signal.SIGKILL)
+            await asyncio.to_thread(child.wait)
+        await settled(live, config)
+        kinds = check(live, config)
+        print(dict(kinds), live.slot)
+        return kinds
+
+
+async def test_killed_a_few_times_with_every_fault_on(tmp_path: Path) -> None:
+    kinds = await kills(tmp_path, 6, seed=1)
+    assert kinds["RUN"] >= 6
+
+
+@pytest.mark.drill
+async def test_killed_200_times_with_every_fault_on(tmp_path: Path) -> None:
+    kinds = await kills(tmp_path, 200, seed=2)
+    assert kinds["RUN"] >= 200
+    assert kinds["FILL"] >= 100
