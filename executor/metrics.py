@@ -22,7 +22,10 @@ __all__ = ["ExecutorMetrics"]
 _PREFIX: Final = "copytrader_executor"
 _DAY_NS: Final = 86_400_000_000_000
 _OTHER: Final = "other"
-_WORD: Final = re.compile(r"\w{1,40}", re.ASCII)
+_WORD_CHARS: Final = 40
+_WORD: Final = re.compile(rf"\w{{1,{_WORD_CHARS}}}", re.ASCII)
+_NUMBER: Final = re.compile(r"0x[0-9a-f]+|\d+")
+_BREAK: Final = re.compile(r"[:,]")
 _MAX_WORDS: Final = 64
 _MAX_LEADERS: Final = 500
 _MAX_ORDERS: Final = 10_000
@@ -74,7 +77,9 @@ class ExecutorMetrics:
         self._orders: OrderedDict[str, _Order] = OrderedDict()
         self._leaders: frozenset[str] = frozenset()
         self._day = 0
-        self._codes, self._kinds, self._reasons, self._routes, self._errors = (_Words() for _ in range(5))
+        self._codes, self._kinds, self._reasons, self._routes, self._errors, self._tripped_by = (
+            _Words() for _ in range(6)
+        )
         self._define_decisions()
         self._define_orders()
         self._define_money()
@@ -236,7 +241,7 @@ class ExecutorMetrics:
             self._set_state(payload["state"])
 
     def _tripped(self, line: Line, payload: Mapping[str, Any]) -> None:
-        self._trips.labels(self._reasons(_first_word(payload.get("reason")))).inc()
+        self._trips.labels(self._tripped_by(_kind(payload.get("reason")))).inc()
 
     # What they share.
 
@@ -306,11 +311,13 @@ class ExecutorMetrics:
 
     def _error(self, payload: Mapping[str, Any]) -> str:
         code = payload.get("code")
-        return self._errors(_first_word(payload.get("error")) if code is None else code)
+        return self._errors(_kind(payload.get("error")) if code is None else code)
 
 
-def _first_word(text: object) -> str:
-    return str(text).partition(":")[0].strip().replace(" ", "_")
+def _kind(text: object) -> str:
+    """What messages of one kind have in common: their beginning, without its numbers, as one word."""
+    beginning = _NUMBER.sub("n", _BREAK.split(str(text), maxsplit=1)[0]).strip()
+    return beginning.replace(" ", "_")[:_WORD_CHARS]
 
 
 def _quoted(payload: Mapping[str, Any]) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 import orjson
 import pytest
 from journal_lines import DAY, NOON, decided, fill, line, plan
+from planted_market import LEADER, OTHER, World, address, publish, settings
 from prometheus_client.parser import text_string_to_metric_families
+from running import rows, trade
 
 from copytrader_core.errors import ConfigError
 from executor.metrics import ExecutorMetrics
@@ -91,7 +94,7 @@ def test_the_lines_own_expectation_wins_over_the_plan(metrics: ExecutorMetrics) 
 
 def test_failures_count_by_code_and_cost_money(metrics: ExecutorMetrics) -> None:
     bad = {"error": "SLIPPAGE: 3 is below 5", "cost_lamports": 105, "side": "BUY"}
-    live = {"error": "custom program error", "code": 6042, "cost_lamports": 5, "side": "SELL"}
+    live = {"error": "custom program error 6042 in instruction 3", "code": 6042, "cost_lamports": 5, "side": "SELL"}
     told(metrics, decided(intent="a"), line("REVERTED", bad, leader="wallet", intent_id="a"))
     told(metrics, line("REVERTED", live, leader="wallet", intent_id="b"))
     assert value(metrics, "failed_transactions_total", side="BUY", code="SLIPPAGE") == 1
@@ -130,10 +133,10 @@ def test_a_new_day_begins_at_nothing_and_the_total_goes_on(metrics: ExecutorMetr
 
 
 def test_states_and_trips_are_there(metrics: ExecutorMetrics) -> None:
-    told(metrics, line("RUN", {"state": "ACTIVE"}), line("TRIPPED", {"reason": "silence: 31 s"}))
+    told(metrics, line("RUN", {"state": "ACTIVE"}), line("TRIPPED", {"reason": "the stream has been silent for 31 s"}))
     told(metrics, line("STATE", {"state": "REDUCING"}), line("WAIT", {"waiting": "NO_QUOTE"}))
     assert [value(metrics, "trading_state", state=s) for s in ("ACTIVE", "REDUCING", "HALTED")] == [0, 1, 0]
-    assert value(metrics, "trips_total", reason="silence") == 1
+    assert value(metrics, "trips_total", reason="the_stream_has_been_silent_for_n_s") == 1
     assert value(metrics, "exit_waits_total", waiting="NO_QUOTE") == 1
 
 
@@ -144,7 +147,7 @@ def test_kinds_that_are_not_known_count_and_change_nothing(metrics: ExecutorMetr
 
 def test_label_values_are_bounded_whatever_the_lines_hold(metrics: ExecutorMetrics) -> None:
     for n in range(300):
-        bad = {"error": f"code{n}: x", "side": "BUY", "cost_lamports": 1}
+        bad = {"error": f"code{chr(97 + n % 26)}{chr(97 + n // 26)}: x", "side": "BUY", "cost_lamports": 1}
         told(metrics, decided(f"leader {n}", f"CODE_{n}"), line("REVERTED", bad, intent_id=str(n)))
     told(metrics, line("REVERTED", {"error": "a secret with spaces and / signs", "side": "BUY", "cost_lamports": 1}))
     assert len(metrics.exposition()) < 40_000
@@ -223,6 +226,35 @@ async def test_damaged_files_stop_the_numbers_and_nothing_else(
     path.write_bytes(path.read_bytes().replace(b"ACCEPTED", b"REJECTED", 1))
     await asyncio.wait_for(Follower(metrics, tmp_path).run(), 10)
     assert "metrics_stopped" in caplog.text and "damaged" in caplog.text
+
+
+async def test_the_numbers_of_a_whole_run_are_those_of_its_summary(pg_url: str, executor_home: Path) -> None:
+    publish(pg_url)
+    dice, world = random.Random(5), World()
+    world.next()
+    for n in range(12):
+        world.buy(LEADER, f"coin {n}", 1.0)
+        world.next(dice.randint(1, 3))
+        world.buy(OTHER, f"coin {n}", dice.choice([0.02, 0.05, 4.0]))
+        world.next(4)
+    world.next(80)
+    tally = await trade(pg_url, world.updates(), settings())
+    metrics = ExecutorMetrics()
+    metrics.set_leaders([address(LEADER)])
+    follower = Follower(metrics, executor_home / "executor" / "paper")
+    while follower.step():
+        pass
+    assert tally.bought and tally.reverted, "the market shows too little"
+    for code, n in tally.decisions.items():
+        assert value(metrics, "decisions_total", code=code) == n
+    ended = (("BUY", "landed"), ("SELL", "landed"))
+    assert [value(metrics, "intents_total", side=s, outcome=o) for s, o in ended] == [tally.bought, tally.sold]
+    failed = [value(metrics, "intents_total", side=side, outcome="failed") or 0 for side in ("BUY", "SELL")]
+    assert sum(failed) == tally.reverted
+    assert value(metrics, "realised_pnl_lamports", leader=address(LEADER)) == tally.pnl_lamports
+    assert value(metrics, "slippage_realised_ratio_bucket", side="BUY", le="+Inf") == tally.bought
+    fees = rows(pg_url, "SELECT sum(tx_fee_lamports) AS fees, sum(tip_lamports) AS tips FROM exec_fills")[0]
+    assert sum(value(metrics, "tips_lamports_total", side=side) or 0 for side in ("BUY", "SELL")) == fees["tips"]
 
 
 # Serving them.
