@@ -180,16 +180,20 @@ class RiskSettings(_Section):
     )
     max_tip_share_bps: int = Field(500, ge=0, description="the same as a share of the buy, in basis points")
     min_leader_size_sol: float = Field(
-        0.0, ge=0, description="leaders' buys below this are no signal: dust is cheap bait for copiers; 0 = any size"
+        0.05, ge=0, description="leaders' buys below this are no signal: dust is cheap bait for copiers; 0 = any size"
     )
     mint_cool_down_ms: int = Field(
-        0, ge=0, le=_DAY_MS, description="how long a coin is left alone after our last buy or exit of it; 0 = off"
+        5_000,
+        ge=0,
+        le=_DAY_MS,
+        description="how long a coin is left alone after our last buy or exit of it: our own trace in the price has to "
+        "fade, and a fault that buys in circles is slowed down; 0 = off",
     )
     leader_cool_down_ms: int = Field(
         0,
         ge=0,
         le=_DAY_MS,
-        description="how long a leader is not followed after a loss with it; 0 = off: losses are expected",
+        description="how long a leader is not followed after a loss with it; 0 = off: losses belong to an edge",
     )
     sol_floor: float = Field(
         0.05, ge=0, description="SOL that stays in the wallet whatever happens, exits of everything held not counted"

@@ -7,6 +7,7 @@ Truth about balances is applied here too. No sockets here.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from copytrader_core.errors import DecodeError
@@ -41,6 +42,8 @@ class ChainEvents:
         self._moved_at: dict[str, float] = {}
         self._balance_moved_at = float("-inf")
         self._doubts: dict[tuple[str, int], int] = {}
+        self.doubted: Callable[[], None] = lambda: None
+        """Called when the chain should be asked before its time."""
         engine.is_reconciled = False
 
     def resume(self) -> None:
@@ -149,6 +152,8 @@ class ChainEvents:
         flight.landed_slot = outcome.slot
         if isinstance(result, Reverted):
             self._trip(self._trips.failed(flight.order, result))
+            if self.needs_truth:
+                self.doubted()
         else:
             self._trips.landed()
 
@@ -176,6 +181,12 @@ class ChainEvents:
         if self._desk.switch.control.state == "ACTIVE":
             self._desk.note("TRIPPED", {"reason": reason})
             self._desk.switch.trip(Control("REDUCING", False, f"tripped: {reason}"))
+
+    @property
+    def needs_truth(self) -> bool:
+        """Whether the chain has to be asked what we hold, again and soon."""
+        doubted = any(position.is_doubted for position in self._desk.holdings.open.values())
+        return doubted or not self._engine.is_reconciled or bool(self._doubts)
 
     # --- the truth ------------------------------------------------------------------------------------------------
 
@@ -227,6 +238,8 @@ class ChainEvents:
         reported = int(self._desk.journal.ledger.quarantined.get(mint, {}).get("amount_raw", 0))
         if amount == held + reported:
             self._doubts = {key: n for key, n in self._doubts.items() if key[0] != mint}
+            for position in positions:
+                position.is_doubted = False
             return True
         looks = self._doubts[mint, amount] = self._doubts.get((mint, amount), 0) + 1
         if looks < _LOOKS:

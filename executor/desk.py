@@ -36,6 +36,10 @@ from executor.orders import IntentState, Order, Position, Signed, intent_id
 from executor.positions import Holdings, holdings_of
 
 _PEAK_STEP: Final = 1.02
+# Our account for the coin is not there (Anchor), or holds too little (token programs, pump): somebody has sold already.
+_COINS_MISSING: Final = (3012, 1, 6023)
+# Our account cannot be closed, for it holds more than was sold (token programs).
+_NOT_EMPTY: Final = 11
 
 
 @dataclass(slots=True)
@@ -408,6 +412,8 @@ class Desk:
         self.tally.pnl_lamports -= reverted.cost_lamports
         if position is not None:
             position.selling = False
+            position.is_doubted |= reverted.code in _COINS_MISSING
+            position.keeps_account |= reverted.code == _NOT_EMPTY
             self.unsure.add(position.mint)
 
     def _fill_facts(self, order: Order, landed: Landed, slot: int) -> dict[str, Any]:
@@ -483,7 +489,7 @@ class Desk:
             priority_fee_lamports=terms.priority_fee_lamports,
             tip_lamports=terms.tip_lamports,
             planned_ns=self.clock.now_ns(),
-            coin=None if coin is None else {**coin, "closes": alone},
+            coin=None if coin is None else {**coin, "closes": alone and not position.keeps_account},
         )
 
     def _count(self, decision: Decision, latency_us: int) -> None:

@@ -21,6 +21,9 @@ from executor.signals import leader_buys, leader_sells
 
 _NS_PER_MS: Final = 1_000_000
 _SWEEP_SLOTS: Final = 9_000
+_QUICK_ATTEMPTS: Final = 5
+_FIRST_PAUSE_NS: Final = 500_000_000
+_LONGEST_PAUSE_NS: Final = 30_000_000_000
 
 
 class Engine:
@@ -203,9 +206,11 @@ class Engine:
         A further attempt sells the very same coins, so that one of the two fails. Where another position holds the same
         coin both could go through: there an attempt has to come to its end first.
         """
+        waited_ns = self.desk.clock.now_ns() - position.sent_ns
+        if position.is_doubted or (self.desk.retries and waited_ns < _pause_ns(position.attempts)):
+            return False
         if not position.selling:
             return True
-        waited_ns = self.desk.clock.now_ns() - position.sent_ns
         alone = len(self.desk.holdings.in_mint(position.mint)) == 1
         return alone and self.desk.retries and waited_ns >= self.desk.settings.executor.exit_retry_ms * _NS_PER_MS
 
@@ -232,6 +237,13 @@ class Engine:
         if multiple is not None and multiple > position.peak_x:
             self.desk.peak(position, multiple)
         return due_exit(plan, open_ms, multiple, position.leader_sold, position.peak_x or None)
+
+
+def _pause_ns(attempts: int) -> int:
+    """How long to wait after so many attempts: the price is not what fails when even any price does."""
+    if attempts <= _QUICK_ATTEMPTS:
+        return 0
+    return min(_LONGEST_PAUSE_NS, _FIRST_PAUSE_NS << min(attempts - _QUICK_ATTEMPTS - 1, 16))
 
 
 def _deadline_ns(position: Position) -> int:

@@ -7,7 +7,7 @@ One order has one signature for ever: whatever is sent again is the same bytes. 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -96,7 +96,10 @@ class Chainhead:
 
 
 class LiveBroker:
-    """Our orders on the chain. `may_sign` is the red button: asked by the signer itself, for every signature."""
+    """Our orders on the chain.
+
+    `may_sign` is the red button, asked by the signer itself for every signature; `signed` are the signatures so far.
+    """
 
     def __init__(
         self,
@@ -104,6 +107,7 @@ class LiveBroker:
         routes: Sequence[Route],
         coins: CoinBook,
         may_sign: Callable[[], TradingState],
+        signed: Callable[[], Container[str]],
         now: Callable[[], float],
         recipients: Recipients = RECIPIENTS,
     ) -> None:
@@ -119,6 +123,7 @@ class LiveBroker:
         self._signer = signer
         self._coins = coins
         self._may_sign = may_sign
+        self._signed = signed
         self.time = now
         self._templates = TradeTemplates(signer.pubkey, recipients)
         self._by_intent: dict[str, str] = {}
@@ -139,15 +144,21 @@ class LiveBroker:
         if state == "HALTED" or (state == "REDUCING" and order.side == "BUY"):
             raise TransactionError(f"trading is {state}: no {order.side} is signed")
         blockhash, last_valid = self.head.lifetime()
-        message = self._message(order, blockhash)
-        signature = self._signer.sign(message)
-        return Signed(signature_text(signature), wire(message, signature), last_valid)
+        used, extra = self._signed(), 0
+        while True:
+            message = self._message(order, blockhash, extra)
+            signature = self._signer.sign(message)
+            text = signature_text(signature)
+            if text not in used:
+                return Signed(text, wire(message, signature), last_valid)
+            # Another order is the same to the byte: one of the two has to differ, or one landing would be two fills.
+            extra += 1
 
-    def _message(self, order: Order, blockhash: Hash) -> bytes:
+    def _message(self, order: Order, blockhash: Hash, extra_lamports: int) -> bytes:
         facts = order.coin
         if facts is None:
             raise TransactionError(f"the accounts of {order.mint} are not known")
-        coin, charges = self._coins.coin(order.mint, facts), _charges(order)
+        coin, charges = self._coins.coin(order.mint, facts), _charges(order, extra_lamports)
         if order.side == "BUY":
             return self._templates.buy(
                 coin,
@@ -232,7 +243,9 @@ class LiveBroker:
         await asyncio.gather(*self._sending, return_exceptions=True)
 
 
-def _charges(order: Order) -> Charges:
+def _charges(order: Order, extra_lamports: int) -> Charges:
     """The tip account follows from the order, so that the same order always has the same bytes."""
     account = JITO_TIP_ACCOUNTS[int(order.intent_id[:4], 16) % len(JITO_TIP_ACCOUNTS)]
-    return Charges(order.priority_fee_lamports, order.tip_lamports, account if order.tip_lamports else None)
+    return Charges(
+        order.priority_fee_lamports + extra_lamports, order.tip_lamports, account if order.tip_lamports else None
+    )

@@ -37,7 +37,14 @@ class LiveRun:
         self, journal: Journal, settings: Settings, release: Release, switch: Switch, outside: Outside
     ) -> None:
         coins = CoinBook()
-        self.broker = LiveBroker(outside.signer, outside.routes, coins, lambda: switch.state, outside.time)
+        self.broker = LiveBroker(
+            outside.signer,
+            outside.routes,
+            coins,
+            lambda: switch.state,
+            lambda: journal.ledger.signatures,
+            outside.time,
+        )
         clock = WallClock(outside.now_ns)
         self.engine = boot.start(journal, settings, clock, release, switch, self.broker)
         self.engine.desk.coins, self.engine.desk.wall_ns = coins, outside.now_ns
@@ -57,9 +64,10 @@ class LiveRun:
             now=self._outside.time,
         )
         asking = Reconciler(self.broker, self._outside.nodes, settler, put, every_seconds=config.reconcile_seconds)
+        self.chain.doubted = asking.ask
         return [
             settler.run(),
-            asking.run(lambda: frozenset(desk.journal.ledger.signatures)),
+            asking.run(lambda: frozenset(desk.journal.ledger.signatures), lambda: self.chain.needs_truth),
             asking.read_coins(self.chain.wanted, lambda: desk.head_slot),
         ]
 

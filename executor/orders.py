@@ -121,6 +121,10 @@ class Position:
     leader_sold: bool = False
     waiting: str | None = None
     """Why a due exit cannot be sent (WAIT_MIGRATION, NO_QUOTE, HALTED), None when it can."""
+    is_doubted: bool = False
+    """Whether the chain has said that its coins are not there: nothing is sold until it has been asked."""
+    keeps_account: bool = False
+    """Whether our account holds more than the position, so that a sale must not close it."""
     waiting_ns: int = 0
     """Since when, by the executor's clock."""
     due: ExitReason | None = None

@@ -7,6 +7,7 @@ until enough nodes have answered, and agree, there is no answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -57,19 +58,27 @@ class Reconciler:
         self._settler = settler
         self._put = put
         self._every_seconds = every_seconds
+        self._asked = asyncio.Event()
 
-    async def run(self, known: Callable[[], frozenset[str]]) -> None:
+    def ask(self) -> None:
+        """Somebody doubts what we hold: the next look is now, and they stay frequent while the doubt lasts."""
+        self._asked.set()
+
+    async def run(self, known: Callable[[], frozenset[str]], in_doubt: Callable[[], bool]) -> None:
         """For ever: first whatever an earlier run left under way, then the balances. `known` are our signatures."""
         pause = _FIRST_PAUSE_SECONDS
         while True:
             truth = await self._truth(known())
             if truth is not None:
                 await self._put(truth)
-            settled = truth is not None and not self._restored()
+            settled = truth is not None and not self._restored() and not in_doubt()
             if not settled:
                 await self._settler.look(patience=0.0)
             pause = self._every_seconds if settled else min(2 * pause, _LONGEST_PAUSE_SECONDS)
-            await asyncio.sleep(pause)
+            self._asked.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._asked.wait()
 
     def _restored(self) -> bool:
         return any(flight.order.restored for flight in self._broker.flights.values())

@@ -111,7 +111,7 @@ class LiveChain:
         self.market.act()
         if self.faults.strikes("leader_skip"):
             self.slot += 1
-            self.ledger.advance(self.slot)
+            self._advance()
             return
         if self._recent and self.faults.strikes("rollback"):
             self._leave_fork()
@@ -165,6 +165,10 @@ class LiveChain:
         for info in block.transactions:
             self.landed[info.signature] = index
         self._recent.append(_Block(index, others))
+        self._advance()
+
+    def _advance(self) -> None:
+        """What is confirmed by now can no fork take away."""
         self.ledger.advance(self.slot)
         confirmed = self.ledger.reached(CONFIRMED)
         self._recent = [one for one in self._recent if one.index >= confirmed]

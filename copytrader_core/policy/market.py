@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from copytrader_core.errors import QuoteError, TooSmallError
@@ -66,9 +67,9 @@ def quote_buy(market: MarketState, spend_lamports: int) -> BuyQuote:
     """What spending `spend_lamports`, fees included, brings. Raises QuoteError where the venue gives no quote."""
     _require_open(market)
     if market.venue == "curve":
-        bought = curve.buy_exact_in(_curve(market), market.fees, spend_lamports)
+        bought = _curve_bought(market, spend_lamports)
         return BuyQuote(bought.base_raw, bought.user_quote, bought.protocol_fee + bought.creator_fee)
-    swap = amm.buy_exact_in(_pool(market), market.fees, spend_lamports)
+    swap = _pool_bought(market, spend_lamports)
     return BuyQuote(swap.base_raw, swap.user_quote, swap.lp_fee + swap.protocol_fee + swap.creator_fee)
 
 
@@ -90,10 +91,8 @@ def price_impact_bps(market: MarketState, spend_lamports: int) -> int | None:
     try:
         _require_open(market)
         if market.venue == "curve":
-            state = _curve(market)
-            return curve.price_impact_bps(state, curve.buy_exact_in(state, market.fees, spend_lamports))
-        pool = _pool(market)
-        return amm.price_impact_bps(pool, amm.buy_exact_in(pool, market.fees, spend_lamports))
+            return curve.price_impact_bps(_curve(market), _curve_bought(market, spend_lamports))
+        return amm.price_impact_bps(_pool(market), _pool_bought(market, spend_lamports))
     except QuoteError:
         return None
 
@@ -112,7 +111,7 @@ def after_buy(market: MarketState, spend_lamports: int) -> MarketState:
 
 def _after_buy(market: MarketState, spend_lamports: int) -> MarketState:
     if market.venue == "curve":
-        after = curve.buy_exact_in(_curve(market), market.fees, spend_lamports).after
+        after = _curve_bought(market, spend_lamports).after
         return replace(
             market,
             base_raw=after.virtual_base,
@@ -122,7 +121,7 @@ def _after_buy(market: MarketState, spend_lamports: int) -> MarketState:
             complete=after.real_base == 0,
         )
     pool = _pool(market)
-    left = amm.after_v1(pool, amm.buy_exact_in(pool, market.fees, spend_lamports))
+    left = amm.after_v1(pool, _pool_bought(market, spend_lamports))
     return replace(
         market,
         base_raw=left.base,
@@ -130,6 +129,17 @@ def _after_buy(market: MarketState, spend_lamports: int) -> MarketState:
         real_base_raw=left.base,
         real_quote_raw=left.quote_vault,
     )
+
+
+# One decision asks for the same buy several times: its price, its impact, and what it leaves to those behind it.
+@lru_cache(maxsize=64)
+def _curve_bought(market: MarketState, spend_lamports: int) -> curve.CurveQuote:
+    return curve.buy_exact_in(_curve(market), market.fees, spend_lamports)
+
+
+@lru_cache(maxsize=64)
+def _pool_bought(market: MarketState, spend_lamports: int) -> amm.PoolQuote:
+    return amm.buy_exact_in(_pool(market), market.fees, spend_lamports)
 
 
 def _require_open(market: MarketState) -> None:

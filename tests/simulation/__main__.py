@@ -7,12 +7,14 @@ must hold did not.
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import shutil
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -35,6 +37,8 @@ def main() -> int:
             sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, _HASH_SEED: "0"}
         )
     logging.basicConfig(level=logging.INFO if options.verbose else logging.CRITICAL, format="%(name)s: %(message)s")
+    # A process that dies between making a coroutine and starting it leaves one behind.
+    warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
     seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
     reports = []
     with ProcessPoolExecutor(options.jobs) as pool:
@@ -59,10 +63,14 @@ def run_seed(subject: Subject, seed: int, story: Story = STORY, crash_at: int | 
         if crash_at is not None:
             plan = iter([Death(crash_at, "between", 200_000_000)] if crash_at else [])
         began = time.process_time()
+        # When garbage is collected depends on what ran before; finalizers must not run at other steps for that.
+        gc.disable()
         report = World(seed, folder, story).run(subject, plan)
         report.cpu_seconds = time.process_time() - began
         return report
     finally:
+        gc.enable()
+        gc.collect()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -12,7 +12,7 @@ from solders.pubkey import Pubkey
 from copytrader_core.pump import addresses as a
 from copytrader_core.solana.programs import SYSTEM_PROGRAM, TOKEN_2022_PROGRAM
 from tests.simulation import shown
-from tests.simulation.bank import ATA_RENT, State, our_account
+from tests.simulation.bank import ATA_RENT, VOLUME_ACCOUNT_RENT, State, our_account
 from tests.simulation.market import COINS
 
 Shown = dict[str, Any]
@@ -25,6 +25,7 @@ class Accounts:
         self.ours = ours
         self._readers: dict[str, Callable[[State], Shown | None]] = {
             str(ours): lambda state: _json(state.lamports, SYSTEM_PROGRAM, b""),
+            str(a.user_volume_accumulator(ours)): _volume,
             str(a.PUMP_FEE_CONFIG): lambda _: _json(10**7, a.FEE_PROGRAM, shown.fee_config_account()),
             str(a.PUMP_GLOBAL): lambda _: _json(10**7, a.PUMP_PROGRAM, shown.global_account()),
         }
@@ -50,6 +51,10 @@ class Accounts:
         if coin not in state.coins:
             return None
         return _json(ATA_RENT, TOKEN_2022_PROGRAM, shown.token_account(coin, self.ours, state.coins[coin]))
+
+
+def _volume(state: State) -> Shown | None:
+    return _json(VOLUME_ACCOUNT_RENT, a.PUMP_PROGRAM, bytes(137)) if state.has_volume_account else None
 
 
 def _curve(coin: Pubkey, state: State) -> Shown | None:

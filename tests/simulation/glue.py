@@ -6,6 +6,7 @@ The only file here that knows the executor's own records beyond the form of the 
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
@@ -13,8 +14,10 @@ from unittest import mock
 from copytrader_core.records import Pattern, Release
 from copytrader_core.settings import Settings
 from executor import wal
-from executor.control import Control, write_control
+from executor.control import ACTIVE, Control, read_control, write_control
 from executor.ledger import Ledger
+from executor.outside import Outside as ExecutorOutside
+from executor.service import RunOptions, run
 from tests.simulation.ends import Outside
 from tests.simulation.market import LEADERS
 from tests.simulation.story import Subject, TradingState
@@ -46,6 +49,7 @@ def _pattern(wallet: str) -> Pattern:
 RELEASE: Final = Release("simulation", "2026-10-12", {str(one): _pattern(str(one)) for one in LEADERS}, ())
 
 
+@lru_cache(maxsize=1)
 def _settings(home: Path) -> Settings:
     """The defaults, but for limits that a long bad day of this market would reach."""
     risk = {"max_loss_per_hour_sol": 1_000.0, "max_loss_per_day_sol": 1_000.0}
@@ -53,11 +57,13 @@ def _settings(home: Path) -> Settings:
 
 
 async def _trade(home: Path, outside: Outside) -> None:
-    from executor import service
-
+    # The executor may press its own button; whoever starts it again has looked and lets it buy.
+    if read_control(home / "executor").state == "REDUCING":
+        write_control(home / "executor", ACTIVE)
+    world = ExecutorOutside(outside.signer, outside.nodes, outside.routes, now_ns=outside.now_ns)
     # Segments of a few hundred lines: a start reads one of them, and processes die around their ends too.
     with mock.patch.object(wal, "_SEGMENT_BYTES", _SEGMENT_BYTES):
-        await service.trade(journal(home), _settings(home), outside=outside, release=RELEASE)  # type: ignore[attr-defined]
+        await run(None, _settings(home), outside.stream, RunOptions(mode="live"), outside=world, release=RELEASE)
 
 
 def journal(home: Path) -> Path:
@@ -70,31 +76,53 @@ def _control(home: Path, state: TradingState) -> None:
 
 
 def _book(home: Path) -> Book:
-    ledger, plans, signed = Ledger(), {}, {}
-    cash = rent = 0
-    for line in lines_of(journal(home)):
+    ledger, lines = Ledger(), lines_of(journal(home))
+    for line in lines:
         ledger.apply(line)
-        for name, values in line.get("changes", ()):
-            if name == "plan_intent":
-                plans[values["intent_id"]] = values
-            if name == "fill":
-                cash += _cash_of(values)
-                rent += values.get("rent_lamports", 0)
-            elif name == "move_intent" and values["to"] == "LANDED_ERR":
-                cash -= values["payload"]["cost_lamports"]
-            if signature := _signature_in(values):
-                plan = plans[values["intent_id"]]
-                origin = plan["leader_sig"] if plan["side"] == "BUY" else ""
-                signed[signature] = Signed(values["intent_id"], plan["side"], plan["mint"], origin)
-    positions: Counter[str] = Counter()
+    changes = [change for line in lines for change in line.get("changes", ())]
+    held: Counter[str] = Counter()
     for row in ledger.positions.values():
-        positions[row["mint"]] += row["base_raw"]
-    return Book(signed, dict(positions), {}, tuple(ledger.intents), cash, rent)
+        held[row["mint"]] += row["base_raw"]
+    sums = _Sums()
+    for name, values in changes:
+        sums.take(name, values)
+    aside = {mint: values["amount_raw"] for mint, values in ledger.quarantined.items()}
+    return Book(sums.signed, dict(held), aside, tuple(ledger.intents), sums.cash, sums.rent, sums.deposited)
 
 
-def _cash_of(fill: dict[str, Any]) -> int:
-    quote = fill["quote_lamports"] * (1 if fill["side"] == "SELL" else -1)
-    return int(quote - fill["tx_fee_lamports"] - fill["tip_lamports"])
+class _Sums:
+    """What the journal's changes say of money and signatures, added up without the ledger's own arithmetic."""
+
+    def __init__(self) -> None:
+        self.signed: dict[str, Signed] = {}
+        self.cash = self.rent = self.deposited = 0
+        self._plans: dict[str, dict[str, Any]] = {}
+        self._failed: dict[str, int] = {}
+
+    def take(self, name: str, values: dict[str, Any]) -> None:
+        if name == "plan_intent":
+            self._plans[values["intent_id"]] = values
+        elif name in ("fill", "undo_fill"):
+            sign = 1 if name == "fill" else -1
+            quote = values["quote_lamports"] * (1 if values["side"] == "SELL" else -1)
+            self.cash += sign * (quote - values["tx_fee_lamports"] - values["tip_lamports"])
+            self.rent += sign * values["rent_lamports"]
+        elif name == "cash":
+            self.deposited += values["lamports"]
+        elif name == "move_intent":
+            self._move(values)
+        if signature := _signature_in(values):
+            plan = self._plans[values["intent_id"]]
+            origin = plan["leader_sig"] if plan["side"] == "BUY" else ""
+            self.signed[signature] = Signed(values["intent_id"], plan["side"], plan["mint"], origin)
+
+    def _move(self, values: dict[str, Any]) -> None:
+        """A failed transaction's costs, which a fork that is left gives back."""
+        if values["from"] == "LANDED_ERR":
+            self.cash += self._failed.pop(values["intent_id"])
+        if values["to"] == "LANDED_ERR":
+            self._failed[values["intent_id"]] = values["payload"]["cost_lamports"]
+            self.cash -= self._failed[values["intent_id"]]
 
 
 def _signature_in(values: dict[str, Any]) -> str | None:

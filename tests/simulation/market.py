@@ -32,7 +32,7 @@ class Market:
     `leader_buys` and `completes` are the chances in a slot that a leader buys, and that a curve is bought empty.
     """
 
-    def __init__(self, seed: int, *, leader_buys: float = 0.12, completes: float = 0.0005) -> None:
+    def __init__(self, seed: int, *, leader_buys: float = 0.25, completes: float = 0.0001) -> None:
         self.rng = random.Random(f"{seed}/market")
         self.leader_buys = leader_buys
         self.completes = completes
@@ -52,7 +52,7 @@ class Market:
             patience = 0.05 if wallet in LEADERS else 0.02
             if held and rng.random() < patience:
                 found.append(self._trade(wallet, coin, "SELL", max(1, int(held * rng.choice((0.5, 1.0, 1.0))))))
-        while rng.random() < 0.35:
+        while rng.random() < 0.2:
             found.append(self._trade(rng.choice(_CROWD), rng.choice(COINS), "BUY", self._size(0.02, 2.0)))
         if rng.random() < self.completes:
             found.append(self._trade(rng.choice(_CROWD), rng.choice(COINS), "BUY", 1, completes=True))

@@ -20,7 +20,6 @@ from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.geyser.wire import transaction_from_update
 from copytrader_core.pump.decode import decode
 from copytrader_core.records import Event
-from executor import service
 from tests.simulation.__main__ import run_seed
 from tests.simulation.faults import names
 from tests.simulation.story import Death, Story, deaths
@@ -157,7 +156,6 @@ def test_a_seed_is_played_again_by_one_command() -> None:
     assert first.stdout.splitlines()[0] == second.stdout.splitlines()[0]
 
 
-@pytest.mark.skipif(not hasattr(service, "trade"), reason="this executor trades on paper only")
 def test_the_executor_survives_a_hundred_worlds() -> None:
     done = simulate("--seeds", "100")
     print(done.stdout)

@@ -33,7 +33,8 @@ class Book:
     """What a journal says in the end. Amounts are raw units and lamports.
 
     `cash_lamports` is the sum of its fills (quote, fee, tip) and of the costs of what failed; `rent_lamports` what
-    accounts have cost, less what came back, None where it is not journalled. `held` are coins that it knows of without
+    accounts have cost, less what came back, None where it is not journalled; `deposited_lamports` is whatever else it
+    has booked, which has to be what the wallet began with. `held` are coins that it knows of without
     trading them (adopted, quarantined). `unresolved` are intents that have not come to an end.
     """
 
@@ -43,6 +44,7 @@ class Book:
     unresolved: tuple[str, ...] = ()
     cash_lamports: int = 0
     rent_lamports: int | None = None
+    deposited_lamports: int | None = None
 
 
 def lines_of(folder: Path) -> list[Document]:
@@ -114,6 +116,8 @@ def _lamports(chain: Chain, ours: list[Receipt], start_lamports: int, book: Book
         found.append(f"cash: {swaps} on chain, {book.cash_lamports} in the journal")
     if book.rent_lamports is not None and book.rent_lamports != rent:
         found.append(f"rent: {rent} on chain, {book.rent_lamports} in the journal")
+    if book.deposited_lamports not in (None, start_lamports):
+        found.append(f"deposits: {start_lamports} on chain, {book.deposited_lamports} in the journal")
     return found
 
 

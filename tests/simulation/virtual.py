@@ -70,6 +70,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.problems: list[str] = []
         self.before_step: Callable[[], bool] = lambda: True
         """Asked before every step; False stops the loop there."""
+        self.tasks: list[asyncio.Task[Any]] = []
+        """Every task that was ever made here."""
         self._timeline = timeline
         self._begun_ns = timeline.now_ns
         self._offset_ns = 0
@@ -87,12 +89,24 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.call_soon(_run_into, future, func, args)
         return future
 
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        """As ever; the task is kept, so that none can vanish with an error that nobody heard."""
+        task = super().create_task(coro, **options)
+        self.tasks.append(task)
+        return task
+
+    def unheard(self) -> list[str]:
+        """Errors of ended tasks that nobody has asked for, and of callbacks."""
+        silent = [task for task in self.tasks if task.done() and task._log_traceback]  # type: ignore[attr-defined]
+        errors = [task.exception() for task in silent]
+        return self.problems + [repr(error) for error in errors if not isinstance(error, Killed)]
+
     def bury(self) -> None:
         """Lets the tasks of a dead process unwind where nothing of it reaches the world, and forgets the rest."""
         self._is_buried = True
         self.before_step = lambda: True
         self.set_exception_handler(lambda *_: None)
-        tasks = asyncio.all_tasks(self)
+        tasks = [task for task in self.tasks if not task.done()]
         for task in tasks:
             task.cancel()
         last = self.steps + _BURIAL_STEPS
@@ -105,6 +119,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._ready.clear()  # type: ignore[attr-defined]
         self._scheduled.clear()  # type: ignore[attr-defined]
         self._asyncgens.clear()  # type: ignore[attr-defined]
+        self.tasks.clear()
         self.close()
 
     def _run_once(self) -> None:

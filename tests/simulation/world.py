@@ -36,7 +36,7 @@ SLOT_NS: Final = 400_000_000
 START_LAMPORTS: Final = 60_000_000_000
 # From a command to no further signature, as the red button promises.
 _HALT_GRACE_NS: Final = 100_000_000
-_SETTLING_SLOTS: Final = 400
+_SETTLING_SLOTS: Final = 320
 _DRAIN_SLOTS: Final = 300
 _FINAL_SLOTS: Final = 40
 _END_NS: Final = 60_000_000_000
@@ -107,6 +107,9 @@ class World:
         self._stream = Stream(life, lambda: self.timeline.now_ns)
         if self.faults.strikes("stream_replay"):
             self._stream.push(self._replayed())
+        if self._is_over:
+            self._over_ns = self.timeline.now_ns + _END_NS
+            self._stream.push([None])
         outside = Outside(
             self._stream,
             tuple(ChainRpc(Node(self, life, node)) for node in self.nodes),
@@ -169,12 +172,12 @@ class World:
         """Dead: what the files hold now is what the next process finds."""
         life.is_alive = False
         shutil.rmtree(self._next_home, ignore_errors=True)
-        shutil.copytree(self._home, self._next_home)
+        _copy(self._home, self._next_home)
 
     def _bury(self, life: Life, loop: VirtualLoop) -> None:
         if life.is_alive:
             self._snapshot(life)
-        problems = loop.problems[:]
+        problems = loop.unheard()
         loop.bury()
         shutil.rmtree(self._home)
         self._next_home.rename(self._home)
@@ -184,7 +187,7 @@ class World:
 
     def _snapshot_place(self, loop: VirtualLoop) -> None:
         """Notes where in the code the tasks wait: the await points at which a process has died."""
-        for task in asyncio.all_tasks(loop):
+        for task in [task for task in loop.tasks if not task.done()]:
             step: Any = task.get_coro()
             place = None
             while step is not None:
@@ -372,6 +375,19 @@ class World:
 
 
 _real_write = os.write
+
+
+def _copy(home: Path, copy: Path) -> None:
+    """Journal files but the newest never change and are linked; a lock is its process's own."""
+    for folder, _, names in os.walk(home):
+        target = copy / Path(folder).relative_to(home)
+        target.mkdir()
+        newest = max((name for name in names if name.endswith(".wal")), default="")
+        for name in names:
+            if name.endswith(".wal") and name != newest:
+                os.link(Path(folder, name), target / name)
+            elif name != "lock":
+                shutil.copyfile(Path(folder, name), target / name)
 
 
 def _coin_of(wire: Wire) -> Pubkey | None:
