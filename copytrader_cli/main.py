@@ -28,6 +28,7 @@ COMMANDS = {
     "materialize": "copytrader_cli.commands.materialize",
     "ui": "copytrader_cli.commands.ui",
     "executor": "copytrader_cli.commands.executor",
+    "explain": "copytrader_cli.commands.explain",
     "report": "copytrader_cli.commands.report",
     "simnet": "copytrader_cli.commands.simnet",
 }
@@ -44,6 +45,7 @@ SUMMARIES = {
     "materialize": "Compute every asset for a range of days.",
     "ui": "Open Dagster's web server and daemon.",
     "executor": "Run and control the executor.",
+    "explain": "Tell why a signal was taken or refused.",
     "report": "Write the HTML report.",
     "simnet": "Run the local chain.",
 }

@@ -249,6 +249,7 @@ class ExecutorSettings(_Section):
     trip_silence_seconds: float = Field(
         30.0, gt=0, description="silence of the stream after which buying stops until somebody resumes"
     )
+    metrics_port: int = Field(0, ge=0, le=65535, description="port of /metrics and /healthz on 127.0.0.1, 0 for none")
 
 
 class SparkSettings(_Section):

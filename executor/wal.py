@@ -178,6 +178,13 @@ def first_of(path: Path) -> int:
     return int(path.stem)
 
 
+def head_of(path: Path) -> Document:
+    """A segment's head: the journal's identity, the number before its first line, the snapshot. Raises DataError."""
+    for document, _ in _lines(path):
+        return document
+    raise DataError(f"{path} has no beginning: restore the journal from a backup")
+
+
 def _lines(path: Path, offset: int = 0) -> Iterator[tuple[Document, int]]:
     """Whole lines from `offset` on with the offset after each; a torn last line ends it. Raises DataError otherwise."""
     with path.open("rb") as file:

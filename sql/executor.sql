@@ -124,8 +124,37 @@ SELECT at_ns, slot, COALESCE(w.alias, j.leader) AS leader, mint, payload -> 'dec
 FROM exec_journal j LEFT JOIN wallets w ON w.wallet = j.leader
 WHERE mode = %(mode)s AND kind = 'DECISION' ORDER BY seq DESC LIMIT %(limit)s;
 
+-- name: status_orders
+SELECT intent_id, leader, mint, side, state, payload
+FROM exec_intents WHERE mode = %(mode)s AND state NOT IN ('LANDED_OK', 'LANDED_ERR', 'EXPIRED') ORDER BY updated_at;
+
+-- name: aliases
+SELECT wallet, alias FROM wallets WHERE wallet = ANY(%(wallets)s) AND alias IS NOT NULL;
+
+-- name: release_age
+SELECT as_of::TEXT AS as_of, extract(epoch FROM now() - created_at)::FLOAT8 AS age_seconds
+FROM releases WHERE release_id = %(release_id)s;
+
+-- name: explain_decisions
+SELECT journal_seq AS seq, seq AS row, run_id, mode, at_ns, slot, kind, intent_id, leader_sig, leader, mint, release_id, payload
+FROM exec_journal j
+WHERE kind = 'DECISION' AND (leader_sig, mint) IN (
+    SELECT leader_sig, mint FROM exec_journal WHERE leader_sig = %(sought)s AND kind = 'DECISION'
+    UNION SELECT leader_sig, mint FROM exec_journal WHERE intent_id = %(sought)s
+    UNION SELECT i.leader_sig, i.mint FROM exec_fills f JOIN exec_intents i USING (intent_id) WHERE f.sig = %(sought)s)
+ORDER BY j.seq;
+
+-- name: explain_settings
+SELECT payload -> 'settings' AS settings, run_id, kind FROM exec_journal
+WHERE mode = %(mode)s AND kind IN ('RUN', 'SETTINGS') AND seq < %(row)s AND payload ? 'settings' ORDER BY seq DESC LIMIT 1;
+
+-- name: explain_story
+SELECT at_ns, slot, kind, intent_id, payload FROM exec_journal
+WHERE mode = %(mode)s AND leader_sig = %(leader_sig)s AND mint = %(mint)s AND kind <> 'DECISION' ORDER BY seq;
+
 -- name: status_positions
-SELECT p.position_id, COALESCE(w.alias, p.leader) AS leader, p.mint, p.state, p.opened_ts_ns, p.cost_lamports, p.payload
+SELECT p.position_id, p.leader AS wallet, COALESCE(w.alias, p.leader) AS leader, p.mint, p.state, p.opened_slot AS slot,
+       p.opened_ts_ns, p.qty_raw AS base_raw, p.cost_lamports, p.payload
 FROM exec_positions p LEFT JOIN wallets w ON w.wallet = p.leader
 WHERE p.mode = %(mode)s AND p.state <> 'CLOSED' ORDER BY p.opened_slot;
 

@@ -8,14 +8,13 @@ from typing import Literal
 
 import typer
 import uvloop
-from rich.console import Console
-from rich.table import Table
 
+from copytrader_cli import executor_status as status_command
 from copytrader_cli.commands import executor_locks
+from copytrader_cli.executor_table import sol
 from copytrader_core.errors import ConfigError
 from copytrader_core.geyser.client import Endpoint, parse_endpoint
 from copytrader_core.policy.values import TradingState
-from copytrader_core.records import LAMPORTS_PER_SOL
 from copytrader_core.settings import Settings, settings
 from copytrader_core.solana.keys import RedactSecrets, guard_process, load_signer
 from copytrader_core.store.postgres import connect, database_url
@@ -79,11 +78,16 @@ async def _live(url: str, config: Settings, endpoint: Endpoint, from_slot: int |
 
 @app.command()
 def status(
-    mode: Mode = _MODE, n_decisions: int = typer.Option(10, "--decisions", help="how many of the last decisions")
+    mode: Mode = _MODE,
+    n_decisions: int = typer.Option(10, "--decisions", help="how many of the last decisions"),
+    watch: bool = typer.Option(False, "--watch", help="look again every second until Ctrl-C"),
+    as_json: bool = typer.Option(False, "--json", help="one JSON document, amounts in lamports"),
 ) -> None:
-    """Show the trading state, open positions, today's result and the last decisions."""
-    with connect() as connection:
-        _print_status(read_status(connection, mode, n_decisions))
+    """Show the trading state, open positions, orders, today's result and the last decisions.
+
+    With the executor running or dead, with Postgres or by the journal's files alone.
+    """
+    status_command.show(mode, n_decisions, watch=watch, as_json=as_json)
 
 
 @app.command()
@@ -141,10 +145,6 @@ def _endpoint(address: str | None, tls: bool, x_token_file: Path | None) -> Endp
     return parse_endpoint(address or config.endpoint, tls=tls or config.tls, x_token=token)
 
 
-def _sol(lamports: int) -> str:
-    return f"{lamports / LAMPORTS_PER_SOL:+.4f} SOL"
-
-
 def _print_summary(tally: Tally, after: Status) -> None:
     taken = tally.decisions.get("ACCEPTED", 0)
     refused = sum(tally.decisions.values()) - taken
@@ -153,53 +153,10 @@ def _print_summary(tally: Tally, after: Status) -> None:
         if code != "ACCEPTED":
             print(f"  {count:5d} {code}")
     print(f"fills {tally.bought} buys, {tally.sold} sells; {tally.reverted} reverted, {tally.expired} expired")
-    print(f"result of this run {_sol(tally.pnl_lamports)}, failed transactions included")
+    print(f"result of this run {sol(tally.pnl_lamports)}, failed transactions included")
     if tally.latencies_us:
         ordered = sorted(tally.latencies_us)
         print(f"decision latency p50 {ordered[len(ordered) // 2]} us, max {ordered[-1]} us")
     for position in after.positions:
         waiting = position["payload"]["waiting"] or "its exit is not due"
-        print(f"still open: {position['mint']} ({position['leader']}), {_sol(-position['cost_lamports'])}, {waiting}")
-
-
-def _print_status(now: Status) -> None:
-    console = Console()
-    console.print(_overview(now))
-    if now.positions:
-        console.print(_positions(now))
-    if now.decisions:
-        console.print(_decisions(now))
-
-
-def _overview(now: Status) -> Table:
-    table = Table(show_header=False, title="executor")
-    colour = {"ACTIVE": "green", "REDUCING": "yellow", "HALTED": "red"}[now.state]
-    why = f" ({now.reason})" if now.reason else ""
-    table.add_row("state", f"[{colour}]{now.state}[/]{', flatten' if now.flatten else ''}{why}")
-    table.add_row("process", "running" if now.running else "not running")
-    table.add_row("release", now.release_id or "none yet")
-    table.add_row("newest slot", str(now.slot) if now.slot is not None else "none")
-    table.add_row("open positions", str(len(now.positions)))
-    table.add_row("closed today", f"{now.closed_today}, {now.won_today} won, {_sol(now.pnl_today_lamports)}")
-    return table
-
-
-def _positions(now: Status) -> Table:
-    table = Table("leader", "coin", "state", "cost", "exit", title="open positions")
-    for row in now.positions:
-        kept = row["payload"]
-        plan = kept["plan"]
-        limits = [f"kill {plan['kill_ms'] / 1000:.1f} s"]
-        limits += [f"timer {plan['timer_ms'] / 1000:.1f} s"] if plan["timer_ms"] is not None else []
-        limits += [f"target {plan['target_x']:.3f}x"] if plan["target_x"] is not None else []
-        due = f" [yellow]{kept['due']} {kept['waiting'] or ''}[/]" if kept["due"] else ""
-        table.add_row(row["leader"], row["mint"], row["state"], _sol(-row["cost_lamports"]), ", ".join(limits) + due)
-    return table
-
-
-def _decisions(now: Status) -> Table:
-    table = Table("slot", "leader", "coin", "decision", "spend", title="last decisions")
-    for row in now.decisions:
-        spend = _sol(-int(row["spend_lamports"])) if row["spend_lamports"] else ""
-        table.add_row(str(row["slot"]), row["leader"], row["mint"], row["code"], spend)
-    return table
+        print(f"still open: {position['mint']} ({position['leader']}), {sol(-position['cost_lamports'])}, {waiting}")

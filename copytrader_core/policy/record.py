@@ -11,9 +11,9 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from copytrader_core.policy.decide import decide
-from copytrader_core.policy.guards import FIRST_CODES, GUARDS, code, guards_named
+from copytrader_core.policy.guards import FIRST_CODES, GUARDS, Guard, Proposal, code, guards_named
 from copytrader_core.policy.market import MarketState
-from copytrader_core.policy.values import Book, Decision, EntryPlan, ExitPlan, LeaderBuy, Lock, Now
+from copytrader_core.policy.values import Book, Check, Decision, EntryPlan, ExitPlan, LeaderBuy, Lock, Now
 from copytrader_core.records import Edge, Inflow, Pattern
 from copytrader_core.settings import Settings
 
@@ -66,6 +66,29 @@ def replay(inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Decision:
 
     By the guards that were asked then, so that older journals tell the same as they did.
     """
+    return _replay(inputs, settings, _guards(settings))
+
+
+def checks(inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[Check, ...]:
+    """What each guard said of a journalled decision, in the order of asking, up to the one that refused."""
+    said: list[Check] = []
+
+    def noting(guard: Guard) -> Guard:
+        def ask(proposal: Proposal) -> Check:
+            said.append(guard(proposal))
+            return said[-1]
+
+        return ask
+
+    _replay(inputs, settings, [noting(guard) for guard in _guards(settings)])
+    return tuple(said)
+
+
+def _guards(settings: Mapping[str, Any]) -> tuple[Guard, ...]:
+    return guards_named(settings.get(_GUARDS, FIRST_CODES))
+
+
+def _replay(inputs: Mapping[str, Any], settings: Mapping[str, Any], guards: Sequence[Guard]) -> Decision:
     sections = {name: section for name, section in settings.items() if name != _GUARDS}
     signal = dict(inputs["signal"])
     market = signal.pop("market")
@@ -77,7 +100,7 @@ def replay(inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Decision:
         Settings(**sections),
         Now(**inputs["now"]),
         _inflow(inputs.get("inflow")),
-        guards_named(settings.get(_GUARDS, FIRST_CODES)),
+        guards,
     )
 
 
