@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from copytrader_core.policy.market import MarketState, SellQuote
 from copytrader_core.policy.values import LeaderBuy
+from copytrader_core.settings import ExecutorSettings
 from executor.orders import Order, Signed
 
 
@@ -45,6 +46,10 @@ class Broker(Protocol):
     @property
     def orders(self) -> tuple[Order, ...]:
         """What is under way, first to land first."""
+        ...
+
+    def adopt(self, settings: ExecutorSettings) -> None:
+        """Goes by other settings from now on."""
         ...
 
     def is_first_trade(self, signal: LeaderBuy) -> bool:

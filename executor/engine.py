@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from copytrader_core.policy.exits import due_exit, first_deadline_ms, needs_multiple
+from copytrader_core.policy.record import settings_document
 from copytrader_core.policy.values import ExitReason, TradingState
 from copytrader_core.records import Edge, Event, Release
 from copytrader_core.settings import Settings
@@ -58,6 +59,8 @@ class Engine:
     def swap_settings(self, settings: Settings) -> None:
         """Decides by other settings from now on. Positions keep the exits that they were opened with."""
         self.desk.settings = settings
+        self.desk.broker.adopt(settings.executor)
+        self.desk.note("SETTINGS", {"settings": settings_document(settings)})
 
     @property
     def trading_state(self) -> TradingState:

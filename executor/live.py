@@ -18,6 +18,7 @@ from copytrader_core.errors import TransactionError
 from copytrader_core.policy.market import MarketState, SellQuote, quote_sell
 from copytrader_core.policy.values import LeaderBuy, TradingState
 from copytrader_core.pump.addresses import JITO_TIP_ACCOUNTS
+from copytrader_core.settings import ExecutorSettings
 from copytrader_core.solana.base58 import signature_text
 from copytrader_core.solana.keys import Signer
 from copytrader_core.solana.routes.route import Route, RouteError
@@ -133,6 +134,9 @@ class LiveBroker:
     def orders(self) -> tuple[Order, ...]:
         """What is under way, first sent first; what has landed but may be taken back is not."""
         return tuple(flight.order for flight in self.flights.values() if flight.landed_slot is None)
+
+    def adopt(self, settings: ExecutorSettings) -> None:
+        """Every order brings its own fees: nothing changes."""
 
     def is_first_trade(self, signal: LeaderBuy) -> bool:
         """Whether our wallet has no volume account yet where `signal` trades."""

@@ -37,6 +37,10 @@ class PaperBroker:
         """What is under way, first to land first."""
         return tuple(sorted(self._orders.values(), key=lambda order: (order.due_slot, order.decided_slot)))
 
+    def adopt(self, settings: ExecutorSettings) -> None:
+        """Goes by other settings from now on."""
+        self._settings = settings
+
     def is_first_trade(self, signal: LeaderBuy) -> bool:
         """No rent is paid on paper."""
         return False

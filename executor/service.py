@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final, Literal
 
 from copytrader_core.errors import ConfigError, DecodeError, StreamError
@@ -36,9 +37,11 @@ from executor.interests import Interests
 from executor.journal import Journal
 from executor.live import Outcome
 from executor.live_run import LiveRun, Work
+from executor.monitor import Live
 from executor.orders import Mode
 from executor.outside import Outside
 from executor.reconcile import Truth
+from executor.surroundings import Surroundings
 from executor.wal import Wal
 
 _log = logging.getLogger(__name__)
@@ -59,6 +62,8 @@ class RunOptions:
     until_idle: float | None = None
     flatten_at_end: bool = False
     run_id: str | None = None
+    is_watched: bool = True
+    """Whether the run has what goes beside one: watchdog, metrics, settings that are read again."""
 
 
 async def run(
@@ -100,7 +105,7 @@ async def run(
         else:
             live = LiveRun(journal, settings, found, switch, outside)
             engine = live.engine
-        return await _Service(engine, database, stream, options, live).run()
+        return await _Service(engine, database, stream, options, live, wal.folder).run()
     finally:
         if database is not None:
             await database.close()
@@ -117,8 +122,12 @@ class _Service:
         stream: AsyncIterator[Received],
         options: RunOptions,
         live: LiveRun | None,
+        folder: Path,
     ) -> None:
         self._engine = engine
+        self._around = Surroundings(folder, engine.desk.settings, self._now) if options.is_watched else None
+        if self._around is not None:
+            self._around.metrics.set_leaders(engine.release.patterns)
         self._database = database
         self._stream = stream
         self._options = options
@@ -138,6 +147,8 @@ class _Service:
         desk, database, live = self._engine.desk, self._database, self._live
         desk.journal.written = self._written
         works: list[Work] = [self._listen, self._ticks]
+        if self._around is not None:
+            works += self._around.works(self._queue.put)
         if database is not None:
             boot.know_markets(desk, await database.markets({p.mint for p in desk.holdings.open.values()}))
             works += [partial(database.follow, desk.switch, self._queue.put), database.projector.run]
@@ -147,6 +158,8 @@ class _Service:
         tasks = [asyncio.create_task(self._guarded(work)) for work in works]
         try:
             await self._drive()
+            if self._around is not None:
+                self._around.stopping()
             if live is None:
                 self._engine.finish(self._options.flatten_at_end)
             desk.note("END", {"open_positions": len(desk.holdings.open)})
@@ -170,6 +183,8 @@ class _Service:
         """The only task that touches the engine."""
         while True:
             message = await self._queue.get()
+            if self._around is not None:
+                self._around.beat()
             if isinstance(message, Received):
                 self._hear(message)
             elif isinstance(message, Release):
@@ -188,6 +203,12 @@ class _Service:
                 return
             else:
                 self._tick()
+
+    def _now(self) -> Live:
+        """How the run stands, for those who watch it."""
+        desk = self._engine.desk
+        silence = asyncio.get_running_loop().time() - self._last_heard
+        return Live(self._engine.trading_state, silence, 0.0, len(desk.holdings.open), len(desk.broker.orders))
 
     def _told(self, message: Outcome | Truth | CoinNews) -> None:
         """What the nodes have said."""
@@ -239,6 +260,8 @@ class _Service:
     def _swap(self, release: Release) -> None:
         if release.release_id != self._engine.release.release_id:
             self._engine.swap_release(release)
+            if self._around is not None:
+                self._around.metrics.set_leaders(release.patterns)
             self._engine.desk.note("RELEASE", {"as_of": release.as_of, "patterns": len(release.patterns)})
 
     async def _listen(self) -> None:

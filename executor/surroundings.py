@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,9 +71,9 @@ class Surroundings:
         lag = max(self._gap, self._monotonic() - self._beaten)
         return Live(live.state, live.stream_age_s, lag, live.open_positions, live.orders_in_flight)
 
-    def works(self, put: Put) -> list[Awaitable[None]]:
-        """Tasks for as long as the run lasts: changed settings go into `put`."""
-        return [self._reload(put), self._serve()]
+    def works(self, put: Put) -> list[Callable[[], Awaitable[None]]]:
+        """What goes on for as long as the run lasts: changed settings go into `put`."""
+        return [partial(self._reload, put), self._serve]
 
     def stopping(self) -> None:
         """The end has begun."""

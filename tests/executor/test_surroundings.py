@@ -97,7 +97,7 @@ async def test_its_tasks_serve_the_journal_and_hand_changed_settings_on(
     wal.close()
     made = Surroundings(tmp_path / "journal", Settings(), lambda: Live("ACTIVE", 0.1, 0.0, 3))
     queue: asyncio.Queue[Settings] = asyncio.Queue()
-    tasks = [asyncio.ensure_future(work) for work in made.works(queue.put)]
+    tasks = [asyncio.ensure_future(work()) for work in made.works(queue.put)]
     try:
         async with asyncio.timeout(20):
             file.write_text(f"[executor]\nmetrics_port = {port}\n[risk]\nmax_open_positions = 4\n")

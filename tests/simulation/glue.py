@@ -63,7 +63,14 @@ async def _trade(home: Path, outside: Outside) -> None:
     world = ExecutorOutside(outside.signer, outside.nodes, outside.routes, now_ns=outside.now_ns)
     # Segments of a few hundred lines: a start reads one of them, and processes die around their ends too.
     with mock.patch.object(wal, "_SEGMENT_BYTES", _SEGMENT_BYTES):
-        await run(None, _settings(home), outside.stream, RunOptions(mode="live"), outside=world, release=RELEASE)
+        await run(
+            None,
+            _settings(home),
+            outside.stream,
+            RunOptions(mode="live", is_watched=False),
+            outside=world,
+            release=RELEASE,
+        )
 
 
 def journal(home: Path) -> Path:
