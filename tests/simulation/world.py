@@ -38,7 +38,7 @@ START_LAMPORTS: Final = 60_000_000_000
 _HALT_GRACE_NS: Final = 100_000_000
 _SETTLING_SLOTS: Final = 320
 _DRAIN_SLOTS: Final = 300
-_FINAL_SLOTS: Final = 40
+_FINAL_SLOTS: Final = 6
 _END_NS: Final = 60_000_000_000
 _MAX_OWN_DEATHS: Final = 5
 
@@ -360,7 +360,7 @@ class World:
             self._control("ACTIVE")
 
     def _look_for_the_end(self) -> None:
-        if self._over_slot is None and self.slot % 20 == 0:
+        if self._over_slot is None and self.slot % 10 == 0:
             book = self._subject.book(self._home)
             if book.positions and self._halted_ns is None and self.slot >= self._last_slot:
                 # What cannot be sold (its curve is complete) would be tried for ever.
