@@ -23,7 +23,7 @@ from tests.simulation.market import LEADERS
 from tests.simulation.story import Subject, TradingState
 from tests.simulation.truth import Book, Signed, lines_of
 
-_SEGMENT_BYTES: Final = 64 * 2**10
+_SEGMENT_BYTES: Final = 128 * 2**10
 
 
 def _pattern(wallet: str) -> Pattern:
@@ -94,7 +94,9 @@ def _book(home: Path) -> Book:
     for name, values in changes:
         sums.take(name, values)
     aside = {mint: values["amount_raw"] for mint, values in ledger.quarantined.items()}
-    return Book(sums.signed, dict(held), aside, tuple(ledger.intents), sums.cash, sums.rent, sums.deposited)
+    return Book(
+        sums.signed, dict(held), aside, tuple(ledger.intents), sums.cash, sums.rent, sums.deposited, tuple(sums.shared)
+    )
 
 
 class _Sums:
@@ -102,6 +104,7 @@ class _Sums:
 
     def __init__(self) -> None:
         self.signed: dict[str, Signed] = {}
+        self.shared: list[str] = []
         self.cash = self.rent = self.deposited = 0
         self._plans: dict[str, dict[str, Any]] = {}
         self._failed: dict[str, int] = {}
@@ -121,6 +124,8 @@ class _Sums:
         if signature := _signature_in(values):
             plan = self._plans[values["intent_id"]]
             origin = plan["leader_sig"] if plan["side"] == "BUY" else ""
+            if signature in self.signed and self.signed[signature].intent_id != values["intent_id"]:
+                self.shared.append(signature)
             self.signed[signature] = Signed(values["intent_id"], plan["side"], plan["mint"], origin)
 
     def _move(self, values: dict[str, Any]) -> None:

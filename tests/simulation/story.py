@@ -40,10 +40,10 @@ class Death:
 
 
 def deaths(seed: int) -> Iterator[Death]:
-    """A process lives for 1 to 60 steps, every eighth one longer, or none would ever get far."""
+    """A process lives for 1 to 60 steps, every third one longer, or none would ever get far."""
     rng = random.Random(f"{seed}/deaths")
     while True:
-        steps = rng.randint(1, 60) if rng.random() < 0.6 else int(60 * 2 ** rng.uniform(0, 4))
+        steps = rng.randint(1, 60) if rng.random() < 0.65 else int(60 * 2 ** rng.uniform(0, 3))
         how: How = rng.choices(_HOWS, (7, 1, 1, 1))[0]
         down_ns = int(rng.choice((0.02, 0.02, 0.02, 0.2, 0.2, 1.0)) * rng.uniform(0.5, 1.5) * 1e9)
         if rng.random() < 0.002:
@@ -56,7 +56,7 @@ def deaths(seed: int) -> Iterator[Death]:
 class Story:
     """How long it goes on: until so many deaths, or so many slots. Then nobody dies and all comes to its end."""
 
-    deaths: int = 300
+    deaths: int = 200
     slots: int = 1_500
 
 

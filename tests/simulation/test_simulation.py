@@ -33,7 +33,7 @@ SHORT = Story(deaths=60, slots=300)
 def test_an_honest_trader_survives_every_death(seed: int) -> None:
     report = run_seed(subject(), seed, SHORT)
     assert report.violations == []
-    assert report.deaths > 20
+    assert report.deaths >= 10
     assert report.landed["BUY"] > 0
 
 

@@ -34,7 +34,8 @@ class Book:
 
     `cash_lamports` is the sum of its fills (quote, fee, tip) and of the costs of what failed; `rent_lamports` what
     accounts have cost, less what came back, None where it is not journalled; `deposited_lamports` is whatever else it
-    has booked, which has to be what the wallet began with. `held` are coins that it knows of without
+    has booked, which has to be what the wallet began with. `shared` are signatures that
+    more than one intent claims. `held` are coins that it knows of without
     trading them (adopted, quarantined). `unresolved` are intents that have not come to an end.
     """
 
@@ -45,6 +46,7 @@ class Book:
     cash_lamports: int = 0
     rent_lamports: int | None = None
     deposited_lamports: int | None = None
+    shared: tuple[str, ...] = ()
 
 
 def lines_of(folder: Path) -> list[Document]:
@@ -58,6 +60,7 @@ def violations(chain: Chain, wallet: Pubkey, start_lamports: int, book: Book) ->
     return [
         *_unknown(ours, book),
         *_bought_twice(ours, book),
+        *[f"{text} is the signature of two intents" for text in book.shared],
         *_coins(chain, book),
         *_forgotten(chain, book),
         *[f"intent {intent} has not come to an end" for intent in book.unresolved],

@@ -37,8 +37,9 @@ START_LAMPORTS: Final = 60_000_000_000
 # From a command to no further signature, as the red button promises.
 _HALT_GRACE_NS: Final = 100_000_000
 _SETTLING_SLOTS: Final = 320
+_LEAST_SETTLING_SLOTS: Final = 40
 _DRAIN_SLOTS: Final = 300
-_FINAL_SLOTS: Final = 40
+_FINAL_SLOTS: Final = 6
 _END_NS: Final = 60_000_000_000
 _MAX_OWN_DEATHS: Final = 5
 
@@ -360,12 +361,14 @@ class World:
             self._control("ACTIVE")
 
     def _look_for_the_end(self) -> None:
-        if self._over_slot is None and self.slot % 20 == 0:
+        if self._over_slot is None and self.slot % 10 == 0:
             book = self._subject.book(self._home)
             if book.positions and self._halted_ns is None and self.slot >= self._last_slot:
                 # What cannot be sold (its curve is complete) would be tried for ever.
                 self._control("HALTED")
-            has_settled = not book.unresolved and (not book.positions or self._halted_ns is not None)
+            # Time enough for a process that has just begun to look at the wallet for the first time.
+            is_early = self.slot < self._last_slot - _SETTLING_SLOTS + _LEAST_SETTLING_SLOTS
+            has_settled = not is_early and not book.unresolved and (not book.positions or self._halted_ns is not None)
             if has_settled or self.slot >= self._last_slot + _DRAIN_SLOTS:
                 self._over_slot = self.slot + _FINAL_SLOTS
         if self._over_slot is not None and self.slot >= self._over_slot and not self._is_over:
