@@ -237,6 +237,9 @@ class ExecutorSettings(_Section):
     block_engine_urls: tuple[str, ...] = Field((), description="one block engine region each")
     block_engine_uuid_file: Path | None = Field(None, description="file with the block engine's access key")
     block_engine_mode: Literal["bundle", "transaction", "bundle_only"] = "bundle"
+    sync_before_send: bool = Field(
+        False, description="signed bytes are on the disk before they leave, at 0.3 ms an order; else right afterwards"
+    )
     rebroadcast_ms: int = Field(400, ge=50, description="how often the same bytes are sent again until they land")
     exit_retry_ms: int = Field(3_000, ge=100, description="how long an attempt to sell may take before the next one")
     migrate_after_seconds: float = Field(

@@ -35,6 +35,8 @@ def start(
         "balance_lamports": desk.holdings.balance_lamports,
         "state": switch.state,
     }
+    journal.syncs_first = settings.executor.sync_before_send
+    journal.preamble = lambda: desk.entry("SETTINGS", {"settings": settings_document(desk.settings)})
     journal.write(Entry("RUN", clock.now_ns(), release_id=release.release_id, payload=facts))
     if broker is None:
         _resume_orders(journal, desk)

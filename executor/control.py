@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import orjson
 import psycopg
-from psycopg.rows import dict_row
 
 from copytrader_core.policy.values import TradingState
 from executor.locks import Locks
@@ -37,14 +36,6 @@ class Control:
 ACTIVE: Final = Control("ACTIVE")
 _NO_ROW: Final = Control("HALTED", False, "the row of exec_state is missing")
 _DATABASE_AWAY: Final = Control("REDUCING", False, "the database is away: releases and locks cannot be seen")
-
-
-@dataclass(frozen=True, slots=True)
-class Presence:
-    """Whether an executor runs in a mode, and how many positions it has open."""
-
-    running: bool
-    open_positions: int
 
 
 def stricter(one: Control, other: Control) -> Control:
@@ -134,14 +125,6 @@ def set_state(connection: psycopg.Connection[Any], control: Control) -> None:
             statement("set_state"), {"state": control.state, "flatten": control.flatten, "reason": control.reason}
         )
         connection.execute(statement("notify_state"))
-
-
-def presence(connection: psycopg.Connection[Any], mode: str) -> Presence:
-    """Who would act on the state: a running executor holds its lock as long as it lives."""
-    cursor = connection.cursor(row_factory=dict_row)
-    running = cursor.execute(statement("running"), {"mode": mode}).fetchone()
-    positions = cursor.execute(statement("status_positions"), {"mode": mode}).fetchall()
-    return Presence(bool(running and running["n"]), len(positions))
 
 
 def flatten_done() -> tuple[str, dict[str, Any]]:

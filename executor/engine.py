@@ -200,7 +200,8 @@ class Engine:
         if not self._recovered:
             self._recovered = True
             self.desk.note("RECOVERED", {"positions": len(self.desk.holdings.open)})
-        if self.desk.switch.control.flatten and not self.desk.holdings.open and not self.desk.broker.orders:
+        is_flat = self.is_reconciled and not self.desk.holdings.open and not self.desk.broker.orders
+        if is_flat and self.desk.switch.control.flatten:
             self.desk.flattened()
 
     def _may_try(self, position: Position) -> bool:

@@ -84,6 +84,11 @@ class Chainhead:
             self._blockhash, self.height = (blockhash, height), max(self.height, height)
 
     @property
+    def blockhash_height(self) -> int:
+        """The block height of the blockhash that is signed with, 0 without one."""
+        return 0 if self._blockhash is None else self._blockhash[1]
+
+    @property
     def is_stale(self) -> bool:
         """Whether there is nothing to sign with."""
         return self._blockhash is None or self.height - self._blockhash[1] > _STALE_BLOCKS

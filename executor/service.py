@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final, Literal
 
 from copytrader_core.errors import ConfigError, DecodeError, StreamError
@@ -48,6 +47,7 @@ _log = logging.getLogger(__name__)
 _QUEUE_SIZE: Final = 10_000
 _TICK_SECONDS: Final = 0.05
 _FINISH_SECONDS: Final = 5.0
+_SYNC_SECONDS: Final = 0.02
 
 _Tick = Literal["tick", "end"]
 _Message = Received | Release | Settings | Outcome | Truth | CoinNews | _Tick | BaseException
@@ -62,6 +62,8 @@ class RunOptions:
     until_idle: float | None = None
     flatten_at_end: bool = False
     run_id: str | None = None
+    until_flat: bool = False
+    """Live: end as soon as the chain holds nothing of ours to sell and nothing is under way."""
     is_watched: bool = True
     """Whether the run has what goes beside one: watchdog, metrics, settings that are read again."""
 
@@ -105,7 +107,7 @@ async def run(
         else:
             live = LiveRun(journal, settings, found, switch, outside)
             engine = live.engine
-        return await _Service(engine, database, stream, options, live, wal.folder).run()
+        return await _Service(engine, database, stream, options, live, wal).run()
     finally:
         if database is not None:
             await database.close()
@@ -122,10 +124,12 @@ class _Service:
         stream: AsyncIterator[Received],
         options: RunOptions,
         live: LiveRun | None,
-        folder: Path,
+        wal: Wal,
     ) -> None:
         self._engine = engine
-        self._around = Surroundings(folder, engine.desk.settings, self._now) if options.is_watched else None
+        self._wal = wal
+        self._unsynced = asyncio.Event()
+        self._around = Surroundings(wal.folder, engine.desk.settings, self._now) if options.is_watched else None
         if self._around is not None:
             self._around.metrics.set_leaders(engine.release.patterns)
         self._database = database
@@ -146,7 +150,7 @@ class _Service:
                 loop.add_signal_handler(number, self._stop)
         desk, database, live = self._engine.desk, self._database, self._live
         desk.journal.written = self._written
-        works: list[Work] = [self._listen, self._ticks]
+        works: list[Work] = [self._listen, self._ticks, self._sync]
         if self._around is not None:
             works += self._around.works(self._queue.put)
         if database is not None:
@@ -176,6 +180,7 @@ class _Service:
     def _written(self) -> None:
         """After each line of the journal."""
         self._interests.changed()
+        self._unsynced.set()
         if self._database is not None:
             self._database.projector.wake()
 
@@ -195,7 +200,7 @@ class _Service:
                 self._told(message)
             elif isinstance(message, BaseException):
                 raise message
-            elif message == "end":
+            elif message == "end" or self._is_flat():
                 return
             elif self._is_idle():
                 if not self._has_heard:
@@ -277,12 +282,26 @@ class _Service:
             if self._queue.empty():
                 await self._queue.put("tick")
 
+    async def _sync(self) -> None:
+        """The journal onto the disk, right after it was written: what a power cut takes is what lies between."""
+        while True:
+            await self._unsynced.wait()
+            self._unsynced.clear()
+            await self._wal.sync_aside()
+            await asyncio.sleep(_SYNC_SECONDS)
+
     async def _guarded(self, work: Work) -> None:
         """An error in a task ends the run with that error, never silently."""
         try:
             await work()
         except Exception as error:  # noqa: BLE001 - handed on to the driving task, which raises it
             await self._queue.put(error)
+
+    def _is_flat(self) -> bool:
+        if not self._options.until_flat or self._live is None:
+            return False
+        is_known = self._engine.is_reconciled and not self._live.chain.needs_truth
+        return is_known and not self._engine.desk.holdings.open and not self._live.broker.flights
 
     def _is_idle(self) -> bool:
         limit = self._options.until_idle

@@ -25,6 +25,7 @@ _LOOK_EVERY: Final = 3
 _VOID_ANSWERS: Final = 3
 _PATIENCE_SECONDS: Final = 4.0
 _ASK_SECONDS: Final = 5.0
+_BLOCKHASH_SECONDS: Final = 15.0
 
 Put = Callable[[Any], Awaitable[None]]
 
@@ -48,6 +49,8 @@ class Settler:
         self._state = state
         self._every_seconds = every_seconds
         self._now = now
+        self._seen = (0, now())
+        """The newest blockhash's height, and when it was new."""
 
     async def run(self) -> None:
         """For ever."""
@@ -75,8 +78,7 @@ class Settler:
         """Asks the nodes about every flight of which the stream has said nothing for `patience` seconds."""
         before = self._now() - patience
         asked = [flight for flight in self._broker.flights.values() if flight.sent_at <= before]
-        if self._broker.head.is_stale:
-            await self._refresh_blockhash()
+        await self._refresh_blockhash()
         if not asked:
             return
         answers = await asyncio.gather(*[self._statuses(node, asked) for node in self._nodes])
@@ -129,6 +131,12 @@ class Settler:
         await self._put(Outcome(flight.signed.signature, status.slot, result, final=True))
 
     async def _refresh_blockhash(self) -> None:
+        """The stream brings blockhashes; where it has brought none for a while, a node has to."""
+        head = self._broker.head
+        if head.blockhash_height != self._seen[0]:
+            self._seen = (head.blockhash_height, self._now())
+        if not head.is_stale and self._now() - self._seen[1] < _BLOCKHASH_SECONDS:
+            return
         for node in self._nodes:
             try:
                 async with asyncio.timeout(_ASK_SECONDS):

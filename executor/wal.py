@@ -6,6 +6,7 @@ line, which the next start cuts off, for nothing was done about it. What lines m
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import logging
 import os
@@ -74,6 +75,14 @@ class Wal:
     def sync(self) -> None:
         """Returns when all that was appended is on the disk."""
         os.fdatasync(self._file)
+
+    async def sync_aside(self) -> None:
+        """As `sync`, in another thread: the caller's loop goes on meanwhile."""
+        file = os.dup(self._file)
+        try:
+            await asyncio.to_thread(os.fdatasync, file)
+        finally:
+            os.close(file)
 
     @property
     def is_long(self) -> bool:

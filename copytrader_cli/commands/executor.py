@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Literal
 
+import psycopg
 import typer
 import uvloop
 
 from copytrader_cli import executor_status as status_command
 from copytrader_cli.commands import executor_locks
 from copytrader_cli.executor_table import sol
-from copytrader_core.errors import ConfigError
+from copytrader_core.errors import ConfigError, CopytraderError
 from copytrader_core.geyser.client import Endpoint, parse_endpoint
 from copytrader_core.policy.values import TradingState
 from copytrader_core.settings import Settings, settings
 from copytrader_core.solana.keys import RedactSecrets, guard_process, load_signer
 from copytrader_core.store.postgres import connect, database_url
 from executor import feed
-from executor.control import Control, presence, set_state, write_control
+from executor.cold import flatten_cold
+from executor.control import Control, set_state, write_control
 from executor.desk import Tally
+from executor.journal_view import writer_of
 from executor.outside import outside, urls_from
 from executor.service import RunOptions
 from executor.service import run as run_service
@@ -113,24 +117,45 @@ def resume(reason: str = typer.Option("by command", "--reason")) -> None:
 
 @app.command()
 def flatten(mode: Mode = _MODE, reason: str = typer.Option("by command", "--reason")) -> None:
-    """Buy nothing more and sell everything now."""
+    """Buy nothing more and sell everything now: by the executor that runs, else (live) by this command itself.
+
+    Without an executor it needs the wallet key and one RPC node, nothing else: neither journal, Postgres nor stream.
+    """
     _set("REDUCING", flatten=True, reason=reason)
-    with connect() as connection:
-        found = presence(connection, mode)
-    print(f"REDUCING and flatten: {found.open_positions} open position(s) are to be sold")
-    if not found.running and found.open_positions:
+    config = settings()
+    if writer_of(config.home_path / "executor" / mode) is not None:
+        print(f"REDUCING and flatten: the {mode} executor that runs sells everything now")
+    elif mode == "live":
+        uvloop.run(_flatten_cold(config))
+    else:
         print(
-            f"no {mode} executor runs: the request stands, and the next `copytrader executor run --mode {mode}` "
-            "sells them before it does anything else"
+            f"REDUCING and flatten: no {mode} executor runs; the request stands, and the next"
+            f" `copytrader executor run --mode {mode}` sells what is held before it does anything else"
         )
 
 
+async def _flatten_cold(config: Settings) -> None:
+    guard_process()
+    signer = load_signer(config.executor.key_file)
+    print(f"no live executor runs: selling all that {signer.address} holds")
+    async with outside(signer, config.executor, urls_from(config.executor.rpc_url_files)) as world:
+        tally = await flatten_cold(config, world)
+    print(f"sold {tally.sold}, {tally.reverted} attempts failed; the wallet holds no coin that could be sold any more")
+
+
 def _set(state: TradingState, *, flatten: bool, reason: str) -> None:
-    """The file first, which needs nothing but the disk; then the row."""
+    """The file first, which needs nothing but the disk; then the row, if there is a database to be had."""
     control = Control(state, flatten, reason)
     write_control(settings().home_path / "executor", control)
-    with connect(autocommit=True) as connection:
-        set_state(connection, control)
+    try:
+        with connect(autocommit=True) as connection:
+            set_state(connection, control)
+    except (CopytraderError, psycopg.Error) as error:
+        print(
+            f"the state stands in {settings().home_path / 'executor'}, but not in Postgres ({error}):"
+            " executors on other machines have not heard of it",
+            file=sys.stderr,
+        )
 
 
 def _endpoint(address: str | None, tls: bool, x_token_file: Path | None) -> Endpoint:

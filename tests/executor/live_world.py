@@ -83,13 +83,16 @@ async def trade(live: Live, config: Settings, found: Outside, whom: Release, sec
     """One run, ended from outside after a while."""
     stream = feed.updates(Endpoint(live.geyser), None, 30.0, found.signer.address)
     task = asyncio.create_task(run(None, config, stream, RunOptions(mode="live"), found, whom))
-    await asyncio.wait({task}, timeout=seconds)
-    if not task.done():
-        task.cancel()
     try:
-        return await task
-    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        task.cancel()
+        done = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(done[0], asyncio.CancelledError):
         return Tally()
+    if isinstance(done[0], BaseException):
+        raise done[0]
+    return done[0]
 
 
 def ledger_of(config: Settings) -> Ledger:

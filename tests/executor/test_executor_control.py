@@ -18,7 +18,8 @@ from copytrader_core.policy.record import canonical, decision_document, replay
 from copytrader_core.policy.values import TradingState
 from copytrader_core.pump.addresses import PUMP_PROGRAM
 from copytrader_core.records import WSOL
-from executor.control import Control, presence, set_state, write_control
+from executor.control import Control, set_state, write_control
+from executor.status import read_status
 from executor.wal import Wal
 
 
@@ -219,16 +220,16 @@ async def test_two_executors_of_one_mode_do_not_run_on_one_database(pg_url: str)
     with pytest.raises(StoreError, match="another executor runs"):
         await trade(pg_url, [], settings())
     with psycopg.connect(pg_url) as connection:
-        assert presence(connection, "paper").running
-        assert not presence(connection, "live").running
+        assert read_status(connection, "paper").running
+        assert not read_status(connection, "live").running
         connection.execute("SELECT pg_advisory_lock(hashtext('copytrader executor live'))")
-        assert presence(connection, "live").running
+        assert read_status(connection, "live").running
     await hand.end()
     # The locks go with their connections, which Postgres notices in its own time.
     ours = "locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     await until(pg_url, f"SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM pg_locks WHERE {ours})")
     with psycopg.connect(pg_url) as connection:
-        assert not presence(connection, "paper").running
+        assert not read_status(connection, "paper").running
 
 
 async def test_a_stream_that_shows_nothing_at_all_is_an_error(pg_url: str) -> None:

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from live_world import SEED, ledger_of, lines_of, release, settings, trade, worl
 from copytrader_core.settings import Settings
 from copytrader_core.solana.keys import Signer
 from copytrader_core.solana.programs import TOKEN_2022_PROGRAM, associated_token_address
+from executor.cold import flatten_cold
 from executor.control import Control, write_control
 from simnet.faults import Faults
 from simnet.live import Live, LiveOptions, live_chain
@@ -151,3 +153,60 @@ async def test_killed_200_times_with_every_fault_on(tmp_path: Path) -> None:
     kinds = await kills(tmp_path, 200, seed=2)
     assert kinds["RUN"] >= 200
     assert kinds["FILL"] >= 100
+
+
+async def test_halt_reaches_the_signer_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    signed: list[float] = []
+    sign = Signer.sign
+
+    def noted(self: Signer, message: bytes) -> bytes:
+        signed.append(time.monotonic())
+        return sign(self, message)
+
+    monkeypatch.setattr(Signer, "sign", noted)
+    async with live_chain(options()) as live:
+        config = settings(tmp_path)
+        async with world(live, config) as found:
+            running = asyncio.create_task(trade(live, config, found, release(live, hold_ms=1_000), 60.0))
+            while len(signed) < 4:  # noqa: ASYNC110 - the chain tells nobody
+                await asyncio.sleep(0.01)
+            write_control(tmp_path / "executor", Control("HALTED", False, "red button"))
+            at = time.monotonic()
+            await live.slots(100)
+            assert [moment - at for moment in signed if moment > at + 0.1] == []
+            # A restart keeps the state.
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            n_signed = len(signed)
+            await trade(live, config, found, release(live, hold_ms=1_000), 3.0)
+            assert len(signed) == n_signed
+            write_control(tmp_path / "executor", Control("ACTIVE"))
+            await trade(live, config, found, release(live, hold_ms=1_000), 8.0)
+            assert len(signed) > n_signed
+        await settled(live, config)
+        check(live, config)
+
+
+@pytest.mark.parametrize("journal", ["kept", "lost", "damaged"])
+async def test_everything_is_sold_with_the_executor_dead(tmp_path: Path, journal: str) -> None:
+    async with live_chain(options()) as live:
+        config = settings(tmp_path)
+        async with world(live, config) as found:
+            task = asyncio.create_task(trade(live, config, found, release(live, hold_ms=600_000), 60.0))
+            while len(held_by(live, Signer(SEED))) < 2:  # noqa: ASYNC110 - the chain tells nobody
+                await asyncio.sleep(0.05)
+            await live.slots(5)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            (path,) = (tmp_path / "executor" / "live").glob("*.wal")
+            if journal == "lost":
+                path.unlink()
+            elif journal == "damaged":
+                raw = bytearray(path.read_bytes())
+                raw[len(raw) // 2] ^= 1
+                path.write_bytes(raw)
+            tally = await asyncio.wait_for(flatten_cold(config, found), 60)
+        assert held_by(live, Signer(SEED)) == {}
+        assert tally.sold >= 2
+        if journal == "kept":
+            check(live, config)

@@ -1,0 +1,47 @@
+"""Sells everything with no executor running: from the chain's state and the key alone, by the executor's own code.
+
+Coins that the journal does not know are sold like those that it knows. A journal that cannot be read does not stop it:
+then a new one is begun beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+
+from copytrader_core.errors import DataError
+from copytrader_core.geyser.client import Received
+from copytrader_core.records import Release
+from copytrader_core.settings import Settings
+from executor.control import Control, write_control
+from executor.desk import Tally
+from executor.outside import Outside
+from executor.service import RunOptions, run
+
+_log = logging.getLogger(__name__)
+
+
+async def flatten_cold(settings: Settings, outside: Outside) -> Tally:
+    """Returns when the wallet holds nothing that can be sold. Raises StoreError where an executor runs after all."""
+    sells = settings.executor.model_copy(update={"unknown_balances": "sell"})
+    config = settings.model_copy(update={"executor": sells})
+    try:
+        return await _run(config, outside)
+    except DataError as error:
+        home = config.home_path / "executor" / f"cold-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+        _log.error("journal_unreadable error=%s: selling by what the chain says, into %s", error, home)
+        return await _run(config.model_copy(update={"home": home}), outside)
+
+
+async def _run(config: Settings, outside: Outside) -> Tally:
+    write_control(config.home_path / "executor", Control("REDUCING", True, "flatten without an executor"))
+    options = RunOptions(mode="live", until_flat=True, is_watched=False)
+    return await run(None, config, _silence(), options, outside, Release("none", "", {}, ()))
+
+
+async def _silence() -> AsyncIterator[Received]:
+    """No stream: the nodes are asked for everything."""
+    await asyncio.Event().wait()
+    yield Received(b"", 0, None)
