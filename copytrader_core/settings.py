@@ -249,6 +249,9 @@ class ExecutorSettings(_Section):
     unknown_balances: Literal["quarantine", "sell"] = Field(
         "quarantine", description="coins in the wallet that no position accounts for: report them, or sell them at once"
     )
+    canary_seconds: float = Field(
+        300.0, gt=0, description="how often a buy is simulated, to notice programs that have changed"
+    )
     trip_silence_seconds: float = Field(
         30.0, gt=0, description="silence of the stream after which buying stops until somebody resumes"
     )

@@ -188,6 +188,12 @@ class ChainEvents:
         doubted = any(position.is_doubted for position in self._desk.holdings.open.values())
         return doubted or not self._engine.is_reconciled or bool(self._doubts)
 
+    def on_drift(self, reason: str | None) -> None:
+        """The canary has tried our transactions on today's programs."""
+        if reason != self._desk.drift:
+            self._desk.drift = reason
+            self._desk.note("DRIFT", {"reason": reason})
+
     # --- the truth ------------------------------------------------------------------------------------------------
 
     def on_coin(self, news: CoinNews) -> None:

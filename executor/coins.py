@@ -58,6 +58,11 @@ class CoinBook:
         for mint in [mint for mint in self._coins if mint not in but]:
             del self._coins[mint]
 
+    @property
+    def newest(self) -> str | None:
+        """The coin that was heard of last."""
+        return next(reversed(self._coins), None)
+
     def document(self, mint: str, market: MarketState | None = None, quoted_raw: int = 0) -> dict[str, Any] | None:
         """A coin as JSON values, to be traded on `market`; None where it is not known. `quoted_raw`: what is bought."""
         coin = self._coins.get(mint)

@@ -163,6 +163,10 @@ class LiveBroker:
             # Another order is the same to the byte: one of the two has to differ, or one landing would be two fills.
             extra += 1
 
+    def unsigned(self, order: Order) -> bytes:
+        """The order's transaction with an empty signature: what a simulation takes. Raises TransactionError."""
+        return wire(self._message(order, self.head.lifetime()[0], 0), bytes(64))
+
     def _message(self, order: Order, blockhash: Hash, extra_lamports: int) -> bytes:
         facts = order.coin
         if facts is None:

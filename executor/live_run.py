@@ -7,11 +7,13 @@ from functools import partial
 from typing import Any, Final
 
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
+from copytrader_core.policy.entry import lamports
 from copytrader_core.records import Release
 from copytrader_core.settings import Settings
 from copytrader_core.solana.base58 import signature_text
 from copytrader_core.solana.transaction import RawTransaction
 from executor import boot
+from executor.canary import Canary
 from executor.chain_events import ChainEvents
 from executor.clock import WallClock
 from executor.coins import CoinBook
@@ -70,11 +72,29 @@ class LiveRun:
         )
         asking = Reconciler(self.broker, self._outside.nodes, settler, put, every_seconds=config.reconcile_seconds)
         self.chain.doubted = asking.ask
+        canary = Canary(
+            self.broker,
+            self._outside.nodes,
+            put,
+            every_seconds=config.canary_seconds,
+            spend_lamports=lamports(desk.settings.policy.min_size_sol),
+        )
         return [
+            partial(canary.run, self._newest_coin),
             settler.run,
             partial(asking.run, lambda: frozenset(desk.journal.ledger.signatures), lambda: self.chain.needs_truth),
             partial(asking.read_coins, self.chain.wanted, lambda: desk.head_slot),
         ]
+
+    def _newest_coin(self) -> tuple[str, dict[str, Any]] | None:
+        """The last coin whose market is open, for the canary."""
+        desk = self.engine.desk
+        mint = desk.coins.newest
+        market = desk.market.state(mint) if mint is not None else None
+        if mint is None or market is None or market.complete:
+            return None
+        coin = desk.coins.document(mint, market)
+        return None if coin is None else (mint, coin)
 
     def on_block_meta(self, meta: pb.SubscribeUpdateBlockMeta) -> None:
         """A block at processed."""

@@ -27,6 +27,7 @@ from copytrader_core.settings import Settings
 from copytrader_core.solana.transaction import RawTransaction
 from executor import boot
 from executor.accounts import CoinNews
+from executor.canary import Drift
 from executor.clock import ChainClock, Clock, WallClock
 from executor.control import ACTIVE, Switch
 from executor.database import Database
@@ -50,7 +51,7 @@ _FINISH_SECONDS: Final = 5.0
 _SYNC_SECONDS: Final = 0.02
 
 _Tick = Literal["tick", "end"]
-_Message = Received | Release | Settings | Outcome | Truth | CoinNews | _Tick | BaseException
+_Message = Received | Release | Settings | Outcome | Truth | CoinNews | Drift | _Tick | BaseException
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +197,7 @@ class _Service:
                 self._swap(message)
             elif isinstance(message, Settings):
                 self._engine.swap_settings(message)
-            elif isinstance(message, Outcome | Truth | CoinNews):
+            elif isinstance(message, Outcome | Truth | CoinNews | Drift):
                 self._told(message)
             elif isinstance(message, BaseException):
                 raise message
@@ -215,7 +216,7 @@ class _Service:
         silence = asyncio.get_running_loop().time() - self._last_heard
         return Live(self._engine.trading_state, silence, 0.0, len(desk.holdings.open), len(desk.broker.orders))
 
-    def _told(self, message: Outcome | Truth | CoinNews) -> None:
+    def _told(self, message: Outcome | Truth | CoinNews | Drift) -> None:
         """What the nodes have said."""
         if self._live is None:
             return
@@ -223,6 +224,8 @@ class _Service:
             self._live.chain.on_outcome(message)
         elif isinstance(message, Truth):
             self._live.chain.on_truth(message)
+        elif isinstance(message, Drift):
+            self._live.chain.on_drift(message.reason)
         else:
             self._live.chain.on_coin(message)
 

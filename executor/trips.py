@@ -19,6 +19,11 @@ _ERRORS_IN_A_ROW: Final = 3
 _LOST_IN_A_ROW: Final = 5
 
 
+def is_expected(venue: str, code: int) -> bool:
+    """Whether a program of that venue (curve or amm) may answer a trade of ours with this code on any day."""
+    return code in _EXPECTED.get(venue, _EXPECTED["curve"])
+
+
 class Trips:
     """Counts what is wrong in a row; each method returns why to stop buying, or None."""
 
@@ -34,7 +39,7 @@ class Trips:
         """An order landed with an error."""
         self._lost = 0
         venue = (order.coin or {}).get("venue", "curve")
-        if reverted.code is None or reverted.code in _EXPECTED[venue]:
+        if reverted.code is None or is_expected(venue, reverted.code):
             return None
         self._errors += 1
         if self._errors < _ERRORS_IN_A_ROW:

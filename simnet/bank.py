@@ -190,11 +190,20 @@ class Bank:
             block.seen.append((transaction.message.recent_blockhash, info.signature))
         return Executed(info, block.slot, not error, meta.fee(), custom_code(error), before, after)
 
-    def try_out(self, transaction: VersionedTransaction) -> SimulatedTransactionInfo | FailedTransactionMetadata:
-        """What this transaction would do now, without keeping anything. Life times are not looked at."""
+    def try_out(
+        self, transaction: VersionedTransaction, *, verifies: bool = True
+    ) -> SimulatedTransactionInfo | FailedTransactionMetadata:
+        """What this transaction would do now, without keeping anything. Life times are not looked at.
+
+        `verifies`: whether its signatures count.
+        """
         if nonce_use(transaction, self.data):
             self.svm.expire_blockhash()
-        return self.svm.simulate_transaction(transaction)
+        self.svm.with_sigverify(verifies)
+        try:
+            return self.svm.simulate_transaction(transaction)
+        finally:
+            self.svm.with_sigverify(True)
 
     def simulate(self, transaction: VersionedTransaction) -> Balances | None:
         """Balances as this transaction would leave them, without keeping anything; None where it would fail."""

@@ -74,7 +74,7 @@ def simulation_json(bank: Bank, transaction: VersionedTransaction, options: Mapp
         return _simulation("BlockhashNotFound", [], 0, None, replaced)
     if bank.is_processed(transaction):
         return _simulation("AlreadyProcessed", [], 0, None, replaced)
-    result = bank.try_out(transaction)
+    result = bank.try_out(transaction, verifies=bool(options.get("sigVerify")))
     meta, error = result.meta(), None
     after: dict[Pubkey, Account] = {}
     if isinstance(result, FailedTransactionMetadata):

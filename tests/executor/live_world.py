@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -114,3 +114,13 @@ def lines_of(config: Settings) -> Sequence[dict[str, Any]]:
         return [dict(line) for line in wal.replay()]
     finally:
         wal.close()
+
+
+async def until(condition: Callable[[], bool], run: asyncio.Task[Tally], seconds: float = 40.0) -> None:
+    """Returns when the condition holds; a run that ends before that, or too much time, is a failure."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        if run.done():
+            await run
+        assert asyncio.get_running_loop().time() < deadline, "it never came"
+        await asyncio.sleep(0.02)

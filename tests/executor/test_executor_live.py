@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live_world import SEED, ledger_of, lines_of, release, settings, trade, world
+from live_world import SEED, ledger_of, lines_of, release, settings, trade, until, world
 
 from copytrader_core.settings import Settings
 from copytrader_core.solana.keys import Signer
@@ -29,7 +29,7 @@ from simnet.live import Live, LiveOptions, live_chain
 pytestmark = pytest.mark.usefixtures("snapshot")
 
 # What Python needs before the executor's first line.
-_START_SECONDS = 1.0
+_START_SECONDS = 1.5
 
 ALL_FAULTS = {
     "drop": 0.2,
@@ -168,8 +168,7 @@ async def test_halt_reaches_the_signer_at_once(tmp_path: Path, monkeypatch: pyte
         config = settings(tmp_path)
         async with world(live, config) as found:
             running = asyncio.create_task(trade(live, config, found, release(live, hold_ms=1_000), 60.0))
-            while len(signed) < 4:  # noqa: ASYNC110 - the chain tells nobody
-                await asyncio.sleep(0.01)
+            await until(lambda: len(signed) >= 4, running)
             write_control(tmp_path / "executor", Control("HALTED", False, "red button"))
             at = time.monotonic()
             await live.slots(100)
@@ -193,8 +192,7 @@ async def test_everything_is_sold_with_the_executor_dead(tmp_path: Path, journal
         config = settings(tmp_path)
         async with world(live, config) as found:
             task = asyncio.create_task(trade(live, config, found, release(live, hold_ms=600_000), 60.0))
-            while len(held_by(live, Signer(SEED))) < 2:  # noqa: ASYNC110 - the chain tells nobody
-                await asyncio.sleep(0.05)
+            await until(lambda: len(held_by(live, Signer(SEED))) >= 2, task)
             await live.slots(5)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -210,3 +208,22 @@ async def test_everything_is_sold_with_the_executor_dead(tmp_path: Path, journal
         assert tally.sold >= 2
         if journal == "kept":
             check(live, config)
+
+
+async def test_programs_that_change_stop_the_buying(tmp_path: Path) -> None:
+    async with live_chain(options()) as live:
+        config = settings(tmp_path, canary_seconds=0.3)
+        async with world(live, config) as found:
+            task = asyncio.create_task(trade(live, config, found, release(live, hold_ms=1_000), 60.0))
+            await until(lambda: len(held_by(live, Signer(SEED))) >= 1, task)
+            live.faults.set({"program_upgrade": True})
+            await asyncio.sleep(6.0)
+            live.faults.set({"program_upgrade": False})
+            await asyncio.sleep(6.0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        drifts = [line["payload"]["reason"] for line in lines_of(config) if line["kind"] == "DRIFT"]
+        assert "4100" in drifts[0]
+        assert drifts[-1] is None
+        await settled(live, config)
+        check(live, config)
