@@ -38,6 +38,7 @@ class Reverted:
     error: str
     cost_lamports: int
     code: int | None = None
+    program: str = ""
 
 
 class Broker(Protocol):

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from copytrader_core.errors import CopytraderError, TransactionError
 from copytrader_core.solana.chain_rpc import ChainRpc, Simulation
-from executor.fills import error_of_json
+from executor.fills import failure_of_json
 from executor.live import LiveBroker
 from executor.orders import Order, intent_id
 from executor.trips import is_expected
@@ -59,15 +59,17 @@ class Canary:
 
     async def _judged(self, answer: Simulation, venue: str) -> bool:
         """Tells what is known now; False where it takes another look."""
-        text, code = error_of_json(answer.error) if answer.error is not None else ("", None)
-        if answer.error is None or code is None or is_expected(venue, code):
+        failure = failure_of_json(answer.error) if answer.error is not None else None
+        if failure is None or (failure.code is not None and is_expected(venue, failure.code)):
             self._failures = 0
             await self._put(Drift(None))
             return True
         self._failures += 1
         if self._failures < _TRIES:
             return False
-        await self._put(Drift(f"a simulated buy on the {venue} fails with {text}: have the programs been upgraded?"))
+        await self._put(
+            Drift(f"a simulated buy on the {venue} fails with {failure.text}: have the programs been upgraded?")
+        )
         return True
 
     async def _try(self, mint: str, coin: dict[str, Any]) -> Simulation | None:

@@ -6,28 +6,31 @@ Truth about balances is applied here too. No sockets here.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
-from copytrader_core.errors import DecodeError
+from copytrader_core.errors import QuoteError
+from copytrader_core.policy.escalation import dearest_exit
 from copytrader_core.policy.values import ExitPlan
 from copytrader_core.solana.transaction import RawTransaction
 from executor.accounts import CoinNews
 from executor.broker import Landed, Reverted
 from executor.control import Control
 from executor.engine import Engine
-from executor.fills import outcome_of
+from executor.fills import Failure, outcome_of
 from executor.forks import Forks
 from executor.live import Flight, LiveBroker, Outcome
 from executor.orders import Position, intent_id, order_from, signed_from
 from executor.reconcile import Truth, by_mint
 from executor.trips import Trips
 
-_log = logging.getLogger(__name__)
 # A balance is judged only where nothing of ours has moved it for so long before it was asked for.
 _QUIET_SECONDS: Final = 5.0
 _LOOKS: Final = 2
+_NEVER: Final = (float("-inf"), 0)
+# From this silence of the stream on the nodes are asked for the reserves of what is held.
+_SILENT_MS: Final = 2_500
 
 
 class ChainEvents:
@@ -39,9 +42,12 @@ class ChainEvents:
         self._desk = engine.desk
         self._broker = broker
         self._trips = Trips()
-        self._moved_at: dict[str, float] = {}
-        self._balance_moved_at = float("-inf")
+        self._moved: dict[str, tuple[float, int]] = {}
+        """When, and in which slot, something of ours moved each coin last."""
+        self._moved_last: tuple[float, int] = _NEVER
         self._doubts: dict[tuple[str, int], int] = {}
+        self._strangers: dict[str, tuple[str, int]] = {}
+        """Coins of ours without a position that may be worth selling: mint -> account and amount."""
         self.doubted: Callable[[], None] = lambda: None
         """Called when the chain should be asked before its time."""
         engine.is_reconciled = False
@@ -65,17 +71,14 @@ class ChainEvents:
 
     # --- the stream -----------------------------------------------------------------------------------------------
 
-    def on_own(self, slot: int, signature: str, tx: RawTransaction, error: tuple[str, int | None] | None) -> None:
+    def on_own(self, slot: int, signature: str, tx: RawTransaction, failure: Failure | None) -> None:
         """A transaction of ours in a block."""
         flight = self._broker.flights.get(signature)
         if flight is None:
             return
-        try:
-            result = outcome_of(flight.order, tx, error)
-        except DecodeError as problem:
-            _log.warning("fill_unreadable signature=%s error=%s", signature, problem)
-            return
-        self.on_outcome(Outcome(signature, slot, result, final=self.forks.verdict(slot) == "confirmed"))
+        result, problem = outcome_of(flight.order, tx, failure)
+        final = self.forks.verdict(slot) == "confirmed"
+        self.on_outcome(Outcome(signature, slot, result, final, problem=problem))
 
     def on_slot_status(self, slot: int, parent: int | None, status: str) -> None:
         """`status`: processed, confirmed or dead."""
@@ -90,26 +93,41 @@ class ChainEvents:
             self._review()
 
     def _review(self) -> None:
-        """Landed orders whose block is confirmed by now, and those whose block is gone: the newest of these first."""
+        """Landed orders whose block is confirmed by now, and those whose block is gone.
+
+        What is gone is taken back first, the newest first; only then does what has been seen elsewhere land again.
+        """
         landed = [flight for flight in self._broker.flights.values() if flight.landed_slot is not None]
-        for flight in sorted(landed, key=lambda one: -(one.landed_slot or 0)):
-            slot = flight.landed_slot or 0
-            verdict = self.forks.verdict(slot)
-            if verdict == "gone":
-                self._take_back(flight, slot)
+        gone = [flight for flight in landed if self.forks.verdict(flight.landed_slot or 0) == "gone"]
+        for flight in sorted(gone, key=lambda one: -(one.landed_slot or 0)):
+            self._take_back(flight)
+        for flight in gone:
+            self._land_again(flight)
         for flight in list(self._broker.flights.values()):
             if flight.landed_slot is not None and self.forks.verdict(flight.landed_slot) == "confirmed":
                 self._desk.confirm(flight.order, flight.landed_slot)
 
-    def _take_back(self, flight: Flight, slot: int) -> None:
+    def _take_back(self, flight: Flight) -> None:
+        slot = flight.landed_slot or 0
         flight.sightings.pop(slot, None)
         flight.landed_slot, flight.voids = None, 0
         self._desk.roll_back(flight.order, slot)
-        self._touch(flight)
-        for other, result in sorted(flight.sightings.items()):
-            if self.forks.verdict(other) != "gone":
-                self._land(flight, Outcome(flight.signed.signature, other, result, final=False))
-                return
+        self._touch(flight, slot)
+        for other in list(self._broker.flights.values()):
+            # Another attempt has sold what this one had sold before it: now it is that one's sale that counts.
+            same = other.order.position_id == flight.order.position_id and other.order.side == "SELL"
+            if same and other.landed_slot is not None and self._desk.landed_aside(other.order):
+                at = other.landed_slot
+                result = other.sightings.get(at)
+                self._take_back(other)
+                if result is not None:
+                    self._land(other, Outcome(other.signed.signature, at, result, final=False))
+
+    def _land_again(self, flight: Flight) -> None:
+        """By another block that holds it, if one was seen that is not gone too."""
+        for slot, result in sorted(flight.sightings.items()):
+            if flight.landed_slot is None and self.forks.verdict(slot) != "gone":
+                self._land(flight, Outcome(flight.signed.signature, slot, result, final=False))
 
     # --- outcomes -------------------------------------------------------------------------------------------------
 
@@ -128,15 +146,8 @@ class ChainEvents:
         else:
             flight.sightings[outcome.slot] = outcome.result
             if outcome.final:
-                self._take_back(flight, flight.landed_slot)
-                self._settle_again(outcome)
-
-    def _settle_again(self, outcome: Outcome) -> None:
-        flight = self._broker.flights.get(outcome.signature)
-        if flight is not None and flight.landed_slot == outcome.slot:
-            self._desk.confirm(flight.order, outcome.slot)
-        elif flight is not None and flight.landed_slot is None:
-            self._land(flight, outcome)
+                self._take_back(flight)
+                self._land(flight, outcome)
 
     def _land(self, flight: Flight, outcome: Outcome) -> None:
         result = outcome.result
@@ -147,30 +158,33 @@ class ChainEvents:
             # It costs next to nothing and trades nothing: it is booked once it stays.
             flight.landed_slot = None
             return
-        self._touch(flight)
+        self._touch(flight, outcome.slot)
         self._desk.settle(flight.order, result, outcome.slot, sig=flight.signed.signature, final=outcome.final)
         flight.landed_slot = outcome.slot
         if isinstance(result, Reverted):
-            self._trip(self._trips.failed(flight.order, result))
+            self._trip(self._trips.failed(result))
             if self.needs_truth:
                 self.doubted()
         else:
             self._trips.landed()
+        if outcome.problem is not None:
+            self._trip(f"a fill without a readable event: {outcome.problem}")
 
     def _void(self, flight: Flight, outcome: Outcome) -> None:
         if flight.landed_slot is not None:
             if flight.landed_slot and self.forks.verdict(flight.landed_slot) == "confirmed":
                 return
-            self._take_back(flight, flight.landed_slot)
+            self._take_back(flight)
+            self._land_again(flight)
             if flight.landed_slot is not None:
                 return
-        self._touch(flight)
+        self._touch(flight, self._desk.head_slot)
         self._desk.expire(flight.order, outcome.reason)
         self._trip(self._trips.expired(flight.order))
 
-    def _touch(self, flight: Flight) -> None:
-        """Whatever was asked about this coin before now is no truth any more."""
-        self._balance_moved_at = self._moved_at[flight.order.mint] = self._broker.time()
+    def _touch(self, flight: Flight, slot: int) -> None:
+        """Whatever the chain held before this slot and this moment is no truth about this coin any more."""
+        self._moved[flight.order.mint] = self._moved_last = (self._broker.time(), slot)
 
     def _trip(self, reason: str | None) -> None:
         if reason is not None:
@@ -178,15 +192,14 @@ class ChainEvents:
 
     def trip(self, reason: str) -> None:
         """Stops buying until somebody resumes; exits go on."""
-        if self._desk.switch.control.state == "ACTIVE":
+        if self._desk.switch.trip(Control("REDUCING", False, f"tripped: {reason}")):
             self._desk.note("TRIPPED", {"reason": reason})
-            self._desk.switch.trip(Control("REDUCING", False, f"tripped: {reason}"))
 
     @property
     def needs_truth(self) -> bool:
         """Whether the chain has to be asked what we hold, again and soon."""
         doubted = any(position.is_doubted for position in self._desk.holdings.open.values())
-        return doubted or not self._engine.is_reconciled or bool(self._doubts)
+        return doubted or not self._engine.is_reconciled or bool(self._doubts) or bool(self._strangers)
 
     def on_drift(self, reason: str | None) -> None:
         """The canary has tried our transactions on today's programs."""
@@ -196,12 +209,15 @@ class ChainEvents:
 
     # --- the truth ------------------------------------------------------------------------------------------------
 
-    def on_coin(self, news: CoinNews) -> None:
-        """A coin as its accounts show it. One that breaks the mint policy is sold all the same: it is ours already."""
-        mint = str(news.coin.mint)
-        self._desk.coins.learn(news.coin)
-        self._desk.market.learn(mint, news.market)
-        self._desk.unsure.discard(mint)
+    def on_coin(self, mint: str, news: CoinNews | None) -> None:
+        """A coin as its accounts show it; None: no node can read it as a coin of ours to trade."""
+        if news is not None:
+            self._desk.coins.learn(news.coin)
+            self._desk.market.learn(mint, news.market)
+            self._desk.unsure.discard(mint)
+        if mint in self._strangers:
+            account, amount = self._strangers.pop(mint)
+            self._receive(mint, account, amount, news)
         self._engine.on_tick()
 
     def wanted(self) -> list[str]:
@@ -214,7 +230,9 @@ class ChainEvents:
             or self._desk.market.state(position.mint) is None
             or (position.coin is None and self._desk.coins.document(position.mint) is None)
         }
-        return sorted(waiting | (self._desk.unsure & {position.mint for position in held}))
+        if self._engine.stream_age_ms > _SILENT_MS:
+            waiting.update(position.mint for position in held)
+        return sorted(waiting | set(self._strangers) | (self._desk.unsure & {position.mint for position in held}))
 
     def on_truth(self, truth: Truth) -> None:
         """Balances of the chain against the book. What differs in two looks, with nothing under way, is acted on."""
@@ -222,20 +240,35 @@ class ChainEvents:
         flying = {flight.order.mint for flight in self._broker.flights.values()}
         found = by_mint(truth.tokens)
         known = {position.mint for position in self._desk.holdings.open.values()}
-        quarantined = set(self._desk.journal.ledger.quarantined)
+        mints = known | set(found) | set(self._desk.journal.ledger.quarantined)
+        self._doubts = {key: n for key, n in self._doubts.items() if not key[0] or key[0] in mints - flying}
         clear = True
-        for mint in sorted(known | set(found) | quarantined):
-            if mint in flying or self._moved_at.get(mint, float("-inf")) > truth.asked_at - _QUIET_SECONDS:
-                continue
+        for mint in sorted(mints):
             account, amount = found.get(mint, (None, 0))
-            clear &= self._judge(mint, str(account), amount)
+            if self._is_older(truth, self._moved.get(mint, _NEVER)):
+                continue
+            self._clear_doubt(mint, amount)
+            if mint not in flying:
+                clear &= self._judge(mint, str(account), amount)
         restored = any(flight.order.restored for flight in self._broker.flights.values())
-        if not flying and self._balance_moved_at <= truth.asked_at - _QUIET_SECONDS:
+        if not flying and not self._is_older(truth, self._moved_last):
             self._balance(truth)
         if clear and not restored and not self._engine.is_reconciled:
             self._engine.is_reconciled = True
             self._desk.note("RECONCILED", {"lamports": truth.lamports, "positions": len(known)})
+        self._moved = {mint: at for mint, at in self._moved.items() if mint in mints or at[0] > truth.asked_at - 600.0}
         self._engine.on_tick()
+
+    def _is_older(self, truth: Truth, moved: tuple[float, int]) -> bool:
+        """Whether the truth may be from before something of ours moved: by its slot, or by when it was asked."""
+        return truth.slot < moved[1] or moved[0] > truth.asked_at - _QUIET_SECONDS
+
+    def _clear_doubt(self, mint: str, amount: int) -> None:
+        """The coins are there after all."""
+        positions = self._desk.holdings.in_mint(mint)
+        if amount >= sum(position.qty_raw for position in positions):
+            for position in positions:
+                position.is_doubted = False
 
     def _judge(self, mint: str, account: str, amount: int) -> bool:
         """One coin; False while a difference waits for its second look."""
@@ -244,8 +277,6 @@ class ChainEvents:
         reported = int(self._desk.journal.ledger.quarantined.get(mint, {}).get("amount_raw", 0))
         if amount == held + reported:
             self._doubts = {key: n for key, n in self._doubts.items() if key[0] != mint}
-            for position in positions:
-                position.is_doubted = False
             return True
         looks = self._doubts[mint, amount] = self._doubts.get((mint, amount), 0) + 1
         if looks < _LOOKS:
@@ -268,8 +299,25 @@ class ChainEvents:
                 self._desk.resize(position, left)
 
     def _surplus(self, mint: str, account: str, amount: int) -> None:
-        """Coins that no position accounts for: sold, or kept apart, as the settings say."""
-        if amount and self._desk.settings.executor.unknown_balances == "sell":
+        """Coins that no position accounts for: sold if they are worth it, or kept apart, as the settings say.
+
+        What an order of ours may have brought, which was given up or lost, is ours to sell whatever they say.
+        """
+        wants = self._desk.settings.executor.unknown_balances == "sell" or mint in self._desk.journal.ledger.given_up
+        if amount and wants and not self._desk.holdings.in_mint(mint):
+            self._strangers[mint] = (account, amount)
+        else:
+            self._desk.quarantine(mint, account, amount)
+
+    def _receive(self, mint: str, account: str, amount: int, news: CoinNews | None) -> None:
+        """A coin without a position has been looked at: sold if it trades and brings more than selling it costs."""
+        worth = 0
+        if news is not None and news.refusal is None and not self._desk.holdings.in_mint(mint):
+            with suppress(QuoteError):
+                worth = self._broker.quote_sell(news.market, amount, 0).proceeds_lamports
+            if news.market.complete:
+                worth = dearest_exit(self._desk.settings.executor) + 1
+        if worth > dearest_exit(self._desk.settings.executor):
             self._desk.quarantine(mint, account, 0)
             self._adopt(mint, amount)
         else:
@@ -277,7 +325,7 @@ class ChainEvents:
 
     def _adopt(self, mint: str, amount: int) -> None:
         slot = self._desk.head_slot
-        origin = f"adopted at {slot}"
+        origin = f"adopted at {self._desk.clock.now_ns()}"
         position = Position(
             position_id=intent_id("live", "BUY", origin, mint),
             leader="",

@@ -35,16 +35,22 @@ class WallClock:
 
     is_set = True
 
-    def __init__(self, now_ns: Callable[[], int] = time.time_ns) -> None:
-        self._now_ns = now_ns
+    def __init__(
+        self, now_ns: Callable[[], int] = time.time_ns, monotonic_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._system_ns, self._monotonic_ns = now_ns, monotonic_ns
+        self._last = (now_ns(), monotonic_ns())
 
     def now_ns(self) -> int:
-        """The system's clock."""
-        return self._now_ns()
+        """The system's clock; where that is set back, time goes on from where it was, at its usual pace."""
+        at = self._monotonic_ns()
+        now = max(self._system_ns(), self._last[0] + at - self._last[1])
+        self._last = (now, at)
+        return now
 
     def at_slot(self, slot: int) -> int:
         """Real time does not depend on the slot: a slot is dealt with when it is heard."""
-        return self._now_ns()
+        return self.now_ns()
 
     def slot_at(self, ts_ns: int) -> int | None:
         """Real time cannot be told in slots ahead."""

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 
-from copytrader_core.errors import DataError
+from copytrader_core.errors import DataError, StoreError
 from copytrader_core.geyser.client import Received
 from copytrader_core.records import Release
 from copytrader_core.settings import Settings
@@ -19,17 +19,20 @@ from executor.control import Control, write_control
 from executor.desk import Tally
 from executor.outside import Outside
 from executor.service import RunOptions, run
+from executor.wal import JournalBusyError
 
 _log = logging.getLogger(__name__)
 
 
 async def flatten_cold(settings: Settings, outside: Outside) -> Tally:
-    """Returns when the wallet holds nothing that can be sold. Raises StoreError where an executor runs after all."""
+    """Returns when the wallet holds nothing that can be sold. Raises JournalBusyError where an executor runs."""
     sells = settings.executor.model_copy(update={"unknown_balances": "sell"})
     config = settings.model_copy(update={"executor": sells})
     try:
         return await _run(config, outside)
-    except DataError as error:
+    except JournalBusyError:
+        raise
+    except (DataError, StoreError) as error:
         home = config.home_path / "executor" / f"cold-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
         _log.error("journal_unreadable error=%s: selling by what the chain says, into %s", error, home)
         return await _run(config.model_copy(update={"home": home}), outside)

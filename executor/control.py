@@ -6,9 +6,11 @@ row reaches executors on other machines. Both outlive every process and work wit
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +24,7 @@ from executor.statements import statement
 
 _STRICTNESS: Final[Mapping[str, int]] = {"ACTIVE": 0, "REDUCING": 1, "HALTED": 2}
 _FILE: Final = "control.json"
+_LOCK: Final = "control.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +78,24 @@ class Switch:
         """The row has been read; None: there is no database to read it from."""
         self._row = row if row is not None else _DATABASE_AWAY
 
-    def trip(self, control: Control) -> None:
-        """The executor presses its own button. The file keeps it, whatever becomes of this process."""
-        write_control(self._path.parent, stricter(control, read_control(self._path.parent)))
+    def trip(self, control: Control) -> bool:
+        """The executor presses its own button; False if the file is as strict already. It outlives this process."""
+        with _alone(self._path.parent):
+            before = read_control(self._path.parent)
+            after = stricter(control, before)
+            if after.state == before.state:
+                return False
+            _write(self._path.parent, after)
+        return True
 
     def flattened(self) -> None:
         """Nothing is held any more: the wish to flatten is done. The row follows with the journal."""
         self._look()
         self._row = Control(self._row.state, False, self._row.reason)
-        if self._file.flatten:
-            write_control(self._path.parent, Control(self._file.state, False, self._file.reason))
+        with _alone(self._path.parent):
+            file = read_control(self._path.parent)
+            if file.flatten:
+                _write(self._path.parent, Control(file.state, False, file.reason))
 
     def _look(self) -> None:
         try:
@@ -110,6 +121,22 @@ def read_control(folder: Path) -> Control:
 def write_control(folder: Path, control: Control) -> None:
     """Puts the wish into the file, whole or not at all: once this returns, nothing it forbids is decided or sent."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _alone(folder):
+        _write(folder, control)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else reads the file to write it again meanwhile: a halt that comes in between must not be lost."""
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _write(folder: Path, control: Control) -> None:
     staged = folder / f".{_FILE}.{os.getpid()}"
     with staged.open("wb") as file:
         file.write(orjson.dumps({"state": control.state, "flatten": control.flatten, "reason": control.reason}))

@@ -34,12 +34,9 @@ from executor.journal import Entry, Journal, Landing
 from executor.market_book import MarketBook
 from executor.orders import IntentState, Order, Position, Signed, intent_id
 from executor.positions import Holdings, holdings_of
+from executor.trips import account_holds_more, coins_are_missing
 
 _PEAK_STEP: Final = 1.02
-# Our account for the coin is not there (Anchor), or holds too little (token programs, pump): somebody has sold already.
-_COINS_MISSING: Final = (3012, 1, 6023)
-# Our account cannot be closed, for it holds more than was sold (token programs).
-_NOT_EMPTY: Final = 11
 
 
 @dataclass(slots=True)
@@ -277,8 +274,15 @@ class Desk:
         selling = {one.position_id for one in self.broker.orders if one.side == "SELL" and self._is_out(one)}
         for identity, position in self.holdings.open.items():
             position.selling, position.sent_ns = identity in selling, self.clock.now_ns()
-            if identity in kept.open:
-                position.peak_x = kept.open[identity].peak_x
+            if (before := kept.open.get(identity)) is not None:
+                position.peak_x, position.leader_sold = before.peak_x, before.leader_sold
+                position.is_doubted, position.keeps_account = before.is_doubted, before.keeps_account
+                position.attempts = max(position.attempts, before.attempts)
+
+    def landed_aside(self, order: Order) -> bool:
+        """Whether an order's sale was booked without a position, because another attempt had sold it before."""
+        intent = self.journal.ledger.intents.get(order.intent_id)
+        return intent is not None and intent["state"] == "LANDED_OK" and intent["payload"].get("undo") is None
 
     # --- what the chain holds -------------------------------------------------------------------------------------
 
@@ -308,7 +312,8 @@ class Desk:
         entry = self._entry("LOST", position, self.head_slot, {"position_id": position.position_id})
         self.journal.lost(position, entry)
         del self.holdings.open[position.position_id]
-        self.holdings.realised(entry.at_ns, -position.cost_lamports, mint=position.mint, leader=position.leader)
+        if position.leader:
+            self.holdings.realised(entry.at_ns, -position.cost_lamports, mint=position.mint, leader=position.leader)
 
     def quarantine(self, mint: str, account: str, amount_raw: int) -> None:
         """Coins that no position accounts for are reported and left alone; 0: there are none any more."""
@@ -397,7 +402,8 @@ class Desk:
         entry = self._entry("FILL", order, landing.slot, payload | {"pnl_lamports": pnl}, order)
         self.journal.closed(order, landed, landing, position, proceeds, entry)
         del self.holdings.open[position.position_id]
-        self.holdings.realised(entry.at_ns, pnl, mint=position.mint, leader=position.leader)
+        if position.leader:
+            self.holdings.realised(entry.at_ns, pnl, mint=position.mint, leader=position.leader)
         self.tally.sold += 1
         self.tally.pnl_lamports += pnl
 
@@ -412,8 +418,8 @@ class Desk:
         self.tally.pnl_lamports -= reverted.cost_lamports
         if position is not None:
             position.selling = False
-            position.is_doubted |= reverted.code in _COINS_MISSING
-            position.keeps_account |= reverted.code == _NOT_EMPTY
+            position.is_doubted |= coins_are_missing(reverted)
+            position.keeps_account |= account_holds_more(reverted)
             self.unsure.add(position.mint)
 
     def _fill_facts(self, order: Order, landed: Landed, slot: int) -> dict[str, Any]:
@@ -470,7 +476,10 @@ class Desk:
         attempt = position.attempts + 1
         terms = exit_terms(attempt, self.settings, urgent=is_urgent(reason))
         alone = len(self.holdings.in_mint(position.mint)) == 1
-        coin = self.coins.document(position.mint, self.market.state(position.mint)) or position.coin
+        market = self.market.state(position.mint)
+        coin = self.coins.document(position.mint, market) or position.coin
+        if coin is not None and market is not None:
+            coin = {**coin, "venue": market.venue}
         return Order(
             intent_id=intent_id(self.journal.mode, "SELL", position.origin, position.mint, attempt),
             side="SELL",

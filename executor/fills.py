@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from copytrader_core.errors import DecodeError
+from copytrader_core.pump.addresses import AMM_PROGRAM, PUMP_PROGRAM
+from copytrader_core.pump.attribution import TransactionFacts
 from copytrader_core.pump.decode import decode
 from copytrader_core.solana.base58 import address_text
+from copytrader_core.solana.programs import SYSTEM_PROGRAM, TOKEN_2022_PROGRAM, TOKEN_PROGRAM
 from copytrader_core.solana.transaction import RawTransaction
 from executor.broker import Landed, Reverted
 from executor.orders import Order
@@ -21,16 +25,41 @@ from executor.orders import Order
 _CUSTOM: Final = struct.Struct("<IBII")
 _INSTRUCTION_ERROR: Final = 8
 _CUSTOM_VARIANT: Final = 25
+_PROGRAMS: Final = {
+    bytes(PUMP_PROGRAM): "curve",
+    bytes(AMM_PROGRAM): "amm",
+    bytes(TOKEN_PROGRAM): "token",
+    bytes(TOKEN_2022_PROGRAM): "token",
+    bytes(SYSTEM_PROGRAM): "system",
+}
+_SIGN: Final = {"BUY": 1, "SELL": -1, "MIGRATE": 1}
 
 
-def outcome_of(order: Order, tx: RawTransaction, error: tuple[str, int | None] | None) -> Landed | Reverted:
-    """What became of an order by its transaction; `error` is what `error_of_update` or `error_of_json` said.
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a transaction failed: in words, the failing instruction's number, and its program's own code, if known."""
 
-    Raises DecodeError where the transaction went through but does not show what it did.
+    text: str
+    instruction: int | None = None
+    code: int | None = None
+
+
+def outcome_of(order: Order, tx: RawTransaction, failure: Failure | None) -> tuple[Landed | Reverted, str | None]:
+    """What became of an order by its transaction; `failure` is what `failure_of_update` or `failure_of_json` said.
+
+    The second value is a problem: the transaction went through without an event that can be read. Then the fill is what
+    balances of coins and SOL say, and the programs are no longer what this version knows.
     """
     if tx.failed:
-        text, code = error or ("the transaction failed, the source does not say why", None)
-        return Reverted(text, tx.fee, code)
+        known = failure or Failure("the transaction failed, the source does not say why")
+        return Reverted(known.text, tx.fee, known.code, _program(tx, known.instruction)), None
+    try:
+        return _landed(order, tx), None
+    except DecodeError as error:
+        return _by_balances(order, tx), str(error)
+
+
+def _landed(order: Order, tx: RawTransaction) -> Landed:
     moved = tx.post_balances[0] - tx.pre_balances[0]
     decoded = decode(tx)
     owner = address_text(tx.account_keys[0])
@@ -44,20 +73,39 @@ def outcome_of(order: Order, tx: RawTransaction, error: tuple[str, int | None] |
     return Landed(base, quote, swap_fee, tx.fee, tip, rent_lamports=swapped - tx.fee - tip - moved)
 
 
-def error_of_update(raw: bytes) -> tuple[str, int | None]:
-    """A stream's error bytes as text and the program's own code, if it is one."""
+def _by_balances(order: Order, tx: RawTransaction) -> Landed | Reverted:
+    """A fill without its event: coins by the token balances, everything else in SOL."""
+    owner = address_text(tx.account_keys[0])
+    gained = TransactionFacts(tx).token_deltas.get((owner, order.mint), 0)
+    moved = tx.post_balances[0] - tx.pre_balances[0]
+    if order.side == "BUY" and gained <= 0:
+        return Reverted("the transaction went through and brought no coins", -moved)
+    quote = -(moved + tx.fee) if order.side == "BUY" else moved + tx.fee
+    return Landed(abs(gained), max(0, quote), 0, tx.fee, 0, rent_lamports=min(0, quote) * _SIGN[order.side])
+
+
+def _program(tx: RawTransaction, instruction: int | None) -> str:
+    """Whose code an instruction's error is."""
+    if instruction is None or not 0 <= instruction < len(tx.outer):
+        return ""
+    return _PROGRAMS.get(tx.account_keys[tx.outer[instruction].program_index], "other")
+
+
+def failure_of_update(raw: bytes) -> Failure:
+    """A stream's error bytes."""
     if len(raw) >= _CUSTOM.size:
         kind, index, variant, code = _CUSTOM.unpack_from(raw)
         if (kind, variant) == (_INSTRUCTION_ERROR, _CUSTOM_VARIANT):
-            return f"custom program error {code} in instruction {index}", code
-    return f"error 0x{raw.hex()}", None
+            return Failure(f"custom program error {code} in instruction {index}", index, code)
+    return Failure(f"error 0x{raw.hex()}")
 
 
-def error_of_json(error: Any) -> tuple[str, int | None]:
-    """A node's error as text and the program's own code, if it is one."""
+def failure_of_json(error: Any) -> Failure:
+    """A node's error."""
     if isinstance(error, Mapping) and isinstance(found := error.get("InstructionError"), list) and len(found) == 2:
         index, reason = found
         if isinstance(reason, Mapping) and "Custom" in reason:
-            return f"custom program error {reason['Custom']} in instruction {index}", int(reason["Custom"])
-        return f"{reason} in instruction {index}", None
-    return str(error), None
+            code = int(reason["Custom"])
+            return Failure(f"custom program error {code} in instruction {index}", int(index), code)
+        return Failure(f"{reason} in instruction {index}", int(index))
+    return Failure(str(error))

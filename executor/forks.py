@@ -1,6 +1,7 @@
 """Which slots the cluster has confirmed, and which it has left behind, from what the stream says of slots and blocks.
 
-Confirming a block confirms all blocks that it builds on; a block that a confirmed one does not build on is gone.
+Confirming a block confirms all blocks that it builds on. A block is gone that a confirmed one does not build on, or that
+itself builds on a dead one.
 """
 
 from __future__ import annotations
@@ -41,17 +42,22 @@ class Forks:
 
     def verdict(self, slot: int) -> Verdict:
         """What became of the block in `slot`; open while nothing that is known tells."""
-        if slot in self._confirmed:
+        at: int | None = slot
+        while at is not None and at not in self._confirmed:
+            if at in self._dead:
+                return "gone"
+            at = self._parents.get(at)
+        if at == slot:
             return "confirmed"
-        if slot in self._dead:
-            return "gone"
         if self.newest_confirmed < slot:
             return "open"
-        # The chain that is confirmed has to be known from above `slot` down to below it.
-        at: int | None = self.newest_confirmed
+        # The chain that is confirmed has to be known from above `slot` down to it, or to below it.
+        at = self.newest_confirmed
         while at is not None and at > slot:
             at = self._parents.get(at)
-        return "gone" if at is not None and at < slot else "open"
+        if at is None:
+            return "open"
+        return "confirmed" if at == slot else "gone"
 
     def _trim(self) -> None:
         """Forgets the older half."""

@@ -67,7 +67,11 @@ class Journal:
         line = {name: getattr(entry, name) for name in Entry.__slots__}
         line |= {"run_id": self.run_id, "mode": self.mode, "payload": dict(entry.payload), "changes": changes}
         self._wal.append(line)
-        self.ledger.apply(line)
+        try:
+            self.ledger.apply(line)
+        except BaseException:
+            self._wal.take_back()
+            raise
         if self._wal.is_long:
             self._wal.rotate(self.ledger.snapshot())
             if self.preamble is not None:

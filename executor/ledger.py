@@ -21,6 +21,8 @@ _DAY_NS: Final = 86_400_000_000_000
 # Far more than any provider replays; a buy that was planned is remembered for ever.
 DECIDED_SLOTS: Final = 20_000
 _KEPT_SIGNATURES: Final = 4_096
+_MANY_RESULTS: Final = 1_000
+_KEPT_GIVEN_UP: Final = 1_024
 
 
 @dataclass(slots=True)
@@ -42,6 +44,8 @@ class Ledger:
     """What swaps, fees, tips, rents and deposits have brought on balance. Live it is the wallet's balance."""
     results: list[Result] = field(default_factory=list)
     """Closed positions and failed transactions of the last day."""
+    given_up: dict[str, int] = field(default_factory=dict)
+    """Coins that an order of ours may have brought although it was given up, or that were lost: mint -> slot or 0."""
     decided: dict[str, int] = field(default_factory=dict)
     """"SIGNATURE MINT" of leader buys that were decided on -> slot."""
     newest_slot: int = 0
@@ -65,6 +69,7 @@ class Ledger:
             "signatures": self.signatures,
             "cash_lamports": self.cash_lamports,
             "results": [result for result in self.results if result[0] > newest - _DAY_NS],
+            "given_up": self.given_up,
             "decided": {key: at for key, at in self.decided.items() if at >= self.newest_slot - DECIDED_SLOTS},
             "newest_slot": self.newest_slot,
         }
@@ -87,14 +92,26 @@ class Ledger:
         intent["payload"] = {**intent["payload"], **values["payload"]}
         if values["to"] == "LANDED_ERR":
             facts = values["payload"]
-            self.results.append((facts["landed_ts_ns"], -facts["cost_lamports"], None, None))
+            self._result((facts["landed_ts_ns"], -facts["cost_lamports"], None, None))
             self.cash_lamports -= facts["cost_lamports"]
         if "signature" in values["payload"]:
             self.signatures[values["payload"]["signature"]] = intent["payload"]["decided_slot"]
             if len(self.signatures) > _KEPT_SIGNATURES:
                 del self.signatures[next(iter(self.signatures))]
+        if values["to"] == "EXPIRED" and values["from"] in ("SENT", "UNKNOWN") and intent["side"] == "BUY":
+            self._give_up(intent["mint"])
         if values["to"] in _TERMINAL and values.get("final", True):
             del self.intents[values["intent_id"]]
+
+    def _result(self, result: Result) -> None:
+        self.results.append(result)
+        if len(self.results) > _MANY_RESULTS and self.results[0][0] <= result[0] - _DAY_NS:
+            self.results = [one for one in self.results if one[0] > result[0] - _DAY_NS]
+
+    def _give_up(self, mint: str) -> None:
+        self.given_up[mint] = self.newest_slot
+        if len(self.given_up) > _KEPT_GIVEN_UP:
+            del self.given_up[next(iter(self.given_up))]
 
     def _unbook(self, facts: Mapping[str, Any]) -> None:
         """A failed transaction's block was left behind: its fee is ours again."""
@@ -130,14 +147,19 @@ class Ledger:
 
     def _close(self, values: dict[str, Any]) -> None:
         position = self._held(values)
-        pnl = values["proceeds_lamports"] - position["cost_lamports"]
-        self.results.append((values["ts_ns"], pnl, position["mint"], position["leader"]))
+        if values["reason"] == "missing":
+            self._give_up(position["mint"])
+        # What was found without a buy of ours is neither won nor lost.
+        if position["leader"]:
+            pnl = values["proceeds_lamports"] - position["cost_lamports"]
+            self._result((values["ts_ns"], pnl, position["mint"], position["leader"]))
         del self.positions[values["position_id"]]
 
     def _reopen(self, values: dict[str, Any]) -> None:
         """A sale's block was left behind: `row` is the position as it was, `result` what its end had booked."""
         row, (at_ns, lamports) = values["row"], values["result"]
-        self.results.remove((at_ns, lamports, row["mint"], row["leader"]))
+        if row["leader"]:
+            self.results.remove((at_ns, lamports, row["mint"], row["leader"]))
         self.positions[values["position_id"]] = {**row, "state": "OPEN"}
 
     def _quarantine(self, values: dict[str, Any]) -> None:

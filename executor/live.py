@@ -42,6 +42,8 @@ class Outcome:
     result: Landed | Reverted | None
     final: bool
     reason: str = ""
+    problem: str | None = None
+    """Why the result is a guess by balances."""
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from executor.chain_events import ChainEvents
 from executor.clock import WallClock
 from executor.coins import CoinBook
 from executor.control import Switch
-from executor.fills import error_of_update
+from executor.fills import failure_of_update
 from executor.journal import Journal
 from executor.live import LiveBroker
 from executor.outside import Outside
@@ -114,5 +114,5 @@ class LiveRun:
         """A transaction that may be ours."""
         signature = signature_text(tx.signature)
         if signature in self.broker.flights:
-            error: Any = error_of_update(update.transaction.meta.err.err) if tx.failed else None
-            self.chain.on_own(update.slot, signature, tx, error)
+            failure = failure_of_update(update.transaction.meta.err.err) if tx.failed else None
+            self.chain.on_own(update.slot, signature, tx, failure)

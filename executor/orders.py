@@ -133,7 +133,7 @@ class Position:
     @property
     def origin(self) -> str:
         """Whose sells these are: a buy that lands again after a fork opens another position under the same identity."""
-        return f"{self.position_id}@{self.opened_slot}"
+        return f"{self.position_id}@{self.opened_ts_ns}"
 
     def document(self) -> dict[str, Any]:
         """What `exec_positions.payload` keeps."""

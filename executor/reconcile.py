@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from solders.pubkey import Pubkey
 
-from copytrader_core.errors import CopytraderError
+from copytrader_core.errors import CopytraderError, DecodeError
 from copytrader_core.pump import addresses as a
 from copytrader_core.solana.chain_rpc import ChainRpc, HeldTokens
 from copytrader_core.solana.programs import WSOL_MINT
@@ -40,11 +40,21 @@ class Truth:
     """
 
     asked_at: float
+    slot: int
+    """The oldest slot of all answers."""
     lamports: int
     tokens: tuple[HeldTokens, ...]
     foreign: tuple[str, ...]
     venues: frozenset[str]
     """Where the wallet has a volume account."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoinLook:
+    """A coin's accounts as a node has them; None where they are no coin's of pump.fun."""
+
+    mint: str
+    news: CoinNews | None
 
 
 class Reconciler:
@@ -87,30 +97,40 @@ class Reconciler:
         """None unless two nodes (the only one, where there is one) have answered and all that have agree."""
         asked_at = asyncio.get_running_loop().time()
         answers = [found for found in await asyncio.gather(*map(self._ask, self._nodes)) if found is not None]
-        if len(answers) < min(2, len(self._nodes)) or any(found != answers[0] for found in answers):
+        if len(answers) < min(2, len(self._nodes)) or any(found[1:] != answers[0][1:] for found in answers):
             return None
-        lamports, tokens, venues = answers[0]
+        _, lamports, tokens, venues = answers[0]
+        slot = min(found[0] for found in answers)
         foreign = await self._foreign(known) if known else ()
-        return None if foreign is None else Truth(asked_at, lamports, tokens, foreign, venues)
+        return None if foreign is None else Truth(asked_at, slot, lamports, tokens, foreign, venues)
 
-    async def _ask(self, node: ChainRpc) -> tuple[int, tuple[HeldTokens, ...], frozenset[str]] | None:
+    async def _ask(self, node: ChainRpc) -> tuple[int, int, tuple[HeldTokens, ...], frozenset[str]] | None:
         owner = self._broker.owner
         try:
             async with asyncio.timeout(_ASK_SECONDS):
-                lamports, tokens = await node.balance(owner), await node.token_accounts(owner)
+                slot, lamports, tokens = await node.belongings(owner)
                 accounts = await node.accounts([a.user_volume_accumulator(owner), a.amm_user_volume_accumulator(owner)])
-                if self._broker.withdraw_authority is None:
-                    self._broker.withdraw_authority = await read_withdraw_authority(node)
         except (CopytraderError, TimeoutError) as error:
             _log.warning("truth_not_had node=%s error=%s", node.label, error)
             return None
+        await self._learn_authority(node)
         held = sorted(
             (one for one in tokens if one.amount_raw and one.mint != WSOL_MINT), key=lambda one: str(one.mint)
         )
         venues = frozenset(
             name for name, account in zip(("curve", "amm"), accounts, strict=True) if account is not None
         )
-        return lamports, tuple(held), venues
+        return slot, lamports, tuple(held), venues
+
+    async def _learn_authority(self, node: ChainRpc) -> None:
+        """What a migration names. Without it nothing is migrated, and nothing else is missing."""
+        if self._broker.withdraw_authority is not None:
+            return
+        try:
+            async with asyncio.timeout(_ASK_SECONDS):
+                self._broker.withdraw_authority = await read_withdraw_authority(node)
+        except (CopytraderError, TimeoutError) as error:
+            _log.warning("settings_unread node=%s error=%s", node.label, error)
 
     async def _foreign(self, known: frozenset[str]) -> tuple[str, ...] | None:
         for node in self._nodes:
@@ -126,20 +146,27 @@ class Reconciler:
     async def read_coins(self, wanted: Callable[[], Sequence[str]], slot: Callable[[], int]) -> None:
         """For ever: the accounts of coins whose exits wait for a market or for what a transaction must know."""
         while True:
-            for mint in wanted():
-                news = await self._coin(mint, slot)
+            mints = wanted()
+            for mint, news in zip(
+                mints, await asyncio.gather(*[self._coin(mint, slot) for mint in mints]), strict=True
+            ):
                 if news is not None:
-                    await self._put(news)
+                    await self._put(CoinLook(mint, news[0]))
             await asyncio.sleep(_COINS_EVERY_SECONDS)
 
-    async def _coin(self, mint: str, slot: Callable[[], int]) -> CoinNews | None:
+    async def _coin(self, mint: str, slot: Callable[[], int]) -> tuple[CoinNews | None] | None:
+        """What the first node that answers says; None where none does, a None inside where it is no coin of ours."""
+        unreadable = False
         for node in self._nodes:
             try:
                 async with asyncio.timeout(_ASK_SECONDS):
-                    return await read_coin(node, mint, slot())
+                    return (await read_coin(node, mint, slot()),)
+            except DecodeError as error:
+                unreadable = True
+                _log.warning("coin_unread mint=%s node=%s error=%s", mint, node.label, error)
             except (CopytraderError, TimeoutError) as error:
                 _log.warning("coin_unread mint=%s node=%s error=%s", mint, node.label, error)
-        return None
+        return (None,) if unreadable else None
 
 
 def by_mint(tokens: Sequence[HeldTokens]) -> dict[str, tuple[Pubkey, int]]:

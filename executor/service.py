@@ -26,7 +26,6 @@ from copytrader_core.records import Event, Release
 from copytrader_core.settings import Settings
 from copytrader_core.solana.transaction import RawTransaction
 from executor import boot
-from executor.accounts import CoinNews
 from executor.canary import Drift
 from executor.clock import ChainClock, Clock, WallClock
 from executor.control import ACTIVE, Switch
@@ -40,7 +39,7 @@ from executor.live_run import LiveRun, Work
 from executor.monitor import Live
 from executor.orders import Mode
 from executor.outside import Outside
-from executor.reconcile import Truth
+from executor.reconcile import CoinLook, Truth
 from executor.surroundings import Surroundings
 from executor.wal import Wal
 
@@ -51,7 +50,7 @@ _FINISH_SECONDS: Final = 5.0
 _SYNC_SECONDS: Final = 0.02
 
 _Tick = Literal["tick", "end"]
-_Message = Received | Release | Settings | Outcome | Truth | CoinNews | Drift | _Tick | BaseException
+_Message = Received | Release | Settings | Outcome | Truth | CoinLook | Drift | _Tick | BaseException
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +196,7 @@ class _Service:
                 self._swap(message)
             elif isinstance(message, Settings):
                 self._engine.swap_settings(message)
-            elif isinstance(message, Outcome | Truth | CoinNews | Drift):
+            elif isinstance(message, Outcome | Truth | CoinLook | Drift):
                 self._told(message)
             elif isinstance(message, BaseException):
                 raise message
@@ -216,7 +215,7 @@ class _Service:
         silence = asyncio.get_running_loop().time() - self._last_heard
         return Live(self._engine.trading_state, silence, 0.0, len(desk.holdings.open), len(desk.broker.orders))
 
-    def _told(self, message: Outcome | Truth | CoinNews | Drift) -> None:
+    def _told(self, message: Outcome | Truth | CoinLook | Drift) -> None:
         """What the nodes have said."""
         if self._live is None:
             return
@@ -227,7 +226,7 @@ class _Service:
         elif isinstance(message, Drift):
             self._live.chain.on_drift(message.reason)
         else:
-            self._live.chain.on_coin(message)
+            self._live.chain.on_coin(message.mint, message.news)
 
     def _tick(self) -> None:
         silence = asyncio.get_running_loop().time() - self._last_heard

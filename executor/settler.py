@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from copytrader_core.errors import CopytraderError, DecodeError
 from copytrader_core.policy.values import TradingState
+from copytrader_core.solana.base58 import signature_text
 from copytrader_core.solana.chain_rpc import ChainRpc, SignatureStatus
 from copytrader_core.solana.rpc_json import transaction_from_json
-from executor.fills import error_of_json, outcome_of
+from executor.fills import failure_of_json, outcome_of
 from executor.live import Flight, LiveBroker, Outcome
 
 _log = logging.getLogger(__name__)
@@ -123,12 +124,14 @@ class Settler:
                 return
             error = (document.get("meta") or {}).get("err")
             tx = transaction_from_json(document)
-            result = outcome_of(flight.order, tx, None if error is None else error_of_json(error))
+            if signature_text(tx.signature) != flight.signed.signature:
+                raise DecodeError(f"{node.label} answered with another transaction: ask another node")
+            result, doubt = outcome_of(flight.order, tx, None if error is None else failure_of_json(error))
         except (CopytraderError, TimeoutError) as problem:
             if isinstance(problem, DecodeError):
                 _log.warning("fill_unreadable signature=%s error=%s", flight.signed.signature, problem)
             return
-        await self._put(Outcome(flight.signed.signature, status.slot, result, final=True))
+        await self._put(Outcome(flight.signed.signature, status.slot, result, final=True, problem=doubt))
 
     async def _refresh_blockhash(self) -> None:
         """The stream brings blockhashes; where it has brought none for a while, a node has to."""

@@ -10,18 +10,33 @@ from typing import Final
 from executor.broker import Reverted
 from executor.orders import Order
 
-# Prices that moved, a curve that is complete, coins that an earlier attempt has sold: no surprise.
+# By program. Prices that moved, a curve that is complete, coins that an earlier attempt has sold, an account that holds
+# more than we sold, no money: no surprise.
 _EXPECTED: Final = {
-    "curve": frozenset({6002, 6003, 6005, 6021, 6042, 6023, 3012, 1}),
-    "amm": frozenset({6004, 6040, 6023, 3012, 1}),
+    "curve": frozenset({6002, 6003, 6005, 6021, 6023, 6042, 3012, 1}),
+    "amm": frozenset({6004, 6040, 3012, 1}),
+    "token": frozenset({1, 11}),
+    "system": frozenset({1}),
 }
+_COINS_MISSING: Final = frozenset({("curve", 3012), ("curve", 6023), ("curve", 1), ("amm", 3012), ("amm", 1)})
+_NOT_EMPTY: Final = ("token", 11)
 _ERRORS_IN_A_ROW: Final = 3
 _LOST_IN_A_ROW: Final = 5
 
 
-def is_expected(venue: str, code: int) -> bool:
-    """Whether a program of that venue (curve or amm) may answer a trade of ours with this code on any day."""
-    return code in _EXPECTED.get(venue, _EXPECTED["curve"])
+def is_expected(program: str, code: int) -> bool:
+    """Whether a program (`Reverted.program`) may answer a trade of ours with this code on any day."""
+    return code in _EXPECTED.get(program, ())
+
+
+def coins_are_missing(reverted: Reverted) -> bool:
+    """Whether a sale failed because our account is not there, or holds too little: somebody has sold already."""
+    return (reverted.program, reverted.code) in _COINS_MISSING
+
+
+def account_holds_more(reverted: Reverted) -> bool:
+    """Whether a sale failed because our account cannot be closed: it holds more than was sold."""
+    return (reverted.program, reverted.code) == _NOT_EMPTY
 
 
 class Trips:
@@ -35,16 +50,15 @@ class Trips:
         """An order went through: all is well."""
         self._errors = self._lost = 0
 
-    def failed(self, order: Order, reverted: Reverted) -> str | None:
+    def failed(self, reverted: Reverted) -> str | None:
         """An order landed with an error."""
         self._lost = 0
-        venue = (order.coin or {}).get("venue", "curve")
-        if reverted.code is None or is_expected(venue, reverted.code):
+        if reverted.code is None or is_expected(reverted.program, reverted.code):
             return None
         self._errors += 1
         if self._errors < _ERRORS_IN_A_ROW:
             return None
-        return f"{self._errors} unexpected program errors in a row, the last: {reverted.error} on the {venue}"
+        return f"{self._errors} unexpected program errors in a row, the last: {reverted.error} ({reverted.program})"
 
     def expired(self, order: Order) -> str | None:
         """An order never landed."""

@@ -29,11 +29,15 @@ _CRC_CHARS: Final = 8
 Document = Mapping[str, Any]
 
 
+class JournalBusyError(StoreError):
+    """Another process has the journal."""
+
+
 class Wal:
     """One journal, written by one process: a second one is refused. Numbers (`seq`) ascend by one from 1."""
 
     def __init__(self, folder: Path) -> None:
-        """Opens or begins the journal in `folder`. StoreError: another process has it; DataError: it is damaged."""
+        """Opens or begins the journal in `folder`. JournalBusyError: another process has it; DataError: damaged."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = folder
         self._lock = _locked(folder)
@@ -59,10 +63,23 @@ class Wal:
 
     def append(self, document: dict[str, Any]) -> int:
         """Writes a line and returns its number. It survives the process, and the machine once `sync` has returned."""
+        document["seq"] = self.seq + 1
+        line = _line(document)
+        written = os.write(self._file, line)
+        if written != len(line):
+            os.truncate(self._path, self._size)
+            raise StoreError(f"{self._path}: the disk is full: make room, nothing is done that cannot be written down")
         self.seq += 1
-        document["seq"] = self.seq
-        self._size += os.write(self._file, _line(document))
+        self._size += written
+        self._last = written
         return self.seq
+
+    def take_back(self) -> None:
+        """Removes the line that was appended last: it contradicts those before it, and would stop every later start."""
+        self._size -= self._last
+        os.truncate(self._path, self._size)
+        self.seq -= 1
+        self._last = 0
 
     def adopt(self, journal_id: str) -> None:
         """Takes an identity, as long as nothing has been written under the own one."""
@@ -138,6 +155,7 @@ class Wal:
     def _open(self) -> None:
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._size = os.fstat(self._file).st_size
+        self._last = 0
 
 
 class WalReader:
@@ -227,5 +245,5 @@ def _locked(folder: Path) -> int:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(file)
-        raise StoreError(f"another executor runs with the journal in {folder}: stop it first") from error
+        raise JournalBusyError(f"another executor runs with the journal in {folder}: stop it first") from error
     return file

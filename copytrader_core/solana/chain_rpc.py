@@ -142,6 +142,22 @@ class ChainRpc:
             found += await self._ask("getTokenAccountsByOwner", params, _values(_held))
         return found
 
+    async def belongings(
+        self, owner: Pubkey, commitment: Commitment = "confirmed"
+    ) -> tuple[int, int, list[HeldTokens]]:
+        """Slot, lamports and token accounts of a wallet, of both token programs; the slot is the oldest answer's."""
+
+        def read(answer: Any) -> tuple[int, int]:
+            return _whole(answer["context"]["slot"]), _whole(answer["value"])
+
+        slot, lamports = await self._ask("getBalance", [str(owner), {"commitment": commitment}], read)
+        held: list[HeldTokens] = []
+        for program in (TOKEN_PROGRAM, TOKEN_2022_PROGRAM):
+            params = [str(owner), {"programId": str(program)}, {"commitment": commitment, "encoding": _BASE64}]
+            at, found = await self._ask("getTokenAccountsByOwner", params, _with_slot(_values(_held)))
+            slot, held = min(slot, at), held + found
+        return slot, lamports, held
+
     async def accounts(self, addresses: Sequence[Pubkey], commitment: Commitment = "confirmed") -> list[Account | None]:
         """One per address, None where there is none. 100 at most at a time: more are not of one slot."""
         found: list[Account | None] = []
@@ -198,6 +214,10 @@ def _values(read: Callable[[Any], _T], count: int | None = None) -> Callable[[An
         return [read(value) for value in values]
 
     return read_all
+
+
+def _with_slot(read: Callable[[Any], list[_T]]) -> Callable[[Any], tuple[int, list[_T]]]:
+    return lambda answer: (_whole(answer["context"]["slot"]), read(answer))
 
 
 def _whole(value: object) -> int:
