@@ -166,7 +166,9 @@ class ChainEvents:
                 return
         self._touch(flight)
         self._desk.expire(flight.order, outcome.reason)
-        self._trip(self._trips.expired(flight.order))
+        if flight.signed.nonce is None:
+            # Under a nonce it is void because another attempt was first: nothing is lost.
+            self._trip(self._trips.expired(flight.order))
 
     def _touch(self, flight: Flight) -> None:
         """Whatever was asked about this coin before now is no truth any more."""

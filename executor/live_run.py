@@ -19,6 +19,7 @@ from executor.control import Switch
 from executor.fills import error_of_update
 from executor.journal import Journal
 from executor.live import LiveBroker
+from executor.nonce_accounts import follow
 from executor.outside import Outside
 from executor.reconcile import Put, Reconciler
 from executor.settler import Settler
@@ -49,6 +50,7 @@ class LiveRun:
             lambda: switch.state,
             lambda: journal.ledger.signatures,
             outside.time,
+            nonces=outside.nonces,
         )
         clock = WallClock(outside.now_ns)
         self.engine = boot.start(journal, settings, clock, release, switch, self.broker)
@@ -70,8 +72,11 @@ class LiveRun:
         )
         asking = Reconciler(self.broker, self._outside.nodes, settler, put, every_seconds=config.reconcile_seconds)
         self.chain.doubted = asking.ask
+        broker, every = self.broker, config.rebroadcast_ms / 1000
+        nonces = partial(follow, broker.nonces, self._outside.nodes, broker.owner, every_seconds=every)
         return [
             settler.run,
+            partial(nonces, lambda: broker.nonces.is_unread(broker.sales)),
             partial(asking.run, lambda: frozenset(desk.journal.ledger.signatures), lambda: self.chain.needs_truth),
             partial(asking.read_coins, self.chain.wanted, lambda: desk.head_slot),
         ]

@@ -1,0 +1,146 @@
+"""The pool of nonces: one landing per value, one position per account, and nothing that a crash could lose."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from executor.nonces import Nonces, Use
+from executor.orders import DurableNonce, Signed, signed_from
+
+
+def pool(*accounts: str) -> Nonces:
+    """Accounts that have been read in slot 10."""
+    nonces = Nonces(accounts)
+    for account in accounts:
+        nonces.learn(account, f"{account}1", 10)
+    return nonces
+
+
+def use(position: str, nonce: DurableNonce | None, *, landed: bool = False) -> Use:
+    return Use(position, nonce, landed)
+
+
+def test_every_attempt_of_a_position_is_a_variant_under_one_value() -> None:
+    nonces = pool("A", "B")
+    first = nonces.lend("p", [])
+    assert first == DurableNonce("A", "A1", 10)
+    assert nonces.lend("p", [use("p", first), use("p", first)]) == first
+    assert nonces.is_exclusive("p", [use("p", first)])
+
+
+def test_two_positions_never_share_an_account_and_the_third_goes_by_blockhash() -> None:
+    nonces = pool("A", "B")
+    one = nonces.lend("p", [])
+    two = nonces.lend("q", [use("p", one)])
+    assert one is not None and two is not None and one.account != two.account
+    uses = [use("p", one), use("q", two)]
+    assert nonces.lend("r", uses) is None
+    assert not nonces.is_exclusive("r", uses)
+
+
+def test_an_attempt_by_blockhash_cannot_be_excluded_by_a_nonce_any_more() -> None:
+    nonces = pool("A")
+    assert nonces.lend("p", [use("p", None)]) is None
+    assert not nonces.is_exclusive("p", [use("p", None)])
+
+
+def test_what_has_landed_is_not_signed_under_again_until_a_node_shows_another_value() -> None:
+    nonces = pool("A")
+    first = nonces.lend("p", [])
+    assert first is not None
+    landed = [use("p", first), use("p", first, landed=True)]
+    assert nonces.lend("p", landed) is None
+    assert nonces.is_unread(landed)
+    nonces.learn("A", "A2", 12)
+    assert nonces.lend("p", landed) == DurableNonce("A", "A2", 12)
+    assert nonces.has_moved(first)
+
+
+def test_a_landing_that_is_taken_back_gives_the_value_back() -> None:
+    nonces = pool("A", "B")
+    first = nonces.lend("p", [])
+    assert nonces.lend("p", [use("p", first, landed=True)]) != first
+    assert nonces.lend("p", [use("p", first)]) == first
+
+
+def test_after_a_landing_for_good_only_an_answer_of_that_slot_or_later_counts() -> None:
+    nonces = pool("A")
+    first = nonces.lend("p", [])
+    assert first is not None
+    nonces.spend(first, 20)
+    assert nonces.lend("q", []) is None and nonces.is_unread([])
+    nonces.learn("A", "A1", 19)
+    assert nonces.lend("q", []) is None
+    nonces.learn("A", "A2", 20)
+    assert nonces.lend("q", []) == DurableNonce("A", "A2", 20)
+
+
+def test_a_node_that_is_behind_does_not_bring_an_old_value_back() -> None:
+    nonces = pool("A")
+    nonces.learn("A", "A2", 30)
+    nonces.learn("A", "A1", 29)
+    assert nonces.lend("p", []) == DurableNonce("A", "A2", 30)
+
+
+def test_a_value_that_moved_without_us_ends_what_is_signed_under_it() -> None:
+    nonces = pool("A")
+    first = nonces.lend("p", [])
+    nonces.learn("A", "A2", 30)
+    assert nonces.lend("p", [use("p", first)]) == DurableNonce("A", "A2", 30)
+
+
+def test_after_a_restart_a_position_goes_on_under_the_value_that_its_order_has() -> None:
+    nonce = DurableNonce("A", "A1", 5)
+    kept = Signed("sig", b"bytes", 0, nonce).document()
+    signed = signed_from({"intent_id": "x", **kept})
+    assert signed is not None and signed.nonce == nonce and not signed.is_past(10**9)
+    uses = [use("p", signed.nonce)]
+    unread = Nonces(("A", "B"))
+    assert unread.lend("p", uses) == nonce
+    read = pool("A", "B")
+    assert read.lend("p", uses) == nonce
+    assert read.lend("q", uses) == DurableNonce("B", "B1", 10)
+    assert Nonces().lend("p", uses) == nonce, "an account that the settings do not name any more"
+
+
+def test_an_account_that_does_not_serve_us_is_not_lent() -> None:
+    nonces = pool("A")
+    nonces.drop("A")
+    nonces.learn("A", "A2", 30)
+    assert nonces.lend("p", []) is None and not nonces.is_unread([])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("pqrs"), st.sampled_from(["attempt", "land", "confirm", "read"])), max_size=60)
+)
+def test_whatever_happens_no_key_is_ever_two_positions_and_none_lands_twice(steps: list[tuple[str, str]]) -> None:
+    """A chain of two accounts; `read` is a node that shows what it holds."""
+    nonces, chain, slot = pool("A", "B"), {"A": "A1", "B": "B1"}, 10
+    uses: list[Use] = []
+    owners: dict[tuple[str, str], str] = {}
+    landings: set[tuple[str, str]] = set()
+    for position, what in steps:
+        slot += 1
+        mine = [one for one in uses if one.position_id == position]
+        if what == "attempt":
+            nonce = nonces.lend(position, uses)
+            if nonce is not None:
+                assert owners.setdefault(nonce.key, position) == position
+            uses.append(use(position, nonce))
+        elif what == "land":
+            for one in mine:
+                if one.nonce is not None and chain[one.nonce.account] == one.nonce.value:
+                    assert one.nonce.key not in landings
+                    landings.add(one.nonce.key)
+                    chain[one.nonce.account] = f"{one.nonce.account}{slot}"
+                    uses[uses.index(one)] = use(position, one.nonce, landed=True)
+                    break
+        elif what == "confirm":
+            for one in mine:
+                if one.has_landed and one.nonce is not None:
+                    nonces.spend(one.nonce, slot)
+                    uses.remove(one)
+        else:
+            for account, value in chain.items():
+                nonces.learn(account, value, slot)
