@@ -252,8 +252,10 @@ class LiveBroker:
         signature = self._by_intent.pop(order.intent_id, None)
         if signature is not None:
             flight = self.flights.pop(signature)
-            if flight.sightings and flight.signed.nonce is not None:
-                self.nonces.spend(flight.signed.nonce, max(flight.sightings))
+            # What an earlier run saw landing has no sightings here.
+            seen = [*flight.sightings, *([] if flight.landed_slot is None else [flight.landed_slot])]
+            if seen and flight.signed.nonce is not None:
+                self.nonces.spend(flight.signed.nonce, max(seen))
             if flight.sightings and order.coin is not None and order.side == "BUY":
                 self.has_traded.add(order.coin["venue"])
 

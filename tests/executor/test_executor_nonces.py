@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from live_nonces import check_nonces, sales, with_nonces
-from live_world import SEED, lines_of, release, settings, trade, world
+from live_world import MONEY, SEED, lines_of, release, settings, trade, world
+from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 from test_executor_live import check, kills, options, settled
 
@@ -98,3 +102,38 @@ async def test_a_wallet_creates_finds_and_checks_its_accounts(tmp_path: Path) ->
                 await opened([node], [str(other)], owner)
             with pytest.raises(ConfigError, match="is no address"):
                 await opened([node], ["abc"], owner)
+
+
+async def command(folder: Path, *arguments: str) -> str:
+    """What `copytrader executor nonce ...` prints; its error where it fails."""
+    environment = {**os.environ, "COPYTRADER_CONFIG": str(folder / "copytrader.toml"), "COPYTRADER_HOME": str(folder)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "copytrader_cli.main", "executor", "nonce", *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+async def test_the_commands_open_accounts_and_list_them(tmp_path: Path) -> None:
+    async with live_chain(options()) as live:
+        owner = Keypair.from_seed(SEED)
+        live.airdrop(owner.pubkey(), MONEY)
+        (tmp_path / "url").write_text(live.rpc_url)
+        key = tmp_path / "key.json"
+        key.write_text(owner.to_json())
+        key.chmod(0o600)
+        config = f'[executor]\nkey_file = "{key}"\nrpc_url_files = ["{tmp_path / "url"}"]\n'
+        (tmp_path / "copytrader.toml").write_text(config)
+        first, second = (str(nonce_address(owner.pubkey(), number)) for number in range(2))
+        assert "no nonce accounts" in await command(tmp_path, "list")
+        made = await command(tmp_path, "create", "--count", "2")
+        assert "rent 1,447,680 lamports" in made
+        assert f'nonce_accounts = ["{first}", "{second}"]' in made
+        (tmp_path / "copytrader.toml").write_text(config + f'nonce_accounts = ["{second}"]\n')
+        listed = [line for line in (await command(tmp_path, "list")).splitlines() if str(owner.pubkey()) in line]
+        assert [first in line and " no " in line for line in listed] == [True, False]
+        assert [second in line and " yes " in line for line in listed] == [False, True]

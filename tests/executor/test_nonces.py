@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from solders.hash import Hash
+from solders.pubkey import Pubkey
 
+from copytrader_core.solana.chain_rpc import ChainRpc
+from copytrader_core.solana.keys import Signer
+from copytrader_core.solana.nonce import NonceState
+from copytrader_core.solana.rpc import RpcClient
+from executor.broker import Landed
+from executor.coins import CoinBook
+from executor.live import LiveBroker
 from executor.nonces import Nonces, Use
-from executor.orders import DurableNonce, Signed, signed_from
+from executor.orders import DurableNonce, Order, Signed, signed_from
+from executor.settler import Answer
 
 
 def pool(*accounts: str) -> Nonces:
@@ -144,3 +154,60 @@ def test_whatever_happens_no_key_is_ever_two_positions_and_none_lands_twice(step
         else:
             for account, value in chain.items():
                 nonces.learn(account, value, slot)
+
+
+def sale(position: str, attempt: int = 1) -> Order:
+    return Order(f"{position}{attempt}", "SELL", "mint", "leader", "sig", position, 1, 1, 1, 1, attempt=attempt)
+
+
+def broker_of(nonces: Nonces) -> LiveBroker:
+    return LiveBroker(Signer(bytes(32)), [], CoinBook(), lambda: "ACTIVE", lambda: (), lambda: 0.0, nonces=nonces)
+
+
+def test_what_an_earlier_run_saw_landing_is_spent_once_it_is_confirmed() -> None:
+    nonces = pool("A")
+    broker = broker_of(nonces)
+    signed = Signed("s", b"", 0, DurableNonce("A", "A1", 5))
+    broker.resume(sale("p"), signed)
+    broker.flights["s"].landed_slot = 12
+    broker.forget(sale("p"))
+    assert nonces.lend("q", broker.sales) is None
+    nonces.learn("A", "A2", 12)
+    assert nonces.lend("q", broker.sales) == DurableNonce("A", "A2", 12)
+
+
+def test_bytes_under_a_nonce_are_sent_again_until_its_value_has_moved() -> None:
+    nonces = pool("A")
+    broker = broker_of(nonces)
+    broker.resume(sale("p"), Signed("s", b"", 0, nonces.lend("p", [])))
+    broker.head.height = 10**9
+    flight = broker.flights["s"]
+    assert not broker.is_over(flight)
+    nonces.learn("A", "A2", 30)
+    assert broker.is_over(flight)
+
+
+def test_one_that_lands_and_is_void_again_leaves_its_value_to_the_next_look() -> None:
+    nonces = pool("A")
+    broker = broker_of(nonces)
+    broker.resume(sale("p"), Signed("s", b"", 0, nonces.lend("p", [])))
+    broker.flights["s"].sightings[40] = Landed(1, 1, 0, 0, 0)
+    broker.forget(sale("p"))
+    nonces.learn("A", "A1", 39)
+    assert nonces.lend("p", broker.sales) is None
+    nonces.learn("A", "A1", 41)
+    assert nonces.lend("p", broker.sales) is not None
+
+
+def test_a_finalized_value_from_before_ours_proves_nothing() -> None:
+    ours, other = Hash.new_unique(), Hash.new_unique()
+    signed = Signed("s", b"", 0, DurableNonce("A", str(ours), 100))
+
+    def answer(slot: int, value: Hash | None) -> Answer:
+        state = None if value is None else NonceState(Pubkey.default(), value)
+        return Answer(ChainRpc(RpcClient("http://127.0.0.1:1")), 10**9, [None], slot, {"A": state})
+
+    assert not answer(99, other).is_over(signed)
+    assert not answer(100, ours).is_over(signed)
+    assert answer(100, other).is_over(signed)
+    assert answer(100, None).is_over(signed), "closed: it advances nothing any more"
