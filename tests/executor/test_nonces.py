@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from solders.hash import Hash
 from solders.pubkey import Pubkey
 
+from copytrader_core.policy.values import ExitPlan
+from copytrader_core.records import Release
+from copytrader_core.settings import Settings
 from copytrader_core.solana.chain_rpc import ChainRpc
 from copytrader_core.solana.keys import Signer
 from copytrader_core.solana.nonce import NonceState
 from copytrader_core.solana.rpc import RpcClient
 from executor.broker import Landed
 from executor.coins import CoinBook
+from executor.control import ACTIVE
+from executor.engine import Engine
 from executor.live import LiveBroker
 from executor.nonces import Nonces, Use
-from executor.orders import DurableNonce, Order, Signed, signed_from
+from executor.orders import DurableNonce, Order, Position, Signed, signed_from
 from executor.settler import Answer
 
 
@@ -211,3 +219,33 @@ def test_a_finalized_value_from_before_ours_proves_nothing() -> None:
     assert not answer(100, ours).is_over(signed)
     assert answer(100, other).is_over(signed)
     assert answer(100, None).is_over(signed), "closed: it advances nothing any more"
+
+
+def held(name: str) -> Position:
+    """A position whose exit is due and whose attempt left long ago."""
+    plan = ExitPlan(None, None, 0, False)
+    return Position(name, "leader", "sig", "mint", 1, 1, 10, 10, 10, plan, selling=True, attempts=1, due="kill")
+
+
+@pytest.mark.parametrize(("nonce", "tried"), [(DurableNonce("A", "A1", 5), ["p"]), (None, [])])
+def test_beside_another_position_of_the_coin_only_a_variant_is_sent(
+    nonce: DurableNonce | None, tried: list[str]
+) -> None:
+    broker = broker_of(pool("A", "B"))
+    broker.resume(sale("p"), Signed("s", b"", 10**9, nonce))
+    broker.resume(sale("q"), Signed("t", b"", 10**9, None))
+    sold, open_ones = list[str](), {name: held(name) for name in "pq"}
+    desk = SimpleNamespace(
+        broker=broker,
+        holdings=SimpleNamespace(open=open_ones, in_mint=lambda mint: list(open_ones.values())),
+        settings=Settings(),
+        clock=SimpleNamespace(is_set=True, now_ns=lambda: 10**18),
+        switch=SimpleNamespace(control=ACTIVE),
+        journal=SimpleNamespace(ledger=SimpleNamespace(decided={})),
+        retries=True,
+        head_slot=100,
+        note=lambda kind, payload: None,
+        sell=lambda position, reason, slot: sold.append(position.position_id),
+    )
+    Engine(desk, Release("r", "2026-10-11", {}, ())).on_tick()  # type: ignore[arg-type]
+    assert sold == tried
