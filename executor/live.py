@@ -178,9 +178,12 @@ class LiveBroker:
 
     def is_over(self, flight: Flight) -> bool:
         """Whether there is no use in sending a flight's bytes again."""
-        nonce = flight.signed.nonce
         landed = flight.landed_slot is not None or flight.signed.is_past(self.head.height)
-        return landed or (nonce is not None and self.nonces.has_moved(nonce))
+        return landed or self.is_decided(flight)
+
+    def is_decided(self, flight: Flight) -> bool:
+        """Whether its nonce has moved on, so that the nodes can say at once what became of it."""
+        return flight.signed.nonce is not None and self.nonces.has_moved(flight.signed.nonce)
 
     def _message(self, order: Order, blockhash: Hash, extra_lamports: int, nonce: DurableNonce | None) -> bytes:
         facts = order.coin
@@ -222,6 +225,8 @@ class LiveBroker:
 
     def resume(self, order: Order, signed: Signed) -> None:
         """An order of an earlier run: it may be on its way, or have landed; nothing is sent by this."""
+        if signed.nonce is not None:
+            self.nonces.watch(signed.nonce.account)
         self._keep(Flight(order, signed, self.time()))
 
     def _keep(self, flight: Flight) -> None:

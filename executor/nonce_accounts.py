@@ -106,11 +106,9 @@ async def follow(
 def _take(pool: Nonces, slot: int, states: Mapping[str, NonceState | None], owner: Pubkey) -> None:
     for account, state in states.items():
         problem = _problem(account, state, owner)
-        if problem is None and state is not None:
-            pool.learn(account, str(state.value), slot)
-        else:
-            _log.error("nonce_dropped %s; sales go by a blockhash until the next start", problem)
-            pool.drop(account)
+        if problem is not None:
+            _log.error("nonce_unusable %s", problem)
+        pool.learn(account, None if state is None or problem is not None else str(state.value), slot)
 
 
 def _state(account: Account | None) -> NonceState | None:

@@ -98,9 +98,12 @@ class Settler:
                 self._broker.carry(flight)
 
     async def look(self, patience: float) -> None:
-        """Asks the nodes about every flight of which the stream has said nothing for `patience` seconds."""
-        before = self._now() - patience
-        asked = [flight for flight in self._broker.flights.values() if flight.sent_at <= before]
+        """Asks the nodes about every flight of which the stream has said nothing for `patience` seconds.
+
+        Those whose nonce has moved on are asked for at once: the next attempt waits for the answer.
+        """
+        before, decided = self._now() - patience, self._broker.is_decided
+        asked = [one for one in self._broker.flights.values() if one.sent_at <= before or decided(one)]
         if self._broker.head.is_stale:
             await self._refresh_blockhash()
         if not asked:

@@ -74,7 +74,7 @@ def check_nonces(config: Settings) -> Counter[str]:
     return kinds
 
 
-async def another_sale(home: Path, seconds: float = 15.0) -> None:
+async def another_sale(home: Path, seconds: float = 6.0) -> None:
     """Returns as soon as the journal holds one more sale that is signed under a nonce, or after so long."""
     before = _written(home)
     for _ in range(int(seconds * 200)):

@@ -30,6 +30,10 @@ from simnet.live import live_chain
 pytestmark = pytest.mark.usefixtures("snapshot")
 
 
+# Anchor's code where our account for the coin is not there any more.
+ACCOUNT_MISSING = 3012
+
+
 @dataclass
 class Pairs:
     """A route that holds sales back until there are two attempts of one; then both go out at once, again and again."""
@@ -77,11 +81,19 @@ async def test_of_two_attempts_sent_at_once_one_lands_and_the_other_is_void(tmp_
         reasons = {line["payload"]["reason"] for line in lines if line["kind"] == "EXPIRED"}
         assert any(names[0] in reason and "another attempt was first" in reason for reason in reasons)
         assert not [line for line in lines if line["kind"] == "TRIPPED"]
+        failed = [line["payload"] for line in lines if line["kind"] == "REVERTED" and line["payload"]["side"] == "SELL"]
+        assert not [one for one in failed if one["code"] == ACCOUNT_MISSING], "sold twice"
 
 
 async def test_killed_a_few_times_with_every_fault_on_and_sales_under_nonces(tmp_path: Path) -> None:
     kinds = await kills(tmp_path, 6, seed=3, n_nonces=3)
     assert kinds["RUN"] >= 6
+
+
+@pytest.mark.drill
+async def test_killed_100_times_in_the_middle_of_sales_under_nonces(tmp_path: Path) -> None:
+    kinds = await kills(tmp_path, 100, seed=4, n_nonces=2)
+    assert kinds["RUN"] >= 100
 
 
 async def test_a_wallet_creates_finds_and_checks_its_accounts(tmp_path: Path) -> None:
