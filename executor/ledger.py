@@ -21,6 +21,8 @@ _DAY_NS: Final = 86_400_000_000_000
 # Far more than any provider replays; a buy that was planned is remembered for ever.
 DECIDED_SLOTS: Final = 20_000
 _KEPT_SIGNATURES: Final = 4_096
+# Far more sales than can be under way: a value's last attempts end some seconds after the one that landed.
+_KEPT_NONCES: Final = 256
 
 
 @dataclass(slots=True)
@@ -45,6 +47,8 @@ class Ledger:
     decided: dict[str, int] = field(default_factory=dict)
     """"SIGNATURE MINT" of leader buys that were decided on -> slot."""
     newest_slot: int = 0
+    spent: list[list[str]] = field(default_factory=list)
+    """[nonce account, value] of what has landed for good, oldest first: what became of that sale is known."""
 
     def apply(self, line: Mapping[str, Any]) -> None:
         """Takes one line. Raises StoreError where it contradicts what came before."""
@@ -67,6 +71,7 @@ class Ledger:
             "results": [result for result in self.results if result[0] > newest - _DAY_NS],
             "decided": {key: at for key, at in self.decided.items() if at >= self.newest_slot - DECIDED_SLOTS},
             "newest_slot": self.newest_slot,
+            "spent": self.spent,
         }
 
     def _plan(self, values: dict[str, Any]) -> None:
@@ -94,7 +99,13 @@ class Ledger:
             if len(self.signatures) > _KEPT_SIGNATURES:
                 del self.signatures[next(iter(self.signatures))]
         if values["to"] in _TERMINAL and values.get("final", True):
-            del self.intents[values["intent_id"]]
+            self._spend(self.intents.pop(values["intent_id"]))
+
+    def _spend(self, intent: Mapping[str, Any]) -> None:
+        """An intent has come to its end: where it landed under a nonce, no other one under that value can."""
+        nonce = intent["payload"].get("nonce")
+        if nonce and intent["state"] != "EXPIRED":
+            self.spent = [*self.spent[1 - _KEPT_NONCES :], [nonce["account"], nonce["value"]]]
 
     def _unbook(self, facts: Mapping[str, Any]) -> None:
         """A failed transaction's block was left behind: its fee is ours again."""
@@ -102,8 +113,10 @@ class Ledger:
         self.cash_lamports += facts["cost_lamports"]
 
     def _confirm(self, values: dict[str, Any]) -> None:
-        if self.intents.pop(values["intent_id"], None) is None:
+        intent = self.intents.pop(values["intent_id"], None)
+        if intent is None:
             raise StoreError(f"intent {values['intent_id']} is not under way: the journal is damaged")
+        self._spend(intent)
 
     def _fill(self, values: dict[str, Any]) -> None:
         self.cash_lamports += fill_lamports(values)

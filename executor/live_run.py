@@ -55,6 +55,7 @@ class LiveRun:
         clock = WallClock(outside.now_ns)
         self.engine = boot.start(journal, settings, clock, release, switch, self.broker)
         self.engine.desk.coins, self.engine.desk.wall_ns = coins, outside.now_ns
+        self.broker.nonces.recall(journal.ledger.spent)
         self.chain = ChainEvents(self.engine, self.broker)
         self._outside = outside
         self._switch = switch

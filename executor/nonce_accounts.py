@@ -100,7 +100,8 @@ async def follow(
                 continue
             _take(pool, slot, states, owner)
             quiet = 0
-            break
+            if not is_unread():
+                break
 
 
 def _take(pool: Nonces, slot: int, states: Mapping[str, NonceState | None], owner: Pubkey) -> None:

@@ -50,6 +50,10 @@ class Nonces:
         """An earlier run has signed under this account: its value has to be known, whatever the settings name now."""
         self._stands.setdefault(account, None)
 
+    def recall(self, spent: Iterable[Sequence[str]]) -> None:
+        """[account, value] of what landed for good in earlier runs: what it did is known."""
+        self._ended.extend((account, value) for account, value in spent)
+
     def learn(self, account: str, value: str | None, slot: int) -> None:
         """A node's account as confirmed in `slot`, None: it does not serve us. An older answer says nothing."""
         if account not in self._stands or slot < self._read_at.get(account, 0):

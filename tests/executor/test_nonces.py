@@ -22,6 +22,7 @@ from executor.broker import Landed
 from executor.coins import CoinBook
 from executor.control import ACTIVE
 from executor.engine import Engine
+from executor.ledger import Ledger, ledger_from
 from executor.live import LiveBroker
 from executor.nonces import Nonces, Use
 from executor.orders import DurableNonce, Order, Position, Signed, signed_from
@@ -114,6 +115,42 @@ def test_after_a_landing_that_nobody_has_seen_nothing_is_sold_until_it_is_known(
     assert nonces.lend("q", uses) == DurableNonce("A", "A2", 30), "nothing of it concerns others"
     nonces.spend(first, 29)
     assert nonces.lend("p", uses[:1]) == DurableNonce("A", "A2", 30)
+
+
+def test_a_restart_knows_what_an_earlier_run_saw_landing_for_good() -> None:
+    first = DurableNonce("A", "A1", 10)
+    ledger = Ledger()
+    for number in range(300):
+        nonce = {"account": "A", "value": f"A{number}", "slot": number}
+        identity, payload = f"i{number}", {**sale("p", number).document(), "nonce": nonce, "signature": f"s{number}"}
+        moved = {"intent_id": identity, "from": "PLANNED", "to": "SIGNED", "payload": payload}
+        landed = {"intent_id": identity, "from": "SIGNED", "to": "LANDED_OK", "payload": {}, "final": number % 2 == 0}
+        changes = [("plan_intent", {"intent_id": identity, "side": "SELL", "payload": {}}), ("move_intent", moved)]
+        changes.append(("move_intent", landed))
+        if number % 2:
+            changes.append(("confirm_intent", {"intent_id": identity}))
+        ledger.apply({"kind": "EXIT", "changes": changes})
+    assert len(ledger.spent) == 256 and ledger.spent[-1] == ["A", "A299"]
+    again = ledger_from(ledger.snapshot())
+    nonces = pool("A")
+    nonces.learn("A", "A999", 400)
+    last = DurableNonce("A", "A299", 299)
+    with pytest.raises(TransactionError):
+        nonces.lend("p", [use("p", last)])
+    nonces.recall(again.spent)
+    assert nonces.lend("p", [use("p", last)]) == DurableNonce("A", "A999", 400)
+    with pytest.raises(TransactionError):
+        nonces.lend("p", [use("p", first)])
+
+
+def test_what_is_void_has_spent_nothing() -> None:
+    ledger, nonce = Ledger(), {"account": "A", "value": "A1", "slot": 1}
+    payload = {**sale("p").document(), "nonce": nonce, "signature": "s"}
+    signed = {"intent_id": "i", "from": "PLANNED", "to": "SIGNED", "payload": payload}
+    void = {"intent_id": "i", "from": "SIGNED", "to": "EXPIRED", "payload": {}}
+    plan = ("plan_intent", {"intent_id": "i", "side": "SELL", "payload": {}})
+    ledger.apply({"kind": "EXIT", "changes": [plan, ("move_intent", signed), ("move_intent", void)]})
+    assert ledger.spent == [] and ledger.intents == {}
 
 
 def test_an_account_that_the_settings_forgot_is_watched_and_not_lent() -> None:
