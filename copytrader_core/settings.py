@@ -241,6 +241,10 @@ class ExecutorSettings(_Section):
         False, description="signed bytes are on the disk before they leave, at 0.3 ms an order; else right afterwards"
     )
     rebroadcast_ms: int = Field(400, ge=50, description="how often the same bytes are sent again until they land")
+    nonce_accounts: tuple[str, ...] = Field(
+        (),
+        description="durable nonce accounts of our wallet, read at the start: one sale under way each (`nonce create`)",
+    )
     exit_retry_ms: int = Field(3_000, ge=100, description="how long an attempt to sell may take before the next one")
     migrate_after_seconds: float = Field(
         60.0, ge=0, description="how long a complete curve that we hold may wait before we migrate it ourselves"

@@ -73,6 +73,10 @@ class Broker(Protocol):
         """What each route said to an order: name -> {"result": "sent" or a code, "ms": how long it took}."""
         ...
 
+    def is_exclusive(self, position_id: str) -> bool:
+        """Whether of a further attempt to sell the position and all that are under way only one can go through."""
+        ...
+
     def next_due(self, last_slot: int) -> Order | None:
         """The first order that ends by `last_slot` as the broker itself knows; None where the chain tells."""
         ...

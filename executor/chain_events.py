@@ -180,7 +180,9 @@ class ChainEvents:
                 return
         self._touch(flight, self._desk.head_slot)
         self._desk.expire(flight.order, outcome.reason)
-        self._trip(self._trips.expired(flight.order))
+        if flight.signed.nonce is None:
+            # Under a nonce it is void because another attempt was first: nothing is lost.
+            self._trip(self._trips.expired(flight.order))
 
     def _touch(self, flight: Flight, slot: int) -> None:
         """Whatever the chain held before this slot and this moment is no truth about this coin any more."""

@@ -252,7 +252,8 @@ class Desk:
         self.broker.forget(order)
         self.tally.expired += 1
         if position is not None:
-            position.selling = False
+            # Another attempt may still be under way: the next one waits for its time.
+            position.selling = any(self._selling(other) is position for other in self.broker.orders)
 
     def unknown(self, order: Order, reason: str) -> None:
         """Nobody knows what became of an order; it is looked for until somebody does."""

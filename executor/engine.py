@@ -208,7 +208,7 @@ class Engine:
         """Whether an attempt to sell may leave: none is under way, or the one that is has had its time.
 
         A further attempt sells the very same coins, so that one of the two fails. Where another position holds the same
-        coin both could go through: there an attempt has to come to its end first.
+        coin both could go through: there an attempt has to come to its end first, unless one nonce lets only one land.
         """
         waited_ns = self.desk.clock.now_ns() - position.sent_ns
         if position.is_doubted or (self.desk.retries and waited_ns < _pause_ns(position.attempts)):
@@ -216,7 +216,8 @@ class Engine:
         if not position.selling:
             return True
         alone = len(self.desk.holdings.in_mint(position.mint)) == 1
-        return alone and self.desk.retries and waited_ns >= self.desk.settings.executor.exit_retry_ms * _NS_PER_MS
+        safe = alone or self.desk.broker.is_exclusive(position.position_id)
+        return safe and self.desk.retries and waited_ns >= self.desk.settings.executor.exit_retry_ms * _NS_PER_MS
 
     def _exit_if_due(self, position: Position, slot: int) -> None:
         reason = "flatten" if self.desk.switch.control.flatten else self._due(position, slot)

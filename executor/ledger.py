@@ -23,6 +23,8 @@ DECIDED_SLOTS: Final = 20_000
 _KEPT_SIGNATURES: Final = 4_096
 _MANY_RESULTS: Final = 1_000
 _KEPT_GIVEN_UP: Final = 1_024
+# Far more sales than can be under way: a value's last attempts end some seconds after the one that landed.
+_KEPT_NONCES: Final = 256
 
 
 @dataclass(slots=True)
@@ -49,6 +51,8 @@ class Ledger:
     decided: dict[str, int] = field(default_factory=dict)
     """"SIGNATURE MINT" of leader buys that were decided on -> slot."""
     newest_slot: int = 0
+    spent: list[list[str]] = field(default_factory=list)
+    """[nonce account, value] of what has landed for good, oldest first: what became of that sale is known."""
 
     def apply(self, line: Mapping[str, Any]) -> None:
         """Takes one line. Raises StoreError where it contradicts what came before."""
@@ -72,6 +76,7 @@ class Ledger:
             "given_up": self.given_up,
             "decided": {key: at for key, at in self.decided.items() if at >= self.newest_slot - DECIDED_SLOTS},
             "newest_slot": self.newest_slot,
+            "spent": self.spent,
         }
 
     def _plan(self, values: dict[str, Any]) -> None:
@@ -101,7 +106,13 @@ class Ledger:
         if values["to"] == "EXPIRED" and values["from"] in ("SENT", "UNKNOWN") and intent["side"] == "BUY":
             self._give_up(intent["mint"])
         if values["to"] in _TERMINAL and values.get("final", True):
-            del self.intents[values["intent_id"]]
+            self._spend(self.intents.pop(values["intent_id"]))
+
+    def _spend(self, intent: Mapping[str, Any]) -> None:
+        """An intent has come to its end: where it landed under a nonce, no other one under that value can."""
+        nonce = intent["payload"].get("nonce")
+        if nonce and intent["state"] != "EXPIRED":
+            self.spent = [*self.spent[1 - _KEPT_NONCES :], [nonce["account"], nonce["value"]]]
 
     def _result(self, result: Result) -> None:
         self.results.append(result)
@@ -119,8 +130,10 @@ class Ledger:
         self.cash_lamports += facts["cost_lamports"]
 
     def _confirm(self, values: dict[str, Any]) -> None:
-        if self.intents.pop(values["intent_id"], None) is None:
+        intent = self.intents.pop(values["intent_id"], None)
+        if intent is None:
             raise StoreError(f"intent {values['intent_id']} is not under way: the journal is damaged")
+        self._spend(intent)
 
     def _fill(self, values: dict[str, Any]) -> None:
         self.cash_lamports += fill_lamports(values)

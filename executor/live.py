@@ -1,7 +1,8 @@
 """The live broker: signs orders, hands their bytes to every route, and keeps what the stream and the nodes say of them.
 
-One order has one signature for ever: whatever is sent again is the same bytes. When to look and to send again is
-`executor.settler`'s, what an outcome means for the book the desk's.
+One order has one signature for ever: whatever is sent again is the same bytes. A further attempt to sell is signed
+under the nonce of the one before it where that has one, so that only one of them lands (`executor.nonces`). When to
+look and to send again is `executor.settler`'s, what an outcome means for the book the desk's.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from copytrader_core.solana.base58 import signature_text
 from copytrader_core.solana.keys import Signer
 from copytrader_core.solana.routes.route import Route, RouteError
 from copytrader_core.solana.templates import TradeTemplates
-from copytrader_core.solana.trades import RECIPIENTS, Charges, Recipients, migrate, wire
+from copytrader_core.solana.trades import RECIPIENTS, Charges, Nonce, Recipients, migrate, wire
 from executor.broker import Landed, Reverted
 from executor.coins import CoinBook
-from executor.orders import Order, Signed
+from executor.nonces import Nonces, Use
+from executor.orders import DurableNonce, Order, Signed
 
 LIFETIME_BLOCKS: Final = 150
 # A blockhash this old is not signed with any more: what it signs could hardly land in time.
@@ -118,11 +120,13 @@ class LiveBroker:
         signed: Callable[[], Container[str]],
         now: Callable[[], float],
         recipients: Recipients = RECIPIENTS,
+        nonces: Nonces | None = None,
     ) -> None:
         self.owner: Pubkey = signer.pubkey
         self.address = signer.address
         self.routes = routes
         self.head = Chainhead()
+        self.nonces = nonces or Nonces()
         self.flights: dict[str, Flight] = {}
         self.has_traded: set[str] = set()
         """Venues on which this wallet has traded: its volume account is there."""
@@ -154,22 +158,45 @@ class LiveBroker:
         state = self._may_sign()
         if state == "HALTED" or (state == "REDUCING" and order.side == "BUY"):
             raise TransactionError(f"trading is {state}: no {order.side} is signed")
-        blockhash, last_valid = self.head.lifetime()
+        nonce = self.nonces.lend(order.position_id, self.sales) if order.side == "SELL" else None
+        blockhash, last_valid = self.head.lifetime() if nonce is None else (Hash.from_string(nonce.value), 0)
         used, extra = self._signed(), 0
         while True:
-            message = self._message(order, blockhash, extra)
+            message = self._message(order, blockhash, extra, nonce)
             signature = self._signer.sign(message)
             text = signature_text(signature)
             if text not in used:
-                return Signed(text, wire(message, signature), last_valid)
+                return Signed(text, wire(message, signature), last_valid, nonce)
             # Another order is the same to the byte: one of the two has to differ, or one landing would be two fills.
             extra += 1
 
     def unsigned(self, order: Order) -> bytes:
         """The order's transaction with an empty signature: what a simulation takes. Raises TransactionError."""
-        return wire(self._message(order, self.head.lifetime()[0], 0), bytes(64))
+        return wire(self._message(order, self.head.lifetime()[0], 0, None), bytes(64))
 
-    def _message(self, order: Order, blockhash: Hash, extra_lamports: int) -> bytes:
+    @property
+    def sales(self) -> list[Use]:
+        """The sales that have not come to their end, as the pool of nonces sees them."""
+        return [
+            Use(flight.order.position_id, flight.signed.nonce, flight.landed_slot is not None)
+            for flight in self.flights.values()
+            if flight.order.side == "SELL"
+        ]
+
+    def is_exclusive(self, position_id: str) -> bool:
+        """Whether a further attempt to sell would be a variant of all that may land, so that only one of them does."""
+        return self.nonces.is_exclusive(position_id, self.sales)
+
+    def is_over(self, flight: Flight) -> bool:
+        """Whether there is no use in sending a flight's bytes again."""
+        landed = flight.landed_slot is not None or flight.signed.is_past(self.head.height)
+        return landed or self.is_decided(flight)
+
+    def is_decided(self, flight: Flight) -> bool:
+        """Whether its nonce has moved on, so that the nodes can say at once what became of it."""
+        return flight.signed.nonce is not None and self.nonces.has_moved(flight.signed.nonce)
+
+    def _message(self, order: Order, blockhash: Hash, extra_lamports: int, nonce: DurableNonce | None) -> bytes:
         facts = order.coin
         if facts is None:
             raise TransactionError(f"the accounts of {order.mint} are not known")
@@ -185,8 +212,16 @@ class LiveBroker:
                 may_complete=facts["may_complete"],
             )
         if order.side == "SELL":
-            closes = bool(facts.get("closes"))
-            return self._templates.sell(coin, order.amount_in, order.min_out, charges, blockhash, close_account=closes)
+            durable = None if nonce is None else Nonce(Pubkey.from_string(nonce.account), blockhash)
+            return self._templates.sell(
+                coin,
+                order.amount_in,
+                order.min_out,
+                charges,
+                blockhash,
+                close_account=bool(facts.get("closes")),
+                nonce=durable,
+            )
         if self.withdraw_authority is None:
             raise TransactionError("the curve program's settings have not been read: no migration is signed until")
         return migrate(self.owner, coin, self.withdraw_authority, charges, blockhash)
@@ -201,6 +236,8 @@ class LiveBroker:
 
     def resume(self, order: Order, signed: Signed) -> None:
         """An order of an earlier run: it may be on its way, or have landed; nothing is sent by this."""
+        if signed.nonce is not None:
+            self.nonces.watch(signed.nonce.account)
         self._keep(Flight(order, signed, self.time()))
 
     def _keep(self, flight: Flight) -> None:
@@ -231,6 +268,10 @@ class LiveBroker:
         signature = self._by_intent.pop(order.intent_id, None)
         if signature is not None:
             flight = self.flights.pop(signature)
+            # What an earlier run saw landing has no sightings here.
+            seen = [*flight.sightings, *([] if flight.landed_slot is None else [flight.landed_slot])]
+            if seen and flight.signed.nonce is not None:
+                self.nonces.spend(flight.signed.nonce, max(seen))
             if flight.sightings and order.coin is not None and order.side == "BUY":
                 self.has_traded.add(order.coin["venue"])
 

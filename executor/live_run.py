@@ -21,6 +21,7 @@ from executor.control import Switch
 from executor.fills import failure_of_update
 from executor.journal import Journal
 from executor.live import LiveBroker
+from executor.nonce_accounts import follow
 from executor.outside import Outside
 from executor.reconcile import Put, Reconciler
 from executor.settler import Settler
@@ -51,10 +52,12 @@ class LiveRun:
             lambda: switch.state,
             lambda: journal.ledger.signatures,
             outside.time,
+            nonces=outside.nonces,
         )
         clock = WallClock(outside.now_ns)
         self.engine = boot.start(journal, settings, clock, release, switch, self.broker)
         self.engine.desk.coins, self.engine.desk.wall_ns = coins, outside.now_ns
+        self.broker.nonces.recall(journal.ledger.spent)
         self.chain = ChainEvents(self.engine, self.broker)
         self._outside = outside
         self._switch = switch
@@ -79,9 +82,12 @@ class LiveRun:
             every_seconds=config.canary_seconds,
             spend_lamports=lamports(desk.settings.policy.min_size_sol),
         )
+        broker, every = self.broker, config.rebroadcast_ms / 1000
+        nonces = partial(follow, broker.nonces, self._outside.nodes, broker.owner, every_seconds=every)
         return [
             partial(canary.run, self._newest_coin),
             settler.run,
+            partial(nonces, lambda: broker.nonces.is_unread(broker.sales)),
             partial(asking.run, lambda: frozenset(desk.journal.ledger.signatures), lambda: self.chain.needs_truth),
             partial(asking.read_coins, self.chain.wanted, lambda: desk.head_slot),
         ]

@@ -63,27 +63,56 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class DurableNonce:
+    """A nonce account's value, which keeps bytes alive until it moves on; it stood in `slot` of the confirmed chain."""
+
+    account: str
+    value: str
+    slot: int
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Account and value: of all that is signed under one key exactly one lands."""
+        return self.account, self.value
+
+
+@dataclass(frozen=True, slots=True)
 class Signed:
-    """An order's bytes, the only ones ever sent for it, and the block height after which they are void."""
+    """An order's bytes, the only ones ever sent for it, and the block height after which they are void.
+
+    With a `nonce` no height ends them (it is 0 then), but the landing of others under the same nonce.
+    """
 
     signature: str
     wire: bytes
     last_valid_block_height: int
+    nonce: DurableNonce | None = None
+
+    def is_past(self, height: int) -> bool:
+        """Whether no block above `height` can hold it."""
+        return self.nonce is None and self.last_valid_block_height < height
 
     def document(self) -> dict[str, Any]:
         """As JSON values, everything that a restart needs."""
-        return {
+        found: dict[str, Any] = {
             "signature": self.signature,
             "wire": base64.b64encode(self.wire).decode(),
             "last_valid_block_height": self.last_valid_block_height,
         }
+        return found if self.nonce is None else found | {"nonce": asdict(self.nonce)}
 
 
 def signed_from(document: Mapping[str, Any]) -> Signed | None:
     """The signed bytes that an intent's payload holds, if any."""
     if "wire" not in document:
         return None
-    return Signed(document["signature"], base64.b64decode(document["wire"]), document["last_valid_block_height"])
+    nonce = document.get("nonce")
+    return Signed(
+        document["signature"],
+        base64.b64decode(document["wire"]),
+        document["last_valid_block_height"],
+        DurableNonce(**nonce) if nonce else None,
+    )
 
 
 def order_from(document: Mapping[str, Any]) -> Order:

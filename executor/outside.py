@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from copytrader_core.errors import ConfigError
@@ -18,6 +18,8 @@ from copytrader_core.solana.routes.route import Route
 from copytrader_core.solana.routes.rpc import RpcRoute
 from copytrader_core.solana.routes.tpu import TpuRoute
 from copytrader_core.solana.rpc import RpcClient
+from executor.nonce_accounts import opened
+from executor.nonces import Nonces
 
 _RPC_TIMEOUT_SECONDS = 3.0
 _RPC_PATIENCE_SECONDS = 4.0
@@ -35,6 +37,8 @@ class Outside:
     nodes: Sequence[ChainRpc]
     routes: Sequence[Route]
     tpu: TpuRoute | None = None
+    nonces: Nonces = field(default_factory=Nonces)
+    """Under which sales are signed; none of them: under a blockhash."""
     now_ns: Callable[[], int] = time.time_ns
     time: Callable[[], float] = _loop_time
     """Seconds that only go forward."""
@@ -42,7 +46,10 @@ class Outside:
 
 @asynccontextmanager
 async def outside(signer: Signer, config: ExecutorSettings, rpc_urls: Sequence[str]) -> AsyncIterator[Outside]:
-    """Opens the nodes and routes that the settings name, and closes them. Raises ConfigError without a node."""
+    """Opens the nodes and routes that the settings name, and closes them.
+
+    Raises ConfigError without a node, and for a nonce account that the wallet cannot use.
+    """
     if not rpc_urls:
         raise ConfigError("live trading needs at least one RPC node: name a file with its URL in rpc_url_files")
     async with AsyncExitStack() as stack:
@@ -62,7 +69,8 @@ async def outside(signer: Signer, config: ExecutorSettings, rpc_urls: Sequence[s
         for route in routes:
             await route.start()
             stack.push_async_callback(route.close)
-        yield Outside(signer, nodes, routes, tpu)
+        nonces = await opened(nodes, config.nonce_accounts, signer.pubkey)
+        yield Outside(signer, nodes, routes, tpu, nonces)
 
 
 def urls_from(files: Sequence[Path]) -> list[str]:

@@ -69,6 +69,10 @@ class PaperBroker:
         """Paper has one route and it takes everything."""
         return {"paper": {"result": "sent", "ms": 0.0}}
 
+    def is_exclusive(self, position_id: str) -> bool:
+        """Every attempt on paper goes through by itself."""
+        return False
+
     def next_due(self, last_slot: int) -> Order | None:
         """The first order that lands in `last_slot` or before."""
         due = [order for order in self._orders.values() if order.due_slot <= last_slot]

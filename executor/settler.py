@@ -1,23 +1,28 @@
 """Follows what is under way until the chain has the last word: sends the same bytes again, and asks the nodes.
 
 The stream is the first witness; nodes are asked where it has said nothing. An answer of "not known" proves nothing by
-itself: void is only what several answers miss after its last block is finalized on the very nodes that miss it.
+itself: void is only what several answers miss after its last block is finalized on the very nodes that miss it. Under a
+durable nonce there is no last block: there the account's finalized value has to be another one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from copytrader_core.errors import CopytraderError, DecodeError
 from copytrader_core.policy.values import TradingState
 from copytrader_core.solana.base58 import signature_text
 from copytrader_core.solana.chain_rpc import ChainRpc, SignatureStatus
+from copytrader_core.solana.nonce import NonceState
 from copytrader_core.solana.rpc_json import transaction_from_json
 from executor.fills import failure_of_json, outcome_of
 from executor.live import Flight, LiveBroker, Outcome
+from executor.nonce_accounts import read_nonces
+from executor.orders import Signed
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +34,28 @@ _ASK_SECONDS: Final = 5.0
 _BLOCKHASH_SECONDS: Final = 15.0
 
 Put = Callable[[Any], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a node has finalized, asked first, and what it knows then of each signature that it was asked for."""
+
+    node: ChainRpc
+    height: int
+    statuses: Sequence[SignatureStatus | None]
+    slot: int = 0
+    nonces: Mapping[str, NonceState | None] = field(default_factory=dict)
+
+    def is_over(self, signed: Signed) -> bool:
+        """Whether no block after what this node has finalized can hold it.
+
+        Another value of a nonce counts only where the node is past the slot in which its own stood.
+        """
+        nonce = signed.nonce
+        if nonce is None:
+            return signed.is_past(self.height)
+        found = self.nonces.get(nonce.account)
+        return self.slot >= nonce.slot and (found is None or str(found.value) != nonce.value)
 
 
 class Settler:
@@ -71,48 +98,53 @@ class Settler:
         newest = {flight.order.position_id: flight for flight in self._broker.flights.values()}
         for flight in newest.values():
             is_buy = flight.order.side == "BUY"
-            is_over = flight.landed_slot is not None or flight.signed.last_valid_block_height < self._broker.head.height
-            if not is_over and not (is_buy and (flight.order.restored or state != "ACTIVE")):
+            if not self._broker.is_over(flight) and not (is_buy and (flight.order.restored or state != "ACTIVE")):
                 self._broker.carry(flight)
 
     async def look(self, patience: float) -> None:
-        """Asks the nodes about every flight of which the stream has said nothing for `patience` seconds."""
-        before = self._now() - patience
-        asked = [flight for flight in self._broker.flights.values() if flight.sent_at <= before]
+        """Asks the nodes about every flight of which the stream has said nothing for `patience` seconds.
+
+        Those whose nonce has moved on are asked for at once: the next attempt waits for the answer.
+        """
+        before, decided = self._now() - patience, self._broker.is_decided
+        asked = [one for one in self._broker.flights.values() if one.sent_at <= before or decided(one)]
         await self._refresh_blockhash()
         if not asked:
             return
-        answers = await asyncio.gather(*[self._statuses(node, asked) for node in self._nodes])
+        answers = await asyncio.gather(*[self._ask(node, asked) for node in self._nodes])
+        heard = [answer for answer in answers if answer is not None]
         for at, flight in enumerate(asked):
             if flight.signed.signature in self._broker.flights:
-                await self._judge(flight, [(node, height, found[at]) for node, height, found in answers if found])
+                await self._judge(flight, at, heard)
 
-    async def _statuses(
-        self, node: ChainRpc, flights: Sequence[Flight]
-    ) -> tuple[ChainRpc, int, list[SignatureStatus | None]]:
-        """A node's finalized height, asked first, then what it knows; nothing where it does not answer."""
+    async def _ask(self, node: ChainRpc, flights: Sequence[Flight]) -> Answer | None:
+        """None where the node does not answer."""
+        nonces = [flight.signed.nonce.account for flight in flights if flight.signed.nonce is not None]
         try:
             async with asyncio.timeout(_ASK_SECONDS):
                 height = await node.block_height("finalized")
-                return node, height, await node.statuses([flight.signed.signature for flight in flights])
+                slot, states = await read_nonces(node, nonces, "finalized") if nonces else (0, {})
+                statuses = await node.statuses([flight.signed.signature for flight in flights])
+                return Answer(node, height, statuses, slot, states)
         except (CopytraderError, TimeoutError) as error:
             _log.info("node_silent node=%s error=%s", node.label, error)
-            return node, 0, []
+            return None
 
-    async def _judge(self, flight: Flight, answers: Sequence[tuple[ChainRpc, int, SignatureStatus | None]]) -> None:
-        for node, _, status in answers:
+    async def _judge(self, flight: Flight, at: int, answers: Sequence[Answer]) -> None:
+        for answer in answers:
+            status = answer.statuses[at]
             if status is not None and status.commitment != "processed":
-                await self._landed(flight, node, status)
+                await self._landed(flight, answer.node, status)
                 return
-        if any(status is not None for _, _, status in answers):
+        if any(answer.statuses[at] is not None for answer in answers):
             return
         # Seen on the stream, missed by the nodes: the tree of slots, or a later look, will tell.
-        over = [height for _, height, _ in answers if height > flight.signed.last_valid_block_height]
+        over = [answer for answer in answers if answer.is_over(flight.signed)]
         several = len(over) > 1 or len(self._nodes) == 1
         if over and several and len(over) == len(answers):
             flight.voids += len(over)
             if flight.voids > _VOID_ANSWERS:
-                reason = f"void since block {flight.signed.last_valid_block_height}, no node knows it"
+                reason = _why_void(flight.signed)
                 await self._put(Outcome(flight.signed.signature, 0, None, final=True, reason=reason))
 
     async def _landed(self, flight: Flight, node: ChainRpc, status: SignatureStatus) -> None:
@@ -148,3 +180,9 @@ class Settler:
                 continue
             self._broker.head.take(found.blockhash, found.last_valid_block_height - 150)
             return
+
+
+def _why_void(signed: Signed) -> str:
+    if signed.nonce is None:
+        return f"void since block {signed.last_valid_block_height}, no node knows it"
+    return f"void: nonce {signed.nonce.account} has moved on, another attempt was first; no node knows this one"

@@ -1,4 +1,4 @@
-"""`copytrader executor run | status | halt | reduce | resume | flatten`; its locks are in `executor_locks`."""
+"""`copytrader executor run | status | halt | reduce | resume | flatten`; locks and nonces have files of their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 import uvloop
 
 from copytrader_cli import executor_status as status_command
-from copytrader_cli.commands import executor_locks
+from copytrader_cli.commands import executor_locks, executor_nonce
 from copytrader_cli.executor_table import sol
 from copytrader_core.errors import ConfigError, CopytraderError
 from copytrader_core.geyser.client import Endpoint, parse_endpoint
@@ -32,6 +32,7 @@ from executor.status import Status, read_status
 
 app = typer.Typer(no_args_is_help=True, help="Run and control the executor.")
 executor_locks.add_to(app)
+executor_nonce.add_to(app)
 
 Mode = Literal["paper", "live"]
 ClockName = Literal["wall", "chain"]

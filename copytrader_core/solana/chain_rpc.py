@@ -167,6 +167,21 @@ class ChainRpc:
             found += await self._ask("getMultipleAccounts", params, _values(_account, len(part)))
         return found
 
+    async def accounts_at(
+        self, addresses: Sequence[Pubkey], commitment: Commitment = "confirmed"
+    ) -> tuple[int, list[Account | None]]:
+        """The slot of the answer, and one account per address, all of that slot. 100 addresses at most."""
+
+        def read(answer: Any) -> tuple[int, list[Account | None]]:
+            return _whole(answer["context"]["slot"]), _values(_account, len(addresses))(answer)
+
+        params = [[str(one) for one in addresses], {"commitment": commitment, "encoding": _BASE64}]
+        return await self._ask("getMultipleAccounts", params, read)
+
+    async def rent(self, size_bytes: int) -> int:
+        """Lamports that an account of `size_bytes` must hold."""
+        return await self._ask("getMinimumBalanceForRentExemption", [size_bytes], _whole)
+
     async def simulate(self, wire: bytes, *, with_signature: bool = False) -> Simulation:
         """What a transaction would do. Without `with_signature` the node puts its own blockhash in."""
         options = {

@@ -19,7 +19,11 @@ from executor.service import RunOptions, run
 
 
 async def main(plan: dict[str, object]) -> None:
-    config = settings(Path(str(plan["home"])), block_engine_urls=(str(plan["block_engine"]),))
+    config = settings(
+        Path(str(plan["home"])),
+        block_engine_urls=(str(plan["block_engine"]),),
+        nonce_accounts=tuple(plan["nonces"]),  # type: ignore[arg-type]
+    )
     patterns = {one["wallet"]: Pattern(**one) for one in plan["patterns"]}  # type: ignore[attr-defined]
     signer = Signer(bytes.fromhex(str(plan["seed"])))
     async with outside(signer, config.executor, plan["rpc"]) as world:  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from live_nonces import another_sale, check_nonces, with_nonces
 from live_world import SEED, ledger_of, lines_of, release, settings, trade, until, world
 
 from copytrader_core.settings import Settings
@@ -119,6 +120,7 @@ def start(live: Live, config: Settings, folder: Path) -> subprocess.Popen[bytes]
         "seed": SEED.hex(),
         "rpc": [live.rpc_url, live.rpc_url],
         "geyser": live.geyser,
+        "nonces": config.executor.nonce_accounts,
         "patterns": [asdict(one) for one in release(live, hold_ms=1_500).patterns.values()],
     }
     path = folder / "plan.json"
@@ -127,19 +129,25 @@ def start(live: Live, config: Settings, folder: Path) -> subprocess.Popen[bytes]
     return subprocess.Popen([sys.executable, str(child), str(path)], start_new_session=True)
 
 
-async def kills(folder: Path, rounds: int, seed: int) -> Counter[str]:
+async def kills(folder: Path, rounds: int, seed: int, n_nonces: int = 0) -> Counter[str]:
     rng = random.Random(seed)
-    async with live_chain(options(**ALL_FAULTS, seed=seed)) as live:
-        config = settings(folder / "home")
-        live.airdrop(Signer(SEED).pubkey, 50 * 10**9)
+    async with live_chain(options(seed=seed)) as live:
+        names = await with_nonces(live, n_nonces)
+        live.faults.set(ALL_FAULTS)
+        config = settings(folder / "home", nonce_accounts=names)
         for _ in range(rounds):
             child = start(live, config, folder)
-            await asyncio.sleep(_START_SECONDS + rng.expovariate(1 / 3.0))
+            if n_nonces:
+                await another_sale(config.home_path)
+            else:
+                await asyncio.sleep(_START_SECONDS + rng.expovariate(1 / 3.0))
             os.kill(child.pid, signal.SIGKILL)
             await asyncio.to_thread(child.wait)
         await settled(live, config)
         kinds = check(live, config)
-        print(dict(kinds), live.slot)
+        under = check_nonces(config)
+        print(dict(kinds), dict(under), live.slot)
+        assert bool(under) == (n_nonces > 0)
         return kinds
 
 
