@@ -1,4 +1,4 @@
-"""How long a leader's buy takes from the bytes of the stream to our signed transaction, with few and with many positions.
+"""How long a leader's buy takes from the stream's bytes to our signed transaction, with no and with many positions.
 
 The updates are those of the committed tape: every shape of a buy that it holds, on the curve and in pools, with and
 without lookup tables. Nothing leaves the process; the journal is a real file.
@@ -145,7 +145,7 @@ def _replay(updates: list[tuple[str, bytes, Event]], held: int, times: _Times) -
                     for stage, start, end in zip(_STAGES, marks, marks[1:], strict=False):
                         times.stages[stage].append((end - start) / 1000)
                 if number % 50 == 0:
-                    quiet.idle()
+                    quiet.pause(is_idle=True)
         finally:
             quiet.end()
 
@@ -174,7 +174,7 @@ def _executor(
     desk.coins = coins
     for number in range(held):
         position = _position(number)
-        desk.holdings.open[position.position_id] = position
+        desk.holdings.hold(position)
     del boot_engine
     return Engine(desk, release), broker, signer, desk
 

@@ -14,10 +14,10 @@ from copytrader_core.errors import QuoteError, TransactionError
 from copytrader_core.policy.decide import decide
 from copytrader_core.policy.entry import transaction_cost
 from copytrader_core.policy.escalation import exit_terms, is_urgent, min_out
+from copytrader_core.policy.promptly import Plans, prompt_plans
 from copytrader_core.policy.record import inputs_document
 from copytrader_core.policy.values import (
     Decision,
-    EntryPlan,
     ExitPlan,
     ExitReason,
     LeaderBuy,
@@ -116,9 +116,15 @@ class Desk:
             first_trade=self.broker.is_first_trade(signal),
             signal=signal,
         )
+        # Signed first, explained afterwards: nothing is written or sent before `decide` has said the same.
+        plans = prompt_plans(signal, pattern, book, self.settings, now, inflow) if pattern is not None else None
+        order, signed, why = self._buy(signal, plans, now)
+        signed_ns = self.wall_ns()
         decision = decide(signal, pattern, edges, book, self.settings, now, inflow)
-        order, signed, why = self._buy(signal, decision, now)
-        latency_us = (self.wall_ns() - received_ns) // 1000
+        if (decided := _plans(decision)) != plans:
+            order, signed, why = self._buy(signal, decided, now)
+            signed_ns = self.wall_ns()
+        latency_us = (signed_ns - received_ns) // 1000
         inputs = inputs_document(signal, pattern, edges, book, now, inflow)
         payload = {"inputs": inputs, "decision": asdict(decision), "latency_us": latency_us}
         if why is not None:
@@ -295,7 +301,7 @@ class Desk:
         """Coins of ours that no line accounts for are sold like any other position."""
         payload = {"qty_raw": position.qty_raw, "position_id": position.position_id}
         self.journal.adopted(position, self._entry("ADOPTED", position, self.head_slot, payload))
-        self.holdings.open[position.position_id] = position
+        self.holdings.hold(position)
 
     def resize(self, position: Position, qty_raw: int) -> None:
         """The chain holds another number of a position's coins."""
@@ -307,7 +313,7 @@ class Desk:
         """None of a position's coins are there: it ends, and all that it had cost is a loss."""
         entry = self._entry("LOST", position, self.head_slot, {"position_id": position.position_id})
         self.journal.lost(position, entry)
-        del self.holdings.open[position.position_id]
+        self.holdings.drop(position.position_id)
         self.holdings.realised(entry.at_ns, -position.cost_lamports, mint=position.mint, leader=position.leader)
 
     def quarantine(self, mint: str, account: str, amount_raw: int) -> None:
@@ -380,7 +386,7 @@ class Desk:
         )
         payload = self._fill_facts(order, landed, slot) | {"side": "BUY", "cost_lamports": cost}
         self.journal.opened(order, landed, landing, position, self._entry("FILL", order, slot, payload, order))
-        self.holdings.open[position.position_id] = position
+        self.holdings.hold(position)
         self.holdings.balance_lamports -= cost + landed.rent_lamports
         self.tally.bought += 1
 
@@ -396,7 +402,7 @@ class Desk:
         pnl = proceeds - position.cost_lamports
         entry = self._entry("FILL", order, landing.slot, payload | {"pnl_lamports": pnl}, order)
         self.journal.closed(order, landed, landing, position, proceeds, entry)
-        del self.holdings.open[position.position_id]
+        self.holdings.drop(position.position_id)
         self.holdings.realised(entry.at_ns, pnl, mint=position.mint, leader=position.leader)
         self.tally.sold += 1
         self.tally.pnl_lamports += pnl
@@ -436,11 +442,11 @@ class Desk:
         payload = {"reason": reason, "waiting": waiting, "why": why, "position_id": position.position_id}
         self.journal.remember(position, self._entry("WAIT", position, self.head_slot, payload))
 
-    def _buy(self, signal: LeaderBuy, decision: Decision, now: Now) -> tuple[Order | None, Signed | None, str | None]:
+    def _buy(self, signal: LeaderBuy, plans: Plans | None, now: Now) -> tuple[Order | None, Signed | None, str | None]:
         """The order and its bytes, or why there are none: what cannot be signed is not bought."""
-        plan: EntryPlan | None = decision.entry
-        if not decision.accepted or plan is None:
+        if plans is None:
             return None, None, None
+        plan = plans.entry
         identity = intent_id(self.journal.mode, "BUY", signal.sig, signal.mint)
         executor = self.settings.executor
         order = Order(
@@ -458,7 +464,7 @@ class Desk:
             priority_fee_lamports=executor.priority_fee_lamports,
             tip_lamports=executor.tip_lamports,
             planned_ns=now.ts_ns,
-            exit=decision.exit,
+            exit=plans.exit,
             coin=self.coins.document(signal.mint, signal.market, plan.quoted_tokens_raw),
         )
         try:
@@ -515,3 +521,10 @@ class Desk:
             release_id=self.release_id,
             payload=payload,
         )
+
+
+def _plans(decision: Decision) -> Plans | None:
+    """What a decision does; None for a refusal."""
+    if not decision.accepted or decision.entry is None or decision.exit is None:
+        return None
+    return Plans(decision.entry, decision.exit)

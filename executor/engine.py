@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from copytrader_core.policy.exits import due_exit, first_deadline_ms, needs_multiple
+from copytrader_core.policy.exits import due_exit, needs_multiple
 from copytrader_core.policy.record import settings_document
 from copytrader_core.policy.values import ExitReason, TradingState
 from copytrader_core.records import Edge, Event, Release
@@ -18,6 +18,7 @@ from copytrader_core.solana.transaction import RawTransaction
 from executor.desk import Desk
 from executor.ledger import DECIDED_SLOTS, decided_key
 from executor.orders import Order, Position
+from executor.positions import deadline_ns
 from executor.signals import leader_buys, leader_sells
 
 _NS_PER_MS: Final = 1_000_000
@@ -172,10 +173,12 @@ class Engine:
         """The first landing or deadline up to slot `shown`; a landing before a deadline of the same slot."""
         order = self.desk.broker.next_due(shown)
         first: tuple[int, Order | Position] | None = (order.due_slot, order) if order else None
+        if self.desk.clock.slot_at(0) is None:
+            return first
         for position in self.desk.holdings.open.values():
             if not self._may_try(position) or position.position_id in tried:
                 continue
-            at = self.desk.clock.slot_at(_deadline_ns(position))
+            at = self.desk.clock.slot_at(deadline_ns(position))
             if at is not None and self.desk.head_slot < at <= shown and (first is None or at < first[0]):
                 first = (at, position)
         return first
@@ -191,16 +194,15 @@ class Engine:
         """Sells what is due: coins of `mints` by their new price, every coin by the clock; all of both where None."""
         if not self.desk.clock.is_set:
             return
-        now_ns = self.desk.clock.now_ns()
-        for position in list(self.desk.holdings.open.values()):
-            if self._may_try(position) and (
-                mints is None or position.mint in mints or now_ns >= _deadline_ns(position)
-            ):
+        holdings, now_ns = self.desk.holdings, self.desk.clock.now_ns()
+        pressing = list(holdings.open.values()) if mints is None else holdings.pressing(mints, now_ns)
+        for position in pressing:
+            if self._may_try(position):
                 self._exit_if_due(position, self.desk.head_slot)
         if not self._recovered:
             self._recovered = True
             self.desk.note("RECOVERED", {"positions": len(self.desk.holdings.open)})
-        if self.desk.switch.control.flatten and not self.desk.holdings.open and not self.desk.broker.orders:
+        if not self.desk.holdings.open and not self.desk.broker.orders and self.desk.switch.control.flatten:
             self.desk.flattened()
 
     def _may_try(self, position: Position) -> bool:
@@ -247,8 +249,3 @@ def _pause_ns(attempts: int) -> int:
     if attempts <= _QUICK_ATTEMPTS:
         return 0
     return min(_LONGEST_PAUSE_NS, _FIRST_PAUSE_NS << min(attempts - _QUICK_ATTEMPTS - 1, 16))
-
-
-def _deadline_ns(position: Position) -> int:
-    """When the clock alone sells."""
-    return position.opened_ts_ns + first_deadline_ms(position.plan) * _NS_PER_MS

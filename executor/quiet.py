@@ -33,21 +33,25 @@ class Quiet:
         gc.disable()
         self._young_at = self._all_at = self._now()
 
-    def idle(self) -> None:
-        """Nothing waits: collects the young once a second, and all that was not frozen every five minutes."""
+    def pause(self, *, is_idle: bool) -> None:
+        """Between two messages. Where nothing waits: the young every second, all that is not frozen every five minutes.
+
+        Where something waits nothing is collected, unless so much was made that memory could run out.
+        """
+        if not is_idle:
+            if gc.get_count()[0] >= _TOO_MANY:
+                self._young()
+            return
         at = self._now()
         if at - self._all_at >= _ALL_SECONDS:
             gc.collect()
             self._young_at = self._all_at = at
         elif at - self._young_at >= _YOUNG_SECONDS:
-            gc.collect(1)
-            self._young_at = at
+            self._young()
 
-    def busy(self) -> None:
-        """Something waits: collects only where so much was made that memory could run out."""
-        if gc.get_count()[0] >= _TOO_MANY:
-            gc.collect(1)
-            self._young_at = self._now()
+    def _young(self) -> None:
+        gc.collect(1)
+        self._young_at = self._now()
 
     def end(self) -> None:
         """Leaves the collector as it was found."""
