@@ -11,15 +11,16 @@ from typing import Final
 
 from copytrader_core.policy.exits import due_exit, needs_multiple
 from copytrader_core.policy.record import settings_document
-from copytrader_core.policy.values import ExitReason, TradingState
+from copytrader_core.policy.values import ExitReason, LeaderBuy, TradingState
 from copytrader_core.records import Edge, Event, Release
 from copytrader_core.settings import Settings
 from copytrader_core.solana.transaction import RawTransaction
 from executor.desk import Desk
+from executor.glance import Glance
 from executor.ledger import DECIDED_SLOTS, decided_key
 from executor.orders import Order, Position
 from executor.positions import deadline_ns
-from executor.signals import leader_buys, leader_sells
+from executor.signals import leader_buy, leader_buys, leader_sells
 
 _NS_PER_MS: Final = 1_000_000
 _SWEEP_SLOTS: Final = 9_000
@@ -85,10 +86,22 @@ class Engine:
                 position.leader_sold |= position.leader == wallet
         self._exits({event.mint for event in events})
         for signal in leader_buys(shown, self._release.patterns):
-            if decided_key(signal.sig, signal.mint) not in self._decided:
-                pattern, edges = self._release.patterns.get(signal.leader), self._edges.get(signal.leader, [])
-                inflow = self._release.inflow.get(signal.leader)
-                self.desk.consider(signal, pattern, edges, self.trading_state, received_ns, inflow, self.stream_age_ms)
+            self._signal(signal, received_ns)
+
+    def on_buy(self, buy: Glance, received_ns: int) -> None:
+        """`on_transaction` for a leader's buy that was read the short way."""
+        self._advance(buy.slot, buy.slot - 1)
+        self.desk.coins.see(buy)
+        market = self.desk.market.see(buy)
+        self._exits({buy.swap.base})
+        self._signal(leader_buy(buy, market), received_ns)
+
+    def _signal(self, signal: LeaderBuy, received_ns: int) -> None:
+        """A leader's buy is decided on once, whatever the stream repeats."""
+        if decided_key(signal.sig, signal.mint) not in self._decided:
+            pattern, edges = self._release.patterns.get(signal.leader), self._edges.get(signal.leader, [])
+            inflow = self._release.inflow.get(signal.leader)
+            self.desk.consider(signal, pattern, edges, self.trading_state, received_ns, inflow, self.stream_age_ms)
 
     def on_slot(self, slot: int) -> None:
         """The stream has begun to show `slot`."""

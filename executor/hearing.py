@@ -11,6 +11,7 @@ from copytrader_core.pump.decode import decode
 from copytrader_core.records import Event
 from copytrader_core.solana.transaction import RawTransaction
 from executor.engine import Engine
+from executor.glance import Glance, glance
 from executor.interests import Interests
 from executor.live_run import LiveRun
 
@@ -30,12 +31,19 @@ class Hearing:
         if not self.interests.concern(update.transaction):
             self._engine.on_slot(update.slot)
             return
+        buy = glance(update.transaction, update.slot)
+        if buy is not None and buy.wallet in self._engine.release.patterns and not self._is_own(buy):
+            self._engine.on_buy(buy, received_ns)
+            return
         tx = _raw(update)
         if tx is None:
             return
         self._engine.on_transaction(update.slot, _events(tx), received_ns, tx)
         if self._live is not None:
             self._live.on_transaction(update, tx)
+
+    def _is_own(self, buy: Glance) -> bool:
+        return self._live is not None and buy.sig in self._live.broker.flights
 
 
 def _raw(update: pb.SubscribeUpdateTransaction) -> RawTransaction | None:
