@@ -46,7 +46,9 @@ _BUYS: Final = 1_200
 _POSITIONS: Final = 200
 _WARM: Final = 100
 _STAGES: Final = ("parse", "read", "decide, lay out", "sign", "journal, send")
-_NO_LIMITS: Final = {
+POLICY: Final = {"min_sample_trades": 0, "min_win_rate": 0.0, "require_positive_ev": False}
+"""Settings by which every leader's buy is copied."""
+NO_LIMITS: Final = {
     "max_open_positions": 10**6,
     "max_positions_per_mint": 10**6,
     "max_positions_per_leader": 10**6,
@@ -100,8 +102,8 @@ def run() -> list[Measured]:
             _replay(updates, held, times)
             speeds[held].append(len(updates) / (time.perf_counter() - began))
     for held, times in runs.items():
-        _show(f"bytes to signed, {held} positions, load {os.getloadavg()[0]:.1f}", times.shapes)
-        _show(f"the same by stage, {held} positions", times.stages)
+        show(f"bytes to signed, {held} positions, load {os.getloadavg()[0]:.1f}", times.shapes)
+        show(f"the same by stage, {held} positions", times.stages)
     return [Measured(f"{held} positions", "buys", tuple(found)) for held, found in speeds.items()]
 
 
@@ -155,11 +157,10 @@ def _executor(
 ) -> tuple[Engine, LiveBroker, _TimedSigner, _TimedDesk]:
     """An engine in mode live whose broker has no route."""
     settings = Settings(home=folder)
-    policy = {"min_sample_trades": 0, "min_win_rate": 0.0, "require_positive_ev": False}
     settings = settings.model_copy(
         update={
-            "policy": settings.policy.model_copy(update=policy),
-            "risk": settings.risk.model_copy(update=_NO_LIMITS),
+            "policy": settings.policy.model_copy(update=POLICY),
+            "risk": settings.risk.model_copy(update=NO_LIMITS),
         }
     )
     switch = Switch(folder / "executor")
@@ -168,7 +169,7 @@ def _executor(
     signer, coins = _TimedSigner(bytes(range(32))), CoinBook()
     broker = LiveBroker(signer, (), coins, lambda: switch.state, lambda: journal.ledger.signatures, time.monotonic)
     broker.head.take(Hash(bytes([7]) * 32), 1_000)
-    release = Release("r", "2026-10-11", {event.wallet: _pattern(event.wallet) for _, _, event in updates}, ())
+    release = Release("r", "2026-10-11", {event.wallet: pattern(event.wallet) for _, _, event in updates}, ())
     boot_engine = boot.start(journal, settings, WallClock(), release, switch, broker)
     desk = _TimedDesk(journal, broker, WallClock(), settings, switch, 10**15)
     desk.coins = coins
@@ -179,7 +180,8 @@ def _executor(
     return Engine(desk, release), broker, signer, desk
 
 
-def _pattern(wallet: str) -> Pattern:
+def pattern(wallet: str) -> Pattern:
+    """An ordinary leader."""
     return Pattern(wallet, None, 30, 100, 0.6, 1.0, 30_000, 90_000, 1.4, 2.0, "mixed", 0.05, 0.5, 0.5)
 
 
@@ -191,7 +193,8 @@ def _position(number: int) -> Position:
     )  # fmt: skip
 
 
-def _show(title: str, groups: dict[str, list[float]]) -> None:
+def show(title: str, groups: dict[str, list[float]]) -> None:
+    """Percentiles of microseconds."""
     table = Table("what", "n", "p50 us", "p90", "p99", "max", title=title)
     for name, found in groups.items():
         found.sort()
