@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from copytrader_core.errors import QuoteError, TransactionError
@@ -15,8 +16,9 @@ from copytrader_core.policy.decide import decide
 from copytrader_core.policy.entry import transaction_cost
 from copytrader_core.policy.escalation import exit_terms, is_urgent, min_out
 from copytrader_core.policy.promptly import Plans, prompt_plans
-from copytrader_core.policy.record import inputs_document
+from copytrader_core.policy.record import decision_document, inputs_document
 from copytrader_core.policy.values import (
+    Book,
     Decision,
     ExitPlan,
     ExitReason,
@@ -106,16 +108,7 @@ class Desk:
     ) -> None:
         """Decides on a leader's buy, writes the decision down with all of its numbers, and buys if it says so."""
         now = Now(self.head_slot, self.clock.now_ns())
-        book = self.holdings.book(
-            state,
-            self.broker.orders,
-            now.ts_ns,
-            stream_age_ms=stream_age_ms,
-            drift=self.drift,
-            locks=self.switch.locks.locks,
-            first_trade=self.broker.is_first_trade(signal),
-            signal=signal,
-        )
+        book = self._book(signal, state, now, stream_age_ms)
         # Signed first, explained afterwards: nothing is written or sent before `decide` has said the same.
         plans = prompt_plans(signal, pattern, book, self.settings, now, inflow) if pattern is not None else None
         order, signed, why = self._buy(signal, plans, now)
@@ -126,7 +119,7 @@ class Desk:
             signed_ns = self.wall_ns()
         latency_us = (signed_ns - received_ns) // 1000
         inputs = inputs_document(signal, pattern, edges, book, now, inflow)
-        payload = {"inputs": inputs, "decision": asdict(decision), "latency_us": latency_us}
+        payload = {"inputs": inputs, "decision": decision_document(decision), "latency_us": latency_us}
         if why is not None:
             payload["not_signed"] = why
         entry = self._entry("DECISION", signal, self.head_slot, payload, order)
@@ -138,6 +131,20 @@ class Desk:
             self._send(order, signed)
         else:
             self.journal.write(self._entry(planned, order, self.head_slot, {"code": decision.code}, order))
+
+    def rehearse(self, signal: LeaderBuy, pattern: Pattern, edges: Sequence[Edge], inflow: Inflow | None) -> None:
+        """Goes the way of `consider` up to the journal's line, as if nothing were held, and forgets what came of it.
+
+        Code and tables that have not run for a while have left the processor's caches, and take four times as long.
+        """
+        now = Now(signal.slot, self.clock.now_ns())
+        book = replace(self._book(signal, "ACTIVE", now, 0), trading_state="ACTIVE", mint_count={}, last_trade_ns={})
+        plans = prompt_plans(signal, pattern, book, self.settings, now, inflow)
+        if plans is not None:
+            with suppress(TransactionError):
+                self.broker.rehearse(self._order(signal, plans, now))
+        decision_document(decide(signal, pattern, edges, book, self.settings, now, inflow))
+        inputs_document(signal, pattern, edges, book, now, inflow)
 
     def sell(self, position: Position, reason: ExitReason, slot: int) -> Order | None:
         """Sends one attempt to sell with a fresh quote; None (and the exit stays due) where that is not possible."""
@@ -446,10 +453,17 @@ class Desk:
         """The order and its bytes, or why there are none: what cannot be signed is not bought."""
         if plans is None:
             return None, None, None
-        plan = plans.entry
-        identity = intent_id(self.journal.mode, "BUY", signal.sig, signal.mint)
+        order = self._order(signal, plans, now)
+        try:
+            return order, self.broker.sign(order), None
+        except TransactionError as error:
+            return None, None, str(error)
+
+    def _order(self, signal: LeaderBuy, plans: Plans, now: Now) -> Order:
+        """The buy of a signal as planned."""
+        identity, plan = intent_id(self.journal.mode, "BUY", signal.sig, signal.mint), plans.entry
         executor = self.settings.executor
-        order = Order(
+        return Order(
             intent_id=identity,
             side="BUY",
             mint=signal.mint,
@@ -467,10 +481,19 @@ class Desk:
             exit=plans.exit,
             coin=self.coins.document(signal.mint, signal.market, plan.quoted_tokens_raw),
         )
-        try:
-            return order, self.broker.sign(order), None
-        except TransactionError as error:
-            return None, None, str(error)
+
+    def _book(self, signal: LeaderBuy, state: TradingState, now: Now, stream_age_ms: int) -> Book:
+        """What the limits count for a signal."""
+        return self.holdings.book(
+            state,
+            self.broker.orders,
+            now.ts_ns,
+            stream_age_ms=stream_age_ms,
+            drift=self.drift,
+            locks=self.switch.locks.locks,
+            first_trade=self.broker.is_first_trade(signal),
+            signal=signal,
+        )
 
     def _sell(self, position: Position, reason: ExitReason, quoted: int, slot: int) -> Order:
         attempt = position.attempts + 1

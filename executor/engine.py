@@ -96,6 +96,14 @@ class Engine:
         self._exits({buy.swap.base})
         self._signal(leader_buy(buy, market), received_ns)
 
+    def rehearse(self, buy: Glance) -> None:
+        """Goes the way of `on_buy` without any effect, for a buy that was heard before."""
+        signal = leader_buy(buy, self.desk.market.state(buy.swap.base))
+        pattern = self._release.patterns.get(signal.leader)
+        if pattern is not None:
+            inflow = self._release.inflow.get(signal.leader)
+            self.desk.rehearse(signal, pattern, self._edges.get(signal.leader, []), inflow)
+
     def _signal(self, signal: LeaderBuy, received_ns: int) -> None:
         """A leader's buy is decided on once, whatever the stream repeats."""
         if decided_key(signal.sig, signal.mint) not in self._decided:

@@ -25,6 +25,15 @@ class Hearing:
         self.interests = Interests(engine, own)
         self._engine = engine
         self._live = live
+        self._heard: pb.SubscribeUpdateTransaction | None = None
+
+    def rehearse(self) -> None:
+        """Reads the last leader's buy once more and decides on it, without any effect: so that the next one is fast."""
+        if self._heard is not None:
+            self.interests.concern(self._heard.transaction)
+            buy = glance(self._heard.transaction, self._heard.slot)
+            if buy is not None:
+                self._engine.rehearse(buy)
 
     def transaction(self, update: pb.SubscribeUpdateTransaction, received_ns: int) -> None:
         """What concerns neither a leader nor a coin of ours is not even decoded."""
@@ -34,6 +43,7 @@ class Hearing:
         buy = glance(update.transaction, update.slot)
         if buy is not None and buy.wallet in self._engine.release.patterns and not self._is_own(buy):
             self._engine.on_buy(buy, received_ns)
+            self._heard = update
             return
         tx = _raw(update)
         if tx is None:

@@ -158,6 +158,11 @@ class LiveBroker:
             # Another order is the same to the byte: one of the two has to differ, or one landing would be two fills.
             extra += 1
 
+    def rehearse(self, order: Order) -> None:
+        """Lays the order out as `sign` does, and signs as many zeros instead. Raises TransactionError as `sign`."""
+        blockhash, _ = self.head.lifetime()
+        self._signer.sign(bytes(len(self._message(order, blockhash, 0))))
+
     def _message(self, order: Order, blockhash: Hash, extra_lamports: int) -> bytes:
         facts = order.coin
         if facts is None:

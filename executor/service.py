@@ -231,6 +231,8 @@ class _Service:
         if self._live is not None and silence > self._engine.desk.settings.executor.trip_silence_seconds:
             self._live.chain.trip(f"the stream has been silent for {silence:.0f} s")
         self._engine.on_tick()
+        if self._live is not None and self._around is not None:
+            self._hearing.rehearse()
 
     def _hear(self, received: Received) -> None:
         update = received.update
