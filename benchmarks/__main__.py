@@ -9,12 +9,13 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import day, decoding, ingest, lakeread, landing, ledger, network, patterns, signing
+from benchmarks import day, decoding, hot_path, ingest, lakeread, landing, ledger, network, patterns, signing, wire_path
 from benchmarks.measure import Measured
 
 BENCHMARKS: dict[str, Callable[[], list[Measured]]] = {
     "day": day.run,
     "decoding": decoding.run,
+    "hot_path": hot_path.run,
     "ingest": ingest.run,
     "lakeread": lakeread.run,
     "landing": landing.run,
@@ -22,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[], list[Measured]]] = {
     "network": network.run,
     "patterns": patterns.run,
     "signing": signing.run,
+    "wire_path": wire_path.run,
 }
 
 

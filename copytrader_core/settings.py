@@ -222,6 +222,9 @@ class ExecutorSettings(_Section):
     max_exit_priority_fee_lamports: int = Field(2_000_000, ge=0)
     exit_tip_step_lamports: int = Field(1_000_000, ge=0, description="what each further attempt tips more")
     max_exit_tip_lamports: int = Field(10_000_000, ge=0)
+    max_exit_cost_bps: int = Field(
+        1_000, ge=0, le=10_000, description="fee and tip of one attempt to sell, as a share of what it should bring"
+    )
     exit_urgent_steps: int = Field(
         2, ge=0, description="how many attempts an urgent exit (kill, flatten, adverse) is ahead of its count"
     )

@@ -29,11 +29,11 @@ class CoinNews:
     refusal: Refusal | None
 
 
-async def read_coin(node: ChainRpc, mint: str, slot: int) -> CoinNews:
-    """The coin's accounts at processed. `slot`: the newest one that we know of. Raises RpcError or DecodeError."""
+async def read_coin(node: ChainRpc, mint: str) -> CoinNews:
+    """The coin's accounts at processed, its market of the slot that the node names. Raises RpcError or DecodeError."""
     key = Pubkey.from_string(mint)
     curve_address, pool_address = a.bonding_curve(key), a.canonical_pool(key)
-    owner, found, pooled = await node.accounts([key, curve_address, pool_address], "processed")
+    slot, (owner, found, pooled) = await node.accounts_at([key, curve_address, pool_address], "processed")
     if owner is None or found is None:
         raise DecodeError(f"{mint} has no curve account: it is no coin of pump.fun")
     curve = decode_bonding_curve(found.data)
@@ -50,7 +50,7 @@ async def read_coin(node: ChainRpc, mint: str, slot: int) -> CoinNews:
     )
     if pool is None:
         return CoinNews(coin, _on_curve(curve, slot), refusal)
-    vaults = await node.accounts(
+    slot, vaults = await node.accounts_at(
         [
             associated_token_address(pool_address, key, owner.owner),
             associated_token_address(pool_address, WSOL_MINT, TOKEN_PROGRAM),

@@ -57,6 +57,9 @@ class Broker(Protocol):
         """Whether our wallet has never traded on the venue of `signal`: the first buy pays an account's rent."""
         ...
 
+    def rehearse(self, order: Order) -> None:
+        """Goes the way of `sign` without signing the order."""
+
     def sign(self, order: Order) -> Signed | None:
         """The bytes of an order; None where none are needed. Raises TransactionError where there can be none now."""
         ...

@@ -5,8 +5,8 @@ No requests are made here and nothing is built: `copytrader_core.solana.coins` k
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
-from typing import Any, Final
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, Final, overload
 
 from solders.pubkey import Pubkey
 
@@ -15,11 +15,34 @@ from copytrader_core.policy.market import MarketState
 from copytrader_core.pump import addresses as a
 from copytrader_core.pump.instructions import PumpPool
 from copytrader_core.records import Event
+from copytrader_core.solana.base58 import address_bytes, address_text
 from copytrader_core.solana.coins import Coin, coin_from_leader_instruction
+from copytrader_core.solana.programs import WSOL_MINT
 from copytrader_core.solana.transaction import RawInstruction, RawTransaction
+from executor.glance import Glance
 
 # A spend that takes this share of what a curve has left may turn out to complete it.
 _NEARLY: Final = 2
+
+
+class _Accounts(Sequence[Pubkey]):
+    """The accounts of an instruction. A trade names up to 27, and five of them are looked at."""
+
+    def __init__(self, keys: Sequence[bytes], indices: bytes) -> None:
+        self._keys = keys
+        self._indices = indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, at: int) -> Pubkey: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Pubkey]: ...
+    def __getitem__(self, at: int | slice) -> Pubkey | Sequence[Pubkey]:
+        if isinstance(at, slice):
+            return [Pubkey(self._keys[index]) for index in self._indices[at]]
+        return Pubkey(self._keys[self._indices[at]])
 
 
 class CoinBook:
@@ -33,21 +56,40 @@ class CoinBook:
         if event.mint in self._coins:
             return
         ix = _instruction(tx, event)
-        keys = tx.account_keys
-        creator = event.meta.get("creator")
+        named = _Accounts(tx.account_keys, ix.accounts)
+        try:
+            program = tx.account_keys[ix.program_index]
+        except IndexError:
+            return
+        self._take(event.mint, program, bytes(ix.data), named, event.meta)
+
+    def see(self, buy: Glance) -> None:
+        """The same for a buy that was read the short way."""
+        swap = buy.swap
+        if swap.base not in self._coins:
+            self._take(swap.base, buy.program, buy.data, _Accounts(buy.keys, buy.accounts), swap.meta)
+
+    def _take(
+        self, mint: str, program: bytes, data: bytes, accounts: Sequence[Pubkey], meta: Mapping[str, Any]
+    ) -> None:
+        creator = meta.get("creator")
         try:
             coin = coin_from_leader_instruction(
-                Pubkey(keys[ix.program_index]),
-                bytes(ix.data),
-                [Pubkey(keys[at]) for at in ix.accounts],
-                creator=Pubkey.from_string(creator) if creator else a.ZERO_KEY,
-                is_cashback=bool(event.meta.get("cashback_raw")),
-                is_mayhem=bool(event.meta.get("mayhem")),
+                Pubkey(program),
+                data,
+                accounts,
+                creator=Pubkey(address_bytes(creator)) if creator else a.ZERO_KEY,
+                is_cashback=bool(meta.get("cashback_raw")),
+                is_mayhem=bool(meta.get("mayhem")),
             )
         except (DecodeError, IndexError):
             return
-        if coin is not None and str(coin.mint) == event.mint:
-            self._coins[event.mint] = coin
+        if coin is not None and address_text(bytes(coin.mint)) == mint and _is_ours_to_trade(coin):
+            self._coins[mint] = coin
+
+    def known(self, mint: str) -> Coin | None:
+        """The coin as it was taken."""
+        return self._coins.get(mint)
 
     def learn(self, coin: Coin) -> None:
         """Takes a coin as its accounts say it is."""
@@ -89,6 +131,13 @@ class CoinBook:
         cashback, mayhem = document["is_cashback"], document["is_mayhem"]
         pool = PumpPool(a.canonical_pool(key), key, creator, program, is_cashback=cashback) if is_pool else None
         return Coin(key, creator, program, is_cashback=cashback, is_mayhem=mayhem, pool=pool)
+
+
+def _is_ours_to_trade(coin: Coin) -> bool:
+    """Paid in SOL, on its curve or in the pool that it migrated to: a leader may trade in any pool, even in his own."""
+    if coin.quote_mint != WSOL_MINT:
+        return False
+    return coin.pool is None or coin.pool.address == a.canonical_pool(coin.mint)
 
 
 def _instruction(tx: RawTransaction, event: Event) -> RawInstruction:

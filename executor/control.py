@@ -57,6 +57,7 @@ class Switch:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _FILE
+        self._text = str(self._path)
         self._seen: tuple[int, int] | None = None
         self._file: Control = ACTIVE
         self._row: Control = _DATABASE_AWAY
@@ -99,7 +100,8 @@ class Switch:
 
     def _look(self) -> None:
         try:
-            stat = self._path.stat()
+            # Asked for every order, before it is signed and before it is sent: `Path.stat` takes three times as long.
+            stat = os.stat(self._text)  # noqa: PTH116
         except FileNotFoundError:
             self._seen, self._file = None, ACTIVE
             return

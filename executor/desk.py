@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from copytrader_core.errors import QuoteError, TransactionError
 from copytrader_core.policy.decide import decide
 from copytrader_core.policy.entry import transaction_cost
-from copytrader_core.policy.escalation import exit_terms, is_urgent, min_out
-from copytrader_core.policy.record import inputs_document
+from copytrader_core.policy.escalation import affordable, exit_terms, is_urgent, min_out
+from copytrader_core.policy.promptly import Plans, prompt_plans
+from copytrader_core.policy.record import decision_document, inputs_document
 from copytrader_core.policy.values import (
+    Book,
     Decision,
-    EntryPlan,
     ExitPlan,
     ExitReason,
     LeaderBuy,
@@ -80,6 +82,8 @@ class Desk:
         self.wall_ns: Callable[[], int] = time.time_ns
         self.retries = journal.mode == "live"
         """Whether an order may never come to an end that we hear of, so that waiting for it has to end."""
+        self._left_early: set[str] = set()
+        """Positions to be, whose leader has sold before our buy has landed."""
         self.unsure: set[str] = set()
         """Coins whose accounts have to be read before the next attempt to sell."""
         self._opening_lamports = opening_lamports
@@ -103,21 +107,18 @@ class Desk:
     ) -> None:
         """Decides on a leader's buy, writes the decision down with all of its numbers, and buys if it says so."""
         now = Now(self.head_slot, self.clock.now_ns())
-        book = self.holdings.book(
-            state,
-            self.broker.orders,
-            now.ts_ns,
-            stream_age_ms=stream_age_ms,
-            drift=self.drift,
-            locks=self.switch.locks.locks,
-            first_trade=self.broker.is_first_trade(signal),
-            signal=signal,
-        )
+        book = self._book(signal, state, now, stream_age_ms)
+        # Signed first, explained afterwards: nothing is written or sent before `decide` has said the same.
+        plans = prompt_plans(signal, pattern, book, self.settings, now, inflow) if pattern is not None else None
+        order, signed, why = self._buy(signal, plans, now)
+        signed_ns = self.wall_ns()
         decision = decide(signal, pattern, edges, book, self.settings, now, inflow)
-        order, signed, why = self._buy(signal, decision, now)
-        latency_us = (self.wall_ns() - received_ns) // 1000
+        if (decided := _plans(decision)) != plans:
+            order, signed, why = self._buy(signal, decided, now)
+            signed_ns = self.wall_ns()
+        latency_us = (signed_ns - received_ns) // 1000
         inputs = inputs_document(signal, pattern, edges, book, now, inflow)
-        payload = {"inputs": inputs, "decision": asdict(decision), "latency_us": latency_us}
+        payload = {"inputs": inputs, "decision": decision_document(decision), "latency_us": latency_us}
         if why is not None:
             payload["not_signed"] = why
         entry = self._entry("DECISION", signal, self.head_slot, payload, order)
@@ -129,6 +130,20 @@ class Desk:
             self._send(order, signed)
         else:
             self.journal.write(self._entry(planned, order, self.head_slot, {"code": decision.code}, order))
+
+    def rehearse(self, signal: LeaderBuy, pattern: Pattern, edges: Sequence[Edge], inflow: Inflow | None) -> None:
+        """Goes the way of `consider` up to the journal's line, as if nothing were held, and forgets what came of it.
+
+        Code and tables that have not run for a while have left the processor's caches, and take four times as long.
+        """
+        now = Now(signal.slot, self.clock.now_ns())
+        book = replace(self._book(signal, "ACTIVE", now, 0), trading_state="ACTIVE", mint_count={}, last_trade_ns={})
+        plans = prompt_plans(signal, pattern, book, self.settings, now, inflow)
+        if plans is not None:
+            with suppress(TransactionError):
+                self.broker.rehearse(self._order(signal, plans, now))
+        decision_document(decide(signal, pattern, edges, book, self.settings, now, inflow))
+        inputs_document(signal, pattern, edges, book, now, inflow)
 
     def sell(self, position: Position, reason: ExitReason, slot: int) -> Order | None:
         """Sends one attempt to sell with a fresh quote; None (and the exit stays due) where that is not possible."""
@@ -195,6 +210,18 @@ class Desk:
             raise QuoteError(f"no trade of {position.mint} has been seen by this run: its reserves are not known")
         return self.broker.quote_sell(market, position.qty_raw, position.paid_in_lamports).proceeds_lamports
 
+    def leader_sold(self, leader: str, mint: str) -> None:
+        """A leader has left a coin that we are still buying after him."""
+        for order in self.broker.orders:
+            if (order.side, order.leader, order.mint) == ("BUY", leader, mint):
+                self._left_early.add(order.position_id)
+
+    def is_alone(self, position: Position) -> bool:
+        """Whether our account holds this position and nothing else, so that a second sale of it must fail."""
+        mint = position.mint
+        others = mint in self.journal.ledger.quarantined or position.keeps_account
+        return not others and len(self.holdings.in_mint(mint)) == 1
+
     def multiple(self, position: Position) -> float | None:
         """What selling now would bring, all costs off, over what was paid; None without a quote."""
         try:
@@ -250,6 +277,7 @@ class Desk:
         entry = self._entry("EXPIRED", order, self.head_slot, {"reason": reason}, order)
         self.journal.expired(order, was or self.state_of(order), reason, position, entry)
         self.broker.forget(order)
+        self._left_early.discard(order.position_id)
         self.tally.expired += 1
         if position is not None:
             # Another attempt may still be under way: the next one waits for its time.
@@ -263,6 +291,7 @@ class Desk:
 
     def confirm(self, order: Order, slot: int) -> None:
         """The block of a landed order cannot be left behind any more."""
+        self._left_early.discard(order.position_id)
         self.journal.confirmed(order, self._entry("CONFIRMED", order, slot, {}, order))
         self.broker.forget(order)
 
@@ -300,7 +329,7 @@ class Desk:
         """Coins of ours that no line accounts for are sold like any other position."""
         payload = {"qty_raw": position.qty_raw, "position_id": position.position_id}
         self.journal.adopted(position, self._entry("ADOPTED", position, self.head_slot, payload))
-        self.holdings.open[position.position_id] = position
+        self.holdings.hold(position)
 
     def resize(self, position: Position, qty_raw: int) -> None:
         """The chain holds another number of a position's coins."""
@@ -312,7 +341,7 @@ class Desk:
         """None of a position's coins are there: it ends, and all that it had cost is a loss."""
         entry = self._entry("LOST", position, self.head_slot, {"position_id": position.position_id})
         self.journal.lost(position, entry)
-        del self.holdings.open[position.position_id]
+        self.holdings.drop(position.position_id)
         if position.leader:
             self.holdings.realised(entry.at_ns, -position.cost_lamports, mint=position.mint, leader=position.leader)
 
@@ -383,10 +412,11 @@ class Desk:
             paid_in_lamports=landed.quote_lamports - landed.swap_fee_lamports,
             plan=order.exit or ExitPlan(None, None, 0, False),
             coin=order.coin,
+            leader_sold=order.position_id in self._left_early,
         )
         payload = self._fill_facts(order, landed, slot) | {"side": "BUY", "cost_lamports": cost}
         self.journal.opened(order, landed, landing, position, self._entry("FILL", order, slot, payload, order))
-        self.holdings.open[position.position_id] = position
+        self.holdings.hold(position)
         self.holdings.balance_lamports -= cost + landed.rent_lamports
         self.tally.bought += 1
 
@@ -402,7 +432,7 @@ class Desk:
         pnl = proceeds - position.cost_lamports
         entry = self._entry("FILL", order, landing.slot, payload | {"pnl_lamports": pnl}, order)
         self.journal.closed(order, landed, landing, position, proceeds, entry)
-        del self.holdings.open[position.position_id]
+        self.holdings.drop(position.position_id)
         if position.leader:
             self.holdings.realised(entry.at_ns, pnl, mint=position.mint, leader=position.leader)
         self.tally.sold += 1
@@ -443,14 +473,21 @@ class Desk:
         payload = {"reason": reason, "waiting": waiting, "why": why, "position_id": position.position_id}
         self.journal.remember(position, self._entry("WAIT", position, self.head_slot, payload))
 
-    def _buy(self, signal: LeaderBuy, decision: Decision, now: Now) -> tuple[Order | None, Signed | None, str | None]:
+    def _buy(self, signal: LeaderBuy, plans: Plans | None, now: Now) -> tuple[Order | None, Signed | None, str | None]:
         """The order and its bytes, or why there are none: what cannot be signed is not bought."""
-        plan: EntryPlan | None = decision.entry
-        if not decision.accepted or plan is None:
+        if plans is None:
             return None, None, None
-        identity = intent_id(self.journal.mode, "BUY", signal.sig, signal.mint)
+        order = self._order(signal, plans, now)
+        try:
+            return order, self.broker.sign(order), None
+        except TransactionError as error:
+            return None, None, str(error)
+
+    def _order(self, signal: LeaderBuy, plans: Plans, now: Now) -> Order:
+        """The buy of a signal as planned."""
+        identity, plan = intent_id(self.journal.mode, "BUY", signal.sig, signal.mint), plans.entry
         executor = self.settings.executor
-        order = Order(
+        return Order(
             intent_id=identity,
             side="BUY",
             mint=signal.mint,
@@ -465,18 +502,27 @@ class Desk:
             priority_fee_lamports=executor.priority_fee_lamports,
             tip_lamports=executor.tip_lamports,
             planned_ns=now.ts_ns,
-            exit=decision.exit,
+            exit=plans.exit,
             coin=self.coins.document(signal.mint, signal.market, plan.quoted_tokens_raw),
         )
-        try:
-            return order, self.broker.sign(order), None
-        except TransactionError as error:
-            return None, None, str(error)
+
+    def _book(self, signal: LeaderBuy, state: TradingState, now: Now, stream_age_ms: int) -> Book:
+        """What the limits count for a signal."""
+        return self.holdings.book(
+            state,
+            self.broker.orders,
+            now.ts_ns,
+            stream_age_ms=stream_age_ms,
+            drift=self.drift,
+            locks=self.switch.locks.locks,
+            first_trade=self.broker.is_first_trade(signal),
+            signal=signal,
+        )
 
     def _sell(self, position: Position, reason: ExitReason, quoted: int, slot: int) -> Order:
         attempt = position.attempts + 1
-        terms = exit_terms(attempt, self.settings, urgent=is_urgent(reason))
-        alone = len(self.holdings.in_mint(position.mint)) == 1
+        terms = affordable(exit_terms(attempt, self.settings, urgent=is_urgent(reason)), quoted, self.settings)
+        alone = self.is_alone(position)
         market = self.market.state(position.mint)
         coin = self.coins.document(position.mint, market) or position.coin
         if coin is not None and market is not None:
@@ -525,3 +571,10 @@ class Desk:
             release_id=self.release_id,
             payload=payload,
         )
+
+
+def _plans(decision: Decision) -> Plans | None:
+    """What a decision does; None for a refusal."""
+    if not decision.accepted or decision.entry is None or decision.exit is None:
+        return None
+    return Plans(decision.entry, decision.exit)

@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from copytrader_core.policy.exits import due_exit, first_deadline_ms, needs_multiple
+from copytrader_core.policy.exits import due_exit, needs_multiple
 from copytrader_core.policy.record import settings_document
-from copytrader_core.policy.values import ExitReason, TradingState
+from copytrader_core.policy.values import ExitReason, LeaderBuy, TradingState
 from copytrader_core.records import Edge, Event, Release
 from copytrader_core.settings import Settings
 from copytrader_core.solana.transaction import RawTransaction
 from executor.desk import Desk
+from executor.glance import Glance
 from executor.ledger import DECIDED_SLOTS, decided_key
 from executor.orders import Order, Position
-from executor.signals import leader_buys, leader_sells
+from executor.positions import deadline_ns
+from executor.signals import leader_buy, leader_buys, leader_sells
 
 _NS_PER_MS: Final = 1_000_000
 _SWEEP_SLOTS: Final = 9_000
@@ -82,12 +84,33 @@ class Engine:
         for wallet, mint in leader_sells(events, self._release.patterns):
             for position in self.desk.holdings.in_mint(mint):
                 position.leader_sold |= position.leader == wallet
+            self.desk.leader_sold(wallet, mint)
         self._exits({event.mint for event in events})
         for signal in leader_buys(shown, self._release.patterns):
-            if decided_key(signal.sig, signal.mint) not in self._decided:
-                pattern, edges = self._release.patterns.get(signal.leader), self._edges.get(signal.leader, [])
-                inflow = self._release.inflow.get(signal.leader)
-                self.desk.consider(signal, pattern, edges, self.trading_state, received_ns, inflow, self.stream_age_ms)
+            self._signal(signal, received_ns)
+
+    def on_buy(self, buy: Glance, received_ns: int) -> None:
+        """`on_transaction` for a leader's buy that was read the short way."""
+        self._advance(buy.slot, buy.slot - 1)
+        self.desk.coins.see(buy)
+        market = self.desk.market.see(buy)
+        self._exits({buy.swap.base})
+        self._signal(leader_buy(buy, market), received_ns)
+
+    def rehearse(self, buy: Glance) -> None:
+        """Goes the way of `on_buy` without any effect, for a buy that was heard before."""
+        signal = leader_buy(buy, self.desk.market.state(buy.swap.base))
+        pattern = self._release.patterns.get(signal.leader)
+        if pattern is not None and self.trading_state == "ACTIVE":
+            inflow = self._release.inflow.get(signal.leader)
+            self.desk.rehearse(signal, pattern, self._edges.get(signal.leader, []), inflow)
+
+    def _signal(self, signal: LeaderBuy, received_ns: int) -> None:
+        """A leader's buy is decided on once, whatever the stream repeats."""
+        if decided_key(signal.sig, signal.mint) not in self._decided:
+            pattern, edges = self._release.patterns.get(signal.leader), self._edges.get(signal.leader, [])
+            inflow = self._release.inflow.get(signal.leader)
+            self.desk.consider(signal, pattern, edges, self.trading_state, received_ns, inflow, self.stream_age_ms)
 
     def on_slot(self, slot: int) -> None:
         """The stream has begun to show `slot`."""
@@ -172,10 +195,12 @@ class Engine:
         """The first landing or deadline up to slot `shown`; a landing before a deadline of the same slot."""
         order = self.desk.broker.next_due(shown)
         first: tuple[int, Order | Position] | None = (order.due_slot, order) if order else None
+        if self.desk.clock.slot_at(0) is None:
+            return first
         for position in self.desk.holdings.open.values():
             if not self._may_try(position) or position.position_id in tried:
                 continue
-            at = self.desk.clock.slot_at(_deadline_ns(position))
+            at = self.desk.clock.slot_at(deadline_ns(position))
             if at is not None and self.desk.head_slot < at <= shown and (first is None or at < first[0]):
                 first = (at, position)
         return first
@@ -191,11 +216,10 @@ class Engine:
         """Sells what is due: coins of `mints` by their new price, every coin by the clock; all of both where None."""
         if not self.desk.clock.is_set:
             return
-        now_ns = self.desk.clock.now_ns()
-        for position in list(self.desk.holdings.open.values()):
-            if self._may_try(position) and (
-                mints is None or position.mint in mints or now_ns >= _deadline_ns(position)
-            ):
+        holdings, now_ns = self.desk.holdings, self.desk.clock.now_ns()
+        pressing = list(holdings.open.values()) if mints is None else holdings.pressing(mints, now_ns)
+        for position in pressing:
+            if self._may_try(position):
                 self._exit_if_due(position, self.desk.head_slot)
         if not self._recovered:
             self._recovered = True
@@ -215,7 +239,7 @@ class Engine:
             return False
         if not position.selling:
             return True
-        alone = len(self.desk.holdings.in_mint(position.mint)) == 1
+        alone = self.desk.is_alone(position)
         safe = alone or self.desk.broker.is_exclusive(position.position_id)
         return safe and self.desk.retries and waited_ns >= self.desk.settings.executor.exit_retry_ms * _NS_PER_MS
 
@@ -249,8 +273,3 @@ def _pause_ns(attempts: int) -> int:
     if attempts <= _QUICK_ATTEMPTS:
         return 0
     return min(_LONGEST_PAUSE_NS, _FIRST_PAUSE_NS << min(attempts - _QUICK_ATTEMPTS - 1, 16))
-
-
-def _deadline_ns(position: Position) -> int:
-    """When the clock alone sells."""
-    return position.opened_ts_ns + first_deadline_ms(position.plan) * _NS_PER_MS

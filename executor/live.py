@@ -196,6 +196,11 @@ class LiveBroker:
         """Whether its nonce has moved on, so that the nodes can say at once what became of it."""
         return flight.signed.nonce is not None and self.nonces.has_moved(flight.signed.nonce)
 
+    def rehearse(self, order: Order) -> None:
+        """Lays the order out as `sign` does, and signs as many zeros instead. Raises TransactionError as `sign`."""
+        blockhash, _ = self.head.lifetime()
+        self._signer.sign(bytes(len(self._message(order, blockhash, 0, None))))
+
     def _message(self, order: Order, blockhash: Hash, extra_lamports: int, nonce: DurableNonce | None) -> bytes:
         facts = order.coin
         if facts is None:

@@ -70,6 +70,7 @@ class LiveRun:
             self._outside.nodes,
             put,
             lambda: self._switch.state,
+            lambda: desk.holdings.open,
             every_seconds=config.rebroadcast_ms / 1000,
             now=self._outside.time,
         )
@@ -86,10 +87,11 @@ class LiveRun:
         nonces = partial(follow, broker.nonces, self._outside.nodes, broker.owner, every_seconds=every)
         return [
             partial(canary.run, self._newest_coin),
-            settler.run,
+            settler.send_again,
+            settler.follow,
             partial(nonces, lambda: broker.nonces.is_unread(broker.sales)),
             partial(asking.run, lambda: frozenset(desk.journal.ledger.signatures), lambda: self.chain.needs_truth),
-            partial(asking.read_coins, self.chain.wanted, lambda: desk.head_slot),
+            partial(asking.read_coins, self.chain.wanted),
         ]
 
     def _newest_coin(self) -> tuple[str, dict[str, Any]] | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from solders.pubkey import Pubkey
 
@@ -13,6 +13,7 @@ from copytrader_core.pump.addresses import AMM_PROGRAM, canonical_pool
 from copytrader_core.pump.curve import INITIAL_SOL_CURVE
 from copytrader_core.pump.fees import CURVE_FEES, POOL_FEES, Fees
 from copytrader_core.records import WSOL, Event
+from executor.glance import Glance
 
 _AMM: Final = str(AMM_PROGRAM)
 _CURVE_FEES: Final = CURVE_FEES.flat
@@ -25,6 +26,17 @@ _KEPT_ADDRESSES: Final = 65_536
 def pool_of(mint: str) -> str:
     """The pool that a coin migrates to. Other pools of the coin are not traded."""
     return str(canonical_pool(Pubkey.from_string(mint)))
+
+
+class _Trade(NamedTuple):
+    """What an event says of a market, as far as a market needs it."""
+
+    mint: str
+    slot: int
+    tx_index: int
+    reserve_base: int
+    reserve_quote: int
+    meta: Mapping[str, Any]
 
 
 class MarketBook:
@@ -57,60 +69,70 @@ class MarketBook:
             return None
         if event.action not in _MOVING or event.meta.get("ix") == "multi_hop_swap":
             return None
-        if event.program == _AMM or event.meta.get("venue") == "amm":
-            return self._keep(self._pools, event, self._pool(event))
-        return self._keep(self._curves, event, _curve(event))
+        index = -1 if event.tx_index is None else event.tx_index
+        reserves = (int(event.reserve_base_raw), int(event.reserve_quote_raw))
+        is_pool = event.program == _AMM or event.meta.get("venue") == "amm"
+        return self._trade(_Trade(event.mint, event.slot, index, *reserves, event.meta), is_pool=is_pool)
 
-    def _pool(self, event: Event) -> MarketState | None:
-        pool = event.meta.get("pool")
-        if pool != pool_of(event.mint):
+    def see(self, buy: Glance) -> MarketState | None:
+        """The same for a buy that was read the short way."""
+        swap = buy.swap
+        if not swap.reserve_base or swap.reserve_quote is None:
             return None
-        known = self._pools.get(event.mint)
-        vault = event.meta.get("vault_quote_raw") or event.reserve_quote_raw
-        real = (int(event.reserve_base_raw or 0), int(vault or 0))
-        # Deposits and withdrawals tell no fees: the last trade's stand.
-        return _state("amm", event, str(pool), real, known.fees if known else _POOL_FEES)
+        trade = _Trade(swap.base, buy.slot, buy.tx_index, swap.reserve_base, swap.reserve_quote, swap.meta)
+        return self._trade(trade, is_pool=swap.meta["venue"] == "amm")
 
-    def _keep(self, kept: dict[str, MarketState], event: Event, new: MarketState | None) -> MarketState | None:
-        old = kept.get(event.mint)
+    def _trade(self, trade: _Trade, *, is_pool: bool) -> MarketState | None:
+        kept = self._pools if is_pool else self._curves
+        new = self._pool(trade) if is_pool else _curve(trade)
+        old = kept.get(trade.mint)
         if new is not None and (old is None or (new.slot, new.tx_index) >= (old.slot, old.tx_index)):
-            kept[event.mint] = new
+            kept[trade.mint] = new
         return new
 
+    def _pool(self, trade: _Trade) -> MarketState | None:
+        pool = trade.meta.get("pool")
+        if pool != pool_of(trade.mint):
+            return None
+        known = self._pools.get(trade.mint)
+        vault = trade.meta.get("vault_quote_raw") or trade.reserve_quote
+        # Deposits and withdrawals tell no fees: the last trade's stand.
+        return _state("amm", trade, str(pool), (trade.reserve_base, int(vault)), known.fees if known else _POOL_FEES)
 
-def _curve(event: Event) -> MarketState:
-    real_base, real_quote = event.meta.get("real_base_raw"), event.meta.get("real_quote_raw")
+
+def _curve(trade: _Trade) -> MarketState:
+    real_base, real_quote = trade.meta.get("real_base_raw"), trade.meta.get("real_quote_raw")
     if real_base is None or real_quote is None:
         # A SOL curve starts from fixed reserves: what it has sold and taken follows from the virtual ones.
         start = INITIAL_SOL_CURVE
-        real_base = int(event.reserve_base_raw or 0) - (start.virtual_base - start.real_base)
-        real_quote = int(event.reserve_quote_raw or 0) - start.virtual_quote
-    return _state("curve", event, None, (int(real_base), int(real_quote)), _CURVE_FEES)
+        real_base = trade.reserve_base - (start.virtual_base - start.real_base)
+        real_quote = trade.reserve_quote - start.virtual_quote
+    return _state("curve", trade, None, (int(real_base), int(real_quote)), _CURVE_FEES)
 
 
-def _state(venue: Venue, event: Event, pool: str | None, real: tuple[int, int], usual: Fees) -> MarketState:
-    fees = _fees(event, usual)
+def _state(venue: Venue, trade: _Trade, pool: str | None, real: tuple[int, int], usual: Fees) -> MarketState:
+    fees = _fees(trade.meta, usual)
+    # In the order of the record: between a signal and its order twelve names cost as much as the values.
     return MarketState(
-        venue=venue,
-        pool=pool,
-        slot=event.slot,
-        tx_index=-1 if event.tx_index is None else event.tx_index,
-        base_raw=int(event.reserve_base_raw or 0),
-        quote_raw=int(event.reserve_quote_raw or 0),
-        real_base_raw=real[0],
-        real_quote_raw=real[1],
-        lp_fee_bps=fees.lp_bps,
-        protocol_fee_bps=fees.protocol_bps,
-        creator_fee_bps=fees.creator_bps,
-        complete=venue == "curve" and (bool(event.meta.get("complete")) or real[0] <= 0),
+        venue,
+        pool,
+        trade.slot,
+        trade.tx_index,
+        trade.reserve_base,
+        trade.reserve_quote,
+        real[0],
+        real[1],
+        fees.lp_bps,
+        fees.protocol_bps,
+        fees.creator_bps,
+        venue == "curve" and (bool(trade.meta.get("complete")) or real[0] <= 0),
     )
 
 
-def _fees(event: Event, usual: Fees) -> Fees:
+def _fees(meta: Mapping[str, Any], usual: Fees) -> Fees:
     """What the next trader pays, from what this one paid: the mayhem agent pays nothing, but everybody else does, and
     a cashback coin takes the creator's share for the trader to claim later.
     """
-    meta = event.meta
     protocol = meta.get("protocol_fee_bps")
     if not protocol:
         return usual

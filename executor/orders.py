@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from copytrader_core.policy.record import exit_plan
+from copytrader_core.policy.record import exit_plan, exit_plan_document
 from copytrader_core.policy.values import ExitPlan, ExitReason
 
 Mode = Literal["paper", "live"]
@@ -59,7 +59,9 @@ class Order:
 
     def document(self) -> dict[str, Any]:
         """The order as JSON values, everything that a restart needs."""
-        return asdict(self)
+        # `asdict` would copy every value that it meets, on the way between a signal and its order.
+        fields = {name: getattr(self, name) for name in Order.__slots__}
+        return fields | {"exit": None if self.exit is None else exit_plan_document(self.exit)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class Position:
     def document(self) -> dict[str, Any]:
         """What `exec_positions.payload` keeps."""
         return {
-            "plan": asdict(self.plan),
+            "plan": exit_plan_document(self.plan),
             "paid_in_lamports": self.paid_in_lamports,
             "coin": self.coin,
             "attempts": self.attempts,

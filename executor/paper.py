@@ -45,6 +45,9 @@ class PaperBroker:
         """No rent is paid on paper."""
         return False
 
+    def rehearse(self, order: Order) -> None:
+        """Paper signs nothing."""
+
     def sign(self, order: Order) -> Signed | None:
         """Nothing is signed on paper."""
         return None

@@ -5,32 +5,83 @@ It is a projection of the database: `executor.journal` writes first, then this c
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import accumulate
+from types import MappingProxyType
 from typing import Final
 
+from copytrader_core.policy.exits import first_deadline_ms
 from copytrader_core.policy.values import Book, LeaderBuy, Lock, TradingState
 from executor.ledger import Ledger
 from executor.orders import Order, Position, position_from
 
 _HOUR_NS: Final = 3_600_000_000_000
 _DAY_NS: Final = 24 * _HOUR_NS
+_NS_PER_MS: Final = 1_000_000
+
+_Part = tuple[str, str, int, int]
+"""Coin, leader, lamports at stake, and when it traded."""
 
 
 class Holdings:
-    """Open positions, the balance, and realised results of the last day."""
+    """Open positions, the balance, and realised results of the last day.
+
+    What is asked between a signal and its order is kept up to date here, so that it costs the same with 200 positions.
+    """
 
     def __init__(self, balance_lamports: int) -> None:
         self.balance_lamports = balance_lamports
-        self.open: dict[str, Position] = {}
+        self._open: dict[str, Position] = {}
+        self.open: Mapping[str, Position] = MappingProxyType(self._open)
+        """By identity, first opened first."""
+        self._number = 0
+        self._exposure = 0
+        self._in_mint: dict[str, dict[str, tuple[int, Position]]] = {}
+        self._after: dict[str, dict[str, Position]] = {}
+        self._deadlines: list[tuple[int, int, Position]] = []
         self._results: list[tuple[int, int]] = []
+        self._sums: list[int] = [0]
         self._exits: dict[str, int] = {}
         self._losses: dict[str, int] = {}
 
+    def hold(self, position: Position) -> None:
+        """Takes a new position. Its coin, leader, cost, opening and plan stay what they are."""
+        identity = position.position_id
+        if identity in self._open:
+            self.drop(identity)
+        self._number += 1
+        self._open[identity] = position
+        self._exposure += position.cost_lamports
+        self._in_mint.setdefault(position.mint, {})[identity] = (self._number, position)
+        self._after.setdefault(position.leader, {})[identity] = position
+        insort(self._deadlines, (deadline_ns(position), self._number, position))
+
+    def drop(self, position_id: str) -> None:
+        """A position has ended. Raises KeyError where there is none."""
+        position = self._open.pop(position_id)
+        self._exposure -= position.cost_lamports
+        number, _ = self._in_mint[position.mint].pop(position_id)
+        del self._after[position.leader][position_id]
+        if not self._in_mint[position.mint]:
+            del self._in_mint[position.mint]
+        if not self._after[position.leader]:
+            del self._after[position.leader]
+        del self._deadlines[bisect_left(self._deadlines, (deadline_ns(position), number))]
+
     def in_mint(self, mint: str) -> list[Position]:
         """Open positions in one coin."""
-        return [position for position in self.open.values() if position.mint == mint]
+        return [position for _, position in self._in_mint.get(mint, {}).values()]
+
+    def pressing(self, mints: Iterable[str], now_ns: int) -> list[Position]:
+        """Positions in these coins, and those whose time is up, first opened first."""
+        found = {number: position for mint in mints for number, position in self._in_mint.get(mint, {}).values()}
+        for at_ns, number, position in self._deadlines:
+            if at_ns > now_ns:
+                break
+            found[number] = position
+        return [found[number] for number in sorted(found)]
 
     def realised(self, ts_ns: int, pnl_lamports: int, *, mint: str | None = None, leader: str | None = None) -> None:
         """Books a closed position's result, or a failed transaction's cost; of an exit also its coin and leader.
@@ -39,6 +90,7 @@ class Holdings:
         """
         insort(self._results, (ts_ns, pnl_lamports))
         del self._results[: bisect_right(self._results, (ts_ns - _DAY_NS, 0))]
+        self._sums = [0, *accumulate(pnl for _, pnl in self._results)]
         for times in (self._exits, self._losses):
             for key in [key for key, at_ns in times.items() if at_ns <= ts_ns - _DAY_NS]:
                 del times[key]
@@ -49,7 +101,8 @@ class Holdings:
 
     def loss(self, now_ns: int, window_ns: int) -> int:
         """What the window up to now lost on balance, 0 if it won."""
-        return max(0, -sum(pnl for ts_ns, pnl in self._results if now_ns - window_ns < ts_ns))
+        first = bisect_right(self._results, now_ns - window_ns, key=_time_of)
+        return max(0, self._sums[first] - self._sums[-1])
 
     def book(
         self,
@@ -68,38 +121,52 @@ class Holdings:
         For a `signal` what stands by coin and by leader is whole for its own only, which is all that it is decided by.
         """
         orders = list(orders)
-        buys = [order for order in orders if order.side == "BUY"]
         # A coin that is held was traded when its position was opened, one that is being bought trades this moment.
-        held = [(p.mint, p.leader, p.cost_lamports, p.opened_ts_ns) for p in self.open.values()]
-        under_way = [(order.mint, order.leader, order.amount_in, now_ns) for order in buys]
+        under_way = [(order.mint, order.leader, order.amount_in, now_ns) for order in orders if order.side == "BUY"]
         # A sale of what has been sold already may land yet, and would sell what was bought meanwhile: the coin waits.
-        left = [o for o in orders if o.side == "SELL" and o.position_id not in self.open]
-        staked = held + under_way + [(order.mint, order.leader, 0, now_ns) for order in left]
+        left = [o for o in orders if o.side == "SELL" and o.position_id not in self._open]
+        moving = under_way + [(order.mint, order.leader, 0, now_ns) for order in left]
         if signal is not None:
-            staked = [part for part in staked if part[0] == signal.mint or part[1] == signal.leader]
-        traded = dict(self._exits)
-        for mint, _, _, at_ns in staked:
+            of_mint, of_leader = self._about(signal, moving)
+            traded, lost = _only(self._exits, signal.mint), _only(self._losses, signal.leader)
+        else:
+            of_mint = of_leader = [_part(position) for position in self._open.values()] + moving
+            traded, lost = dict(self._exits), dict(self._losses)
+        for mint, _, _, at_ns in of_mint:
             _later(traded, mint, at_ns)
         return Book(
             trading_state=state,
             balance_lamports=self.balance_lamports,
-            open_positions=len(held),
-            in_flight_buys=len(buys),
-            exposure_lamports=sum([part[2] for part in held]),
+            open_positions=len(self._open),
+            in_flight_buys=len(under_way),
+            exposure_lamports=self._exposure,
             in_flight_lamports=sum([part[2] for part in under_way]),
             loss_hour_lamports=self.loss(now_ns, _HOUR_NS),
             loss_day_lamports=self.loss(now_ns, _DAY_NS),
-            mint_count=dict(Counter([part[0] for part in staked])),
-            leader_count=dict(Counter([part[1] for part in staked])),
-            mint_exposure_lamports=_summed([(part[0], part[2]) for part in staked]),
-            leader_exposure_lamports=_summed([(part[1], part[2]) for part in staked]),
+            mint_count=_counted([part[0] for part in of_mint]),
+            leader_count=_counted([part[1] for part in of_leader]),
+            mint_exposure_lamports=_summed([(part[0], part[2]) for part in of_mint]),
+            leader_exposure_lamports=_summed([(part[1], part[2]) for part in of_leader]),
             last_trade_ns=traded,
-            last_loss_ns=dict(self._losses),
+            last_loss_ns=lost,
             stream_age_ms=stream_age_ms,
             drift=drift,
             locks=locks,
             first_trade=first_trade,
         )
+
+    def _about(self, signal: LeaderBuy, moving: Sequence[_Part]) -> tuple[list[_Part], list[_Part]]:
+        """What is at stake in a signal's coin, and after its leader."""
+        of_mint = [_part(position) for position in self.in_mint(signal.mint)]
+        of_leader = [_part(position) for position in self._after.get(signal.leader, {}).values()]
+        of_mint += [part for part in moving if part[0] == signal.mint]
+        of_leader += [part for part in moving if part[1] == signal.leader]
+        return of_mint, of_leader
+
+
+def deadline_ns(position: Position) -> int:
+    """When the clock alone sells."""
+    return position.opened_ts_ns + first_deadline_ms(position.plan) * _NS_PER_MS
 
 
 def holdings_of(ledger: Ledger, opening_lamports: int) -> Holdings:
@@ -109,8 +176,24 @@ def holdings_of(ledger: Ledger, opening_lamports: int) -> Holdings:
         holdings.realised(ts_ns, pnl_lamports, mint=mint, leader=leader)
     for row in ledger.positions.values():
         position = position_from(row)
-        holdings.open[position.position_id] = position
+        holdings.hold(position)
     return holdings
+
+
+def _part(position: Position) -> _Part:
+    return position.mint, position.leader, position.cost_lamports, position.opened_ts_ns
+
+
+def _time_of(result: tuple[int, int]) -> int:
+    return result[0]
+
+
+def _only(times: Mapping[str, int], key: str) -> dict[str, int]:
+    return {key: times[key]} if key in times else {}
+
+
+def _counted(keys: Collection[str]) -> dict[str, int]:
+    return dict(Counter(keys)) if keys else {}
 
 
 def _later(times: dict[str, int], key: str, ts_ns: int) -> None:

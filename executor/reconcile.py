@@ -143,24 +143,22 @@ class Reconciler:
             return tuple(newest[:ours])
         return None
 
-    async def read_coins(self, wanted: Callable[[], Sequence[str]], slot: Callable[[], int]) -> None:
+    async def read_coins(self, wanted: Callable[[], Sequence[str]]) -> None:
         """For ever: the accounts of coins whose exits wait for a market or for what a transaction must know."""
         while True:
             mints = wanted()
-            for mint, news in zip(
-                mints, await asyncio.gather(*[self._coin(mint, slot) for mint in mints]), strict=True
-            ):
+            for mint, news in zip(mints, await asyncio.gather(*[self._coin(mint) for mint in mints]), strict=True):
                 if news is not None:
                     await self._put(CoinLook(mint, news[0]))
             await asyncio.sleep(_COINS_EVERY_SECONDS)
 
-    async def _coin(self, mint: str, slot: Callable[[], int]) -> tuple[CoinNews | None] | None:
+    async def _coin(self, mint: str) -> tuple[CoinNews | None] | None:
         """What the first node that answers says; None where none does, a None inside where it is no coin of ours."""
         unreadable = False
         for node in self._nodes:
             try:
                 async with asyncio.timeout(_ASK_SECONDS):
-                    return (await read_coin(node, mint, slot()),)
+                    return (await read_coin(node, mint),)
             except DecodeError as error:
                 unreadable = True
                 _log.warning("coin_unread mint=%s node=%s error=%s", mint, node.label, error)

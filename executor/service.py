@@ -17,14 +17,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal
 
-from copytrader_core.errors import ConfigError, DecodeError, StreamError
-from copytrader_core.geyser import copytrader_geyser_pb2 as pb
+from copytrader_core.errors import ConfigError, StreamError
 from copytrader_core.geyser.client import Received
-from copytrader_core.geyser.wire import transaction_from_update
-from copytrader_core.pump.decode import decode
-from copytrader_core.records import Event, Release
+from copytrader_core.records import Release
 from copytrader_core.settings import Settings
-from copytrader_core.solana.transaction import RawTransaction
 from executor import boot
 from executor.canary import Drift
 from executor.clock import ChainClock, Clock, WallClock
@@ -32,13 +28,14 @@ from executor.control import ACTIVE, Switch
 from executor.database import Database
 from executor.desk import Tally
 from executor.engine import Engine
-from executor.interests import Interests
+from executor.hearing import Hearing
 from executor.journal import Journal
 from executor.live import Outcome
 from executor.live_run import LiveRun, Work
 from executor.monitor import Live
 from executor.orders import Mode
 from executor.outside import Outside
+from executor.quiet import Quiet
 from executor.reconcile import CoinLook, Truth
 from executor.surroundings import Surroundings
 from executor.wal import Wal
@@ -136,7 +133,8 @@ class _Service:
         self._stream = stream
         self._options = options
         self._live = live
-        self._interests = Interests(engine, live.broker.address if live else None)
+        self._hearing = Hearing(engine, live, live.broker.address if live else None)
+        self._quiet = Quiet() if live is not None and options.is_watched else None
         self._queue: asyncio.Queue[_Message] = asyncio.Queue(_QUEUE_SIZE)
         self._has_heard = False
         self._last_heard = asyncio.get_running_loop().time()
@@ -160,6 +158,8 @@ class _Service:
             live.chain.resume()
             works += live.works(self._queue.put)
         tasks = [asyncio.create_task(self._guarded(work)) for work in works]
+        if self._quiet is not None:
+            self._quiet.begin()
         try:
             await self._drive()
             if self._around is not None:
@@ -170,6 +170,8 @@ class _Service:
             if database is not None and not await database.projector.finish(_FINISH_SECONDS):
                 _log.warning("Postgres is behind the journal: the next run brings it up to date")
         finally:
+            if self._quiet is not None:
+                self._quiet.end()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -179,7 +181,7 @@ class _Service:
 
     def _written(self) -> None:
         """After each line of the journal."""
-        self._interests.changed()
+        self._hearing.interests.changed()
         self._unsynced.set()
         if self._database is not None:
             self._database.projector.wake()
@@ -187,6 +189,8 @@ class _Service:
     async def _drive(self) -> None:
         """The only task that touches the engine."""
         while True:
+            if self._quiet is not None:
+                self._quiet.pause(is_idle=self._queue.empty())
             message = await self._queue.get()
             if self._around is not None:
                 self._around.beat()
@@ -234,6 +238,8 @@ class _Service:
         if self._live is not None and silence > self._engine.desk.settings.executor.trip_silence_seconds:
             self._live.chain.trip(f"the stream has been silent for {silence:.0f} s")
         self._engine.on_tick()
+        if self._live is not None and self._around is not None:
+            self._hearing.rehearse()
 
     def _hear(self, received: Received) -> None:
         update = received.update
@@ -242,8 +248,9 @@ class _Service:
             return
         if kind in ("transaction", "block_meta"):
             self._has_heard, self._last_heard = True, asyncio.get_running_loop().time()
+            self._engine.stream_age_ms = 0
         if kind == "transaction":
-            self._transaction(update.transaction, received.recv_ts_ns)
+            self._hearing.transaction(update.transaction, received.recv_ts_ns)
         elif kind == "block_meta":
             meta = update.block_meta
             if self._live is not None:
@@ -251,18 +258,6 @@ class _Service:
             self._engine.on_block(meta.slot, meta.block_time.timestamp if meta.HasField("block_time") else None)
         elif kind == "slot" and self._live is not None:
             self._live.on_slot(update.slot)
-
-    def _transaction(self, update: pb.SubscribeUpdateTransaction, received_ns: int) -> None:
-        """What concerns neither a leader nor a coin of ours is not even decoded."""
-        if not self._interests.concern(update.transaction):
-            self._engine.on_slot(update.slot)
-            return
-        tx = _raw(update)
-        if tx is None:
-            return
-        self._engine.on_transaction(update.slot, _events(tx), received_ns, tx)
-        if self._live is not None:
-            self._live.on_transaction(update, tx)
 
     def _swap(self, release: Release) -> None:
         if release.release_id != self._engine.release.release_id:
@@ -314,24 +309,3 @@ class _Service:
         while not self._queue.empty():
             self._queue.get_nowait()
         self._queue.put_nowait("end")
-
-
-def _raw(update: pb.SubscribeUpdateTransaction) -> RawTransaction | None:
-    """What cannot be read is logged and says nothing: the worker keeps it for later."""
-    try:
-        return transaction_from_update(update.transaction, update.slot)
-    except DecodeError as error:
-        _log.warning("slot %d: %s", update.slot, error)
-        return None
-
-
-def _events(tx: RawTransaction) -> tuple[Event, ...]:
-    """What a transaction says."""
-    try:
-        decoded = decode(tx)
-    except DecodeError as error:
-        _log.warning("slot %d: %s", tx.slot, error)
-        return ()
-    for problem in decoded.problems:
-        _log.warning("slot %d, instruction %s: %s", tx.slot, problem.path, problem.reason)
-    return decoded.events

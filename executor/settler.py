@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -59,7 +59,7 @@ class Answer:
 
 
 class Settler:
-    """One loop over the flights of a broker."""
+    """Two loops over the flights of a broker: one sends, one asks."""
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class Settler:
         nodes: Sequence[ChainRpc],
         put: Put,
         state: Callable[[], TradingState],
+        held: Callable[[], Container[str]],
         *,
         every_seconds: float,
         now: Callable[[], float],
@@ -75,20 +76,23 @@ class Settler:
         self._nodes = nodes
         self._put = put
         self._state = state
+        self._held = held
         self._every_seconds = every_seconds
         self._now = now
         self._seen = (0, now())
         """The newest blockhash's height, and when it was new."""
 
-    async def run(self) -> None:
-        """For ever."""
-        turn = 0
+    async def send_again(self) -> None:
+        """For ever: the bytes of what has not landed. No node is waited for here."""
         while True:
             await asyncio.sleep(self._every_seconds)
-            turn += 1
             self._send_again()
-            if turn % _LOOK_EVERY == 0:
-                await self.look(patience=_PATIENCE_SECONDS)
+
+    async def follow(self) -> None:
+        """For ever: asks the nodes."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY * self._every_seconds)
+            await self.look(patience=_PATIENCE_SECONDS)
 
     def _send_again(self) -> None:
         """The newest attempt of each position, and buys while buying is allowed; never what is void by now."""
@@ -96,9 +100,13 @@ class Settler:
         if state == "HALTED":
             return
         newest = {flight.order.position_id: flight for flight in self._broker.flights.values()}
+        held = self._held()
         for flight in newest.values():
-            is_buy = flight.order.side == "BUY"
-            if not self._broker.is_over(flight) and not (is_buy and (flight.order.restored or state != "ACTIVE")):
+            order = flight.order
+            forbidden = order.side == "BUY" and (order.restored or state != "ACTIVE")
+            # A sale of what is sold by now could only cost a fee, or sell other coins of ours.
+            useless = order.side == "SELL" and order.position_id not in held
+            if not self._broker.is_over(flight) and not forbidden and not useless:
                 self._broker.carry(flight)
 
     async def look(self, patience: float) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable
 from copytrader_core.policy.market import MarketState
 from copytrader_core.policy.values import LeaderBuy
 from copytrader_core.records import Event
+from executor.glance import Glance
 
 
 def leader_buys(shown: Iterable[tuple[Event, MarketState | None]], leaders: Container[str]) -> list[LeaderBuy]:
@@ -30,6 +31,12 @@ def leader_buys(shown: Iterable[tuple[Event, MarketState | None]], leaders: Cont
             market=market or (before.market if before else None),
         )
     return list(found.values())
+
+
+def leader_buy(buy: Glance, market: MarketState | None) -> LeaderBuy:
+    """The signal of a transaction that is one buy and nothing else, read the short way."""
+    swap = buy.swap
+    return LeaderBuy(buy.wallet, swap.base, buy.sig, buy.slot, buy.tx_index, swap.quote_amount, swap.quote, market)
 
 
 def leader_sells(events: Iterable[Event], leaders: Container[str]) -> set[tuple[str, str]]:

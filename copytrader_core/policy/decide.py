@@ -49,7 +49,7 @@ def decide(
     numbers: dict[str, Number] = _facts(signal, edges)
     if pattern is None:
         return Decision("NO_PATTERN", None, None, numbers)
-    if not _is_usable(pattern):
+    if not is_usable(pattern):
         return Decision("PATTERN_INCOMPLETE", None, None, numbers)
     spend = seed_size(pattern, settings.policy, settings.risk)
     proposal = Proposal(signal, pattern, book, settings, now, spend)
@@ -61,7 +61,7 @@ def decide(
     return _with_plans(proposal, inflow, numbers)
 
 
-def _is_usable(pattern: Pattern) -> bool:
+def is_usable(pattern: Pattern) -> bool:
     """Whether every number that sizes or times a trade is there; a young wallet's fingerprint can have holes."""
     floats = (pattern.avg_entry_sol, pattern.p50_target_x, pattern.p90_target_x, pattern.slippage_pctl_95)
     return (

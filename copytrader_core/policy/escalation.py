@@ -7,7 +7,7 @@ fresh at every attempt.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from copytrader_core.policy.entry import BASE_FEE_LAMPORTS
@@ -49,6 +49,21 @@ def exit_terms(attempt: int, settings: Settings, urgent: bool = False) -> ExitTe
         None if reached >= executor.exit_any_price_attempt else min(slippage, executor.max_exit_slippage_bps),
         min(priority, executor.max_exit_priority_fee_lamports),
         min(tip, executor.max_exit_tip_lamports),
+    )
+
+
+def affordable(terms: ExitTerms, quoted: int, settings: Settings) -> ExitTerms:
+    """The same terms, with fee and tip trimmed to `max_exit_cost_bps` of what the sale should bring, half of it each.
+
+    An exit is guaranteed work, but not at more than it is worth: a sale that fails pays its fee each time.
+    """
+    most = quoted * settings.executor.max_exit_cost_bps // _BPS
+    if terms.priority_fee_lamports + terms.tip_lamports <= most:
+        return terms
+    return replace(
+        terms,
+        priority_fee_lamports=min(terms.priority_fee_lamports, most // 2),
+        tip_lamports=min(terms.tip_lamports, most // 2),
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Final
 
 from copytrader_core.policy.decide import decide
@@ -27,7 +26,18 @@ def canonical(document: Mapping[str, Any]) -> str:
 
 def decision_document(decision: Decision) -> dict[str, Any]:
     """A decision as plain JSON values."""
-    return asdict(decision)
+    entry, plan = decision.entry, decision.exit
+    return {
+        "code": decision.code,
+        "entry": None if entry is None else _flat(entry),
+        "exit": None if plan is None else exit_plan_document(plan),
+        "numbers": decision.numbers,
+    }
+
+
+def exit_plan_document(plan: ExitPlan) -> dict[str, Any]:
+    """An exit plan as plain JSON values."""
+    return _flat(plan)
 
 
 def inputs_document(

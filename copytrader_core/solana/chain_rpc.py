@@ -171,12 +171,8 @@ class ChainRpc:
         self, addresses: Sequence[Pubkey], commitment: Commitment = "confirmed"
     ) -> tuple[int, list[Account | None]]:
         """The slot of the answer, and one account per address, all of that slot. 100 addresses at most."""
-
-        def read(answer: Any) -> tuple[int, list[Account | None]]:
-            return _whole(answer["context"]["slot"]), _values(_account, len(addresses))(answer)
-
         params = [[str(one) for one in addresses], {"commitment": commitment, "encoding": _BASE64}]
-        return await self._ask("getMultipleAccounts", params, read)
+        return await self._ask("getMultipleAccounts", params, _with_slot(_values(_account, len(addresses))))
 
     async def rent(self, size_bytes: int) -> int:
         """Lamports that an account of `size_bytes` must hold."""

@@ -26,7 +26,8 @@ def buy(number: int, mint: str, leader: str, spend: int) -> Order:
 
 def holdings(*positions: Position) -> Holdings:
     held = Holdings(10**11)
-    held.open.update({one.position_id: one for one in positions})
+    for one in positions:
+        held.hold(one)
     return held
 
 
