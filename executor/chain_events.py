@@ -277,7 +277,7 @@ class ChainEvents:
 
     def _adopt(self, mint: str, amount: int) -> None:
         slot = self._desk.head_slot
-        origin = f"adopted at {slot}"
+        origin = f"adopted at {self._desk.clock.now_ns()}"
         position = Position(
             position_id=intent_id("live", "BUY", origin, mint),
             leader="",
