@@ -26,6 +26,11 @@ _LINE: Final[Mapping[str, Any]] = {
     "keepalives_count": 5,
     "tcp_user_timeout": 10_000,
 }
+# The server's part: by default it takes two hours to find out that we are gone, and keeps our lock so long.
+_SESSION: Final = (
+    "-c timezone=UTC -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=5"
+    " -c tcp_user_timeout=10000"
+)
 
 
 async def connect(url: str) -> AsyncConnection[DictRow]:
@@ -34,7 +39,7 @@ async def connect(url: str) -> AsyncConnection[DictRow]:
         url,
         autocommit=True,
         row_factory=psycopg.rows.dict_row,
-        options="-c timezone=UTC",
+        options=_SESSION,
         application_name="copytrader executor",
         **_LINE,
     )

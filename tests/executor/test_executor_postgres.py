@@ -177,17 +177,20 @@ async def test_a_postgres_that_hangs_is_a_postgres_away(pg_url: str, wal: Wal) -
 @asynccontextmanager
 async def gate(url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
     """A way to the database on which nothing moves, and nothing breaks, while it is shut."""
-    info, is_open, pumps = psycopg.conninfo.conninfo_to_dict(url), asyncio.Event(), set[asyncio.Task[None]]()
+    info, is_open = psycopg.conninfo.conninfo_to_dict(url), asyncio.Event()
+    pumps, writers = set[asyncio.Task[None]](), list[asyncio.StreamWriter]()
     is_open.set()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(65_536):
             await is_open.wait()
             writer.write(chunk)
+        await is_open.wait()
         writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there = await asyncio.open_connection(str(info["host"]), int(str(info["port"])))
+        writers.extend((writer, there[1]))
         pumps.update({asyncio.create_task(pump(reader, there[1])), asyncio.create_task(pump(there[0], writer))})
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -198,7 +201,10 @@ async def gate(url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
         server.close()
         for task in pumps:
             task.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
+        for writer in writers:
+            writer.close()
+        closed = [writer.wait_closed() for writer in writers]
+        await asyncio.gather(*pumps, *closed, return_exceptions=True)
 
 
 async def after_a_lost_tail(url: str, wal: Wal, *written_since: str) -> Wal:
