@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from journal_lines import line
-from planted_market import LEADER, OTHER, publish, settings
+from planted_market import LEADER, OTHER, publish
 from running import rows, until
 from test_executor_control import later, opened
 
@@ -49,7 +49,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(15):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
             await asyncio.sleep(0.02)
 
 
