@@ -61,14 +61,15 @@ class Switch:
         self._seen: tuple[int, int] | None = None
         self._file: Control = ACTIVE
         self._row: Control = _DATABASE_AWAY
+        self._projection: Control = ACTIVE
         self.locks = Locks()
         """What somebody has forbidden to buy, as it was read last."""
 
     @property
     def control(self) -> Control:
-        """File and row together. A file that cannot be read stops everything."""
+        """File and row together, and whether Postgres follows. A file that cannot be read stops everything."""
         self._look()
-        return stricter(self._file, self._row)
+        return stricter(stricter(self._file, self._row), self._projection)
 
     @property
     def state(self) -> TradingState:
@@ -78,6 +79,10 @@ class Switch:
     def heard(self, row: Control | None) -> None:
         """The row has been read; None: there is no database to read it from."""
         self._row = row if row is not None else _DATABASE_AWAY
+
+    def projected(self, problem: str | None) -> None:
+        """Why the journal's lines do not get into Postgres, None if they do. While they do not, nothing is bought."""
+        self._projection = ACTIVE if problem is None else Control("REDUCING", False, problem)
 
     def trip(self, control: Control) -> bool:
         """The executor presses its own button; False if the file is as strict already. It outlives this process."""

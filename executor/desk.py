@@ -201,7 +201,7 @@ class Desk:
             return False
         position.attempts, position.sent_ns = attempt, self.clock.now_ns()
         entry = self._entry("MIGRATE", order, self.head_slot, {"attempt": attempt}, order)
-        return self.journal.plan(entry, order, signed, None) and self._send(order, signed)
+        return self.journal.plan(entry, order, signed, position) and self._send(order, signed)
 
     def quote(self, position: Position) -> int:
         """What the whole position would bring now after swap fees. Raises QuoteError where the venue gives no quote."""

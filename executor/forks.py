@@ -1,7 +1,7 @@
 """Which slots the cluster has confirmed, and which it has left behind, from what the stream says of slots and blocks.
 
-Confirming a block confirms all blocks that it builds on. A block is gone that a confirmed one does not build on; so is one
-that builds on a dead one.
+Confirming a block confirms all blocks that it builds on. A block is gone that a confirmed one does not build on; so is
+one that builds on a dead one.
 """
 
 from __future__ import annotations

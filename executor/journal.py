@@ -92,15 +92,15 @@ class Journal:
         self._secure(signed)
         return planned
 
-    def plan(self, entry: Entry, order: Order, signed: Signed | None, position: Position | None) -> bool:
+    def plan(self, entry: Entry, order: Order, signed: Signed | None, position: Position) -> bool:
         """Writes why a position is sold, the intent, and that the position is closing. False while HALTED.
 
-        The same for a migration, which no position closes by.
+        The same for a migration, which no position closes by: of the position only its attempts are kept.
         """
         if self._state() == "HALTED":
             return False
-        closing = [_move_position(position, "CLOSING")] if position is not None else []
-        self.write(entry, *self._plan(order, signed), *closing)
+        moved = _move_position(position, "CLOSING" if order.side == "SELL" else "OPEN")
+        self.write(entry, *self._plan(order, signed), moved)
         self._secure(signed)
         return True
 

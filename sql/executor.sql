@@ -15,7 +15,13 @@ ON CONFLICT (mode) DO UPDATE SET journal_seq = excluded.journal_seq;
 
 -- name: journal_lines
 SELECT journal_seq AS seq, run_id, mode, at_ns, slot, kind, intent_id, leader_sig, leader, mint, release_id, payload, changes
-FROM exec_journal WHERE mode = %(mode)s AND journal_seq > %(seq)s ORDER BY journal_seq;
+FROM exec_journal WHERE mode = %(mode)s AND journal_seq > %(seq)s ORDER BY journal_seq LIMIT %(limit)s;
+
+-- name: journal_line
+SELECT run_id, kind, at_ns, intent_id FROM exec_journal WHERE mode = %(mode)s AND journal_seq = %(seq)s;
+
+-- name: schema
+SELECT version FROM schema_info;
 
 -- name: state
 SELECT state, flatten, reason FROM exec_state;
@@ -69,7 +75,13 @@ WHERE position_id = %(position_id)s;
 INSERT INTO exec_positions (position_id, mode, leader, leader_sig, mint, state, opened_slot, opened_ts_ns, qty_raw,
                             cost_lamports, payload)
 VALUES (%(position_id)s, %(mode)s, %(leader)s, %(leader_sig)s, %(mint)s, 'OPEN', %(slot)s, %(ts_ns)s, %(base_raw)s,
-        %(cost_lamports)s, %(payload)s);
+        %(cost_lamports)s, %(payload)s)
+-- A buy that was taken back while its position was closed, and has landed again.
+ON CONFLICT (position_id) DO UPDATE
+SET mode = excluded.mode, leader = excluded.leader, leader_sig = excluded.leader_sig, mint = excluded.mint, state = 'OPEN',
+    opened_slot = excluded.opened_slot, opened_ts_ns = excluded.opened_ts_ns, qty_raw = excluded.qty_raw,
+    cost_lamports = excluded.cost_lamports, proceeds_lamports = NULL, exit_reason = NULL, closed_ts_ns = NULL,
+    payload = excluded.payload;
 
 -- name: move_position
 UPDATE exec_positions SET state = %(state)s, payload = payload || %(payload)s

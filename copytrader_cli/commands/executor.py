@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from pathlib import Path
@@ -14,25 +15,29 @@ import uvloop
 from copytrader_cli import executor_status as status_command
 from copytrader_cli.commands import executor_locks, executor_nonce
 from copytrader_cli.executor_table import sol
-from copytrader_core.errors import ConfigError, CopytraderError
+from copytrader_core.errors import ConfigError, CopytraderError, StoreError
 from copytrader_core.geyser.client import Endpoint, parse_endpoint
 from copytrader_core.policy.values import TradingState
+from copytrader_core.records import Release
 from copytrader_core.settings import Settings, settings
 from copytrader_core.solana.keys import RedactSecrets, guard_process, load_signer
-from copytrader_core.store.postgres import connect, database_url
+from copytrader_core.store.postgres import connect, database_url, embedded, plain_url
 from executor import feed
 from executor.cold import flatten_cold
 from executor.control import Control, set_state, write_control
 from executor.desk import Tally
 from executor.journal_view import writer_of
 from executor.outside import outside, urls_from
+from executor.postgres import answers, told
 from executor.service import RunOptions
 from executor.service import run as run_service
-from executor.status import Status, read_status
+from executor.status import Status, StatusReader
 
 app = typer.Typer(no_args_is_help=True, help="Run and control the executor.")
 executor_locks.add_to(app)
 executor_nonce.add_to(app)
+
+_log = logging.getLogger(__name__)
 
 Mode = Literal["paper", "live"]
 ClockName = Literal["wall", "chain"]
@@ -61,24 +66,54 @@ def run(
     for handler in logging.getLogger().handlers:
         handler.addFilter(RedactSecrets())
     config = settings()
-    url = database_url()
+    url = _live_database() if mode == "live" else database_url()
     where, options = _endpoint(endpoint, tls, x_token_file), RunOptions(mode, clock, until_idle, flatten_at_end)
     if mode == "live":
         tally = uvloop.run(_live(url, config, where, replay_from_slot, options))
     else:
         stream = feed.updates(where, replay_from_slot, config.ingest.stall_seconds)
         tally = uvloop.run(run_service(url, config, stream, options))
+    _print_summary(tally, _after(url, config, mode))
+
+
+def _live_database() -> str | None:
+    """The database of a live run, brought up to date; one that is away is a warning: there may be something to sell.
+
+    None where there has never been one.
+    """
+    given = settings().database_url
+    url = plain_url(given) if given else None
+    try:
+        # A server that hangs would keep what migrates for ever.
+        problem = asyncio.run(answers(url)) if url is not None else None
+        if problem is None:
+            return database_url()
+    except (StoreError, psycopg.Error, OSError) as error:
+        problem = told(error)
+    _log.warning("no database: %s; exits go on, nothing is bought until it is there", problem)
+    return url or embedded().last_url()
+
+
+def _after(url: str | None, config: Settings, mode: Mode) -> Status:
+    """How things stand at the end of a run: by its journal, with the names that Postgres knows if it answers."""
+    reader = StatusReader(mode, config.home_path / "executor")
+    problem = asyncio.run(answers(url)) if url is not None else "there is none"
+    if url is None or problem is not None:
+        return reader.read(None, problem)
     with connect(url) as connection:
-        _print_summary(tally, read_status(connection, mode))
+        return reader.read(connection)
 
 
-async def _live(url: str, config: Settings, endpoint: Endpoint, from_slot: int | None, options: RunOptions) -> Tally:
+async def _live(
+    url: str | None, config: Settings, endpoint: Endpoint, from_slot: int | None, options: RunOptions
+) -> Tally:
     """Loads the key, closes the process's memory to others, opens nodes and routes, and trades."""
+    nobody = Release("none", "", {}, ()) if url is None else None
     guard_process()
     signer = load_signer(config.executor.key_file)
     async with outside(signer, config.executor, urls_from(config.executor.rpc_url_files)) as world:
         stream = feed.updates(endpoint, from_slot, config.ingest.stall_seconds, signer.address)
-        return await run_service(url, config, stream, options, world)
+        return await run_service(url, config, stream, options, world, nobody)
 
 
 @app.command()

@@ -15,7 +15,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,12 @@ class EmbeddedPostgres:
             if not self._running(area, binaries, user):
                 self._launch(area, binaries, user)
             return self._url(area)
+
+    def last_url(self) -> str | None:
+        """Where the server was when it last ran, and most likely will be again; None if it never did."""
+        user = _run_as()
+        area = self.root if user is None else _outside(self.root)
+        return self._url(area) if (area / "port").exists() else None
 
     def stop(self) -> bool:
         """Stops the server; False if none was running. The data stays."""
@@ -100,7 +106,7 @@ class EmbeddedPostgres:
         staged.rename(area / "data")
 
     def _launch(self, area: Path, binaries: Path, user: pwd.struct_passwd | None) -> None:
-        port = _free_port()
+        port = _port(area)
         log = area / "postgres.log"
         options = f"-h 127.0.0.1 -p {port} -k '' {' '.join(f'-c {setting}' for setting in _SETTINGS)}"
         if not self.durable:
@@ -219,7 +225,15 @@ def _call(command: list[Path | str], user: pwd.struct_passwd | None) -> None:
         raise StoreError(f"{Path(command[0]).name} failed ({done.returncode}): {(done.stderr or '').strip()}")
 
 
-def _free_port() -> int:
+def _port(area: Path) -> int:
+    """The one of before, if it is free: programs that were connected find the server again."""
+    last = area / "port"
+    if last.exists():
+        with socket.socket() as probe, suppress(OSError):
+            # As the server does it: connections of before that still linger are no hindrance.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", int(last.read_text())))
+            return int(probe.getsockname()[1])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -35,6 +35,11 @@ def migrate(url: str, folder: Path | None = None) -> int:
         return newest
 
 
+def newest_version() -> int:
+    """The schema version that this code needs."""
+    return max(_steps(data_dir("sql") / "migrations"))
+
+
 def schema_version(url: str) -> int:
     """The version that `schema_info` tells, 0 for an empty database."""
     with psycopg.connect(url, autocommit=True) as connection:

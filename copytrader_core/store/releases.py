@@ -23,7 +23,7 @@ _LOCK: Final = 0x72656C65617365
 _DECIDED_BY: Final = ("win_rate", "avg_entry_sol", "p50_hold_ms", "p90_hold_ms", "p50_target_x", "p90_target_x")
 
 # One statement sees one snapshot, whatever transaction the caller is in.
-_CURRENT: Final = """
+CURRENT: Final = """
 SELECT r.release_id, r.as_of::text,
        (SELECT coalesce(json_agg(p ORDER BY p.wallet), '[]') FROM wallet_patterns p),
        (SELECT coalesce(json_agg(e ORDER BY e.leader, e.follower), '[]') FROM follow_edges e),
@@ -47,7 +47,11 @@ def load_release(connection: Connection) -> Release:
 
     Raises StoreError if nothing has been released.
     """
-    row = connection.execute(_CURRENT).fetchone()
+    return release_from(connection.execute(CURRENT).fetchone())
+
+
+def release_from(row: tuple[Any, ...] | None) -> Release:
+    """The release of a row of CURRENT, its documents parsed. Raises StoreError where there is no row."""
     if row is None:
         raise StoreError("nothing has been released yet: run `copytrader materialize --from DAY --to DAY`")
     release_id, as_of, patterns, edges, inflow = row

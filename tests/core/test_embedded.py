@@ -26,6 +26,18 @@ def test_starters_at_once_share_one_server_and_a_restart_keeps_the_data(tmp_path
         server.remove()
 
 
+def test_it_comes_back_where_it_was(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "pg", durable=False)
+    assert server.last_url() is None
+    try:
+        url = server.start()
+        server.stop()
+        assert server.last_url() == url
+        assert server.start() == url
+    finally:
+        server.remove()
+
+
 def test_nobody_without_the_password_gets_in(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path / "pg", durable=False)
     try:

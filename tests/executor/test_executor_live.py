@@ -29,9 +29,6 @@ from simnet.live import Live, LiveOptions, live_chain
 
 pytestmark = pytest.mark.usefixtures("snapshot")
 
-# What Python needs before the executor's first line.
-_START_SECONDS = 1.5
-
 ALL_FAULTS = {
     "drop": 0.2,
     "late": 0.2,
@@ -129,6 +126,20 @@ def start(live: Live, config: Settings, folder: Path) -> subprocess.Popen[bytes]
     return subprocess.Popen([sys.executable, str(child), str(path)], start_new_session=True)
 
 
+def runs_of(config: Settings) -> int:
+    """How often an executor has begun, by the journal's files."""
+    files = (config.home_path / "executor" / "live").glob("*.wal")
+    return sum(path.read_bytes().count(b'"kind":"RUN"') for path in files)
+
+
+async def started(child: subprocess.Popen[bytes], config: Settings, n_runs: int) -> None:
+    """Returns when the child has written its first line."""
+    for _ in range(600):
+        if runs_of(config) > n_runs or child.poll() is not None:
+            return
+        await asyncio.sleep(0.05)
+
+
 async def kills(folder: Path, rounds: int, seed: int, n_nonces: int = 0) -> Counter[str]:
     rng = random.Random(seed)
     async with live_chain(options(seed=seed)) as live:
@@ -140,7 +151,8 @@ async def kills(folder: Path, rounds: int, seed: int, n_nonces: int = 0) -> Coun
             if n_nonces:
                 await another_sale(config.home_path)
             else:
-                await asyncio.sleep(_START_SECONDS + rng.expovariate(1 / 3.0))
+                await started(child, config)
+            await asyncio.sleep(rng.expovariate(1 / 3.0))
             os.kill(child.pid, signal.SIGKILL)
             await asyncio.to_thread(child.wait)
         await settled(live, config)

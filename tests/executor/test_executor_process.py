@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 from planted_market import FIRST_SLOT, LEADER, OTHER, World, publish
 from running import check, rows, until
+from solders.keypair import Keypair
 
+from executor.journal_view import kept_lines
 from simnet.tape import TapeWriter
 from simnet.yellowstone import serve
 
@@ -111,6 +114,29 @@ async def test_live_without_a_key_is_refused_in_plain_words(home: Path) -> None:
     code, _, err = await ended(await command("run", "--mode", "live", "--endpoint", "127.0.0.1:1"))
     assert code == 1
     assert "no wallet key" in err
+    assert "Traceback" not in err
+
+
+async def test_live_starts_and_ends_in_order_with_no_postgres_at_all(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, node = tmp_path / "key", tmp_path / "node"
+    key.write_text(json.dumps(list(bytes(Keypair.from_seed(bytes(range(32)))))))
+    key.chmod(0o600)
+    node.write_text("http://127.0.0.1:1")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    monkeypatch.setenv("COPYTRADER_EXECUTOR__KEY_FILE", str(key))
+    monkeypatch.setenv("COPYTRADER_EXECUTOR__RPC_URL_FILES", json.dumps([str(node)]))
+    process = await command("run", "--mode", "live", "--endpoint", "127.0.0.1:1")
+    async with asyncio.timeout(20):
+        while not [line for line in kept_lines(home / "executor" / "live") if line["kind"] == "RUN"]:
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
+    process.terminate()
+    code, out, err = await ended(process)
+    assert code == 0, err
+    assert "decisions 0" in out
+    assert "nothing is bought until it is there" in err
     assert "Traceback" not in err
 
 

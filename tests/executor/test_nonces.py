@@ -294,6 +294,7 @@ def test_beside_another_position_of_the_coin_only_a_variant_is_sent(
     broker.resume(sale("q"), Signed("t", b"", 10**9, None))
     sold, open_ones = list[str](), {name: held(name) for name in "pq"}
     desk = SimpleNamespace(
+        is_alone=lambda position: len(open_ones) == 1,
         broker=broker,
         holdings=SimpleNamespace(open=open_ones, in_mint=lambda mint: list(open_ones.values())),
         settings=Settings(),
