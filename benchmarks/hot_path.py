@@ -135,7 +135,7 @@ def _replay(updates: list[tuple[str, bytes, Event]], held: int, times: _Times) -
                 began = time.perf_counter_ns()
                 update = pb.SubscribeUpdate.FromString(raw).transaction
                 parsed = time.perf_counter_ns()
-                hearing.transaction(update, time.time_ns())
+                hearing.transaction(update, time.time_ns(), raw)
                 done = time.perf_counter_ns()
                 orders = broker.orders
                 for order in orders:

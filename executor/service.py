@@ -242,7 +242,7 @@ class _Service:
         if kind in ("transaction", "block_meta"):
             self._has_heard, self._last_heard = True, asyncio.get_running_loop().time()
         if kind == "transaction":
-            self._hearing.transaction(update.transaction, received.recv_ts_ns)
+            self._hearing.transaction(update.transaction, received.recv_ts_ns, received.raw)
         elif kind == "block_meta":
             meta = update.block_meta
             if self._live is not None:
