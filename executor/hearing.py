@@ -26,7 +26,9 @@ class Hearing:
         self._engine = engine
         self._live = live
         self._heard: bytes | None = None
-        if live is not None:
+        self._is_quick = own is not None
+        """Whether the short way is open: nothing is in a hurry on paper."""
+        if self._is_quick:
             warm()
 
     def rehearse(self) -> None:
@@ -41,7 +43,7 @@ class Hearing:
         if not self.interests.concern(update.transaction):
             self._engine.on_slot(update.slot)
             return
-        buy = glance(raw) if self._live is not None else None
+        buy = glance(raw) if self._is_quick else None
         if buy is not None and buy.wallet in self._engine.release.patterns and not self._is_own(buy):
             self._engine.on_buy(buy, received_ns)
             self._heard = raw

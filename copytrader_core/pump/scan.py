@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from copytrader_core.compiled import inner, kernel
+from copytrader_core.compiled import kernel, uncounted
 
 __all__ = ["COLUMNS", "MAX_CALLS", "MAX_KEYS", "scan"]
 
@@ -33,7 +33,7 @@ _KEY: Final = 32
 _PREFIX: Final = 8
 
 
-@inner
+@uncounted
 def _varint(data, at, end):
     """The varint at `at`, at most 63 bits of it, and the offset behind it; -1 where there is none."""
     value, shift = np.int64(0), np.int64(0)
@@ -47,7 +47,7 @@ def _varint(data, at, end):
     return np.int64(0), np.int64(-1)
 
 
-@inner
+@uncounted
 def _long_varint(data, at, end):
     """The offset behind a varint of up to ten bytes, whatever it says; -1 where there is none."""
     for _ in range(10):
@@ -59,7 +59,7 @@ def _long_varint(data, at, end):
     return np.int64(-1)
 
 
-@inner
+@uncounted
 def _field(data, at, end):
     """The field at `at`: number, wire type, value or length, content's begin, offset behind it (-1: none)."""
     none = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(-1)
@@ -84,7 +84,7 @@ def _field(data, at, end):
     return number, kind, value, np.int64(at), at + value
 
 
-@inner
+@uncounted
 def _is(data, at, n, what):
     """Whether these bytes are `what`."""
     if n != len(what):
@@ -95,7 +95,7 @@ def _is(data, at, n, what):
     return True
 
 
-@inner
+@uncounted
 def _parts(data, at, end, places, lengths, kinds):
     """Where the single fields of a message lie, by number; False where one stands twice or is of another kind."""
     places[:] = -1
@@ -111,7 +111,7 @@ def _parts(data, at, end, places, lengths, kinds):
     return True
 
 
-@inner
+@uncounted
 def _keys_of(data, at, end, wanted, keys, n):
     """Adds the 32-byte fields of that number to `keys`; their number then, -1 where one is another."""
     while at < end:
@@ -126,7 +126,7 @@ def _keys_of(data, at, end, wanted, keys, n):
     return n
 
 
-@inner
+@uncounted
 def _call(data, at, end, n_keys, depth, row, work):
     """One instruction into `row`. `depth` 0: it has to tell its own."""
     places, lengths, kinds = work[0], work[1], work[2]
@@ -146,7 +146,7 @@ def _call(data, at, end, n_keys, depth, row, work):
     return True
 
 
-@inner
+@uncounted
 def _calls(data, message, meta, n_keys, calls, groups, work):
     """All instructions in execution order into `calls`; their number, -1 where something is missing or odd."""
     groups[:] = 0
@@ -187,7 +187,7 @@ def _calls(data, message, meta, n_keys, calls, groups, work):
     return n if n_groups == 0 else -1
 
 
-@inner
+@uncounted
 def _group(data, at, end, n_keys, calls, n, work):
     """The instructions of one group behind the `n` that are there; their number, -1 where a depth cannot be."""
     depth = 1
@@ -204,7 +204,7 @@ def _group(data, at, end, n_keys, calls, n, work):
     return n
 
 
-@inner
+@uncounted
 def _tokens(data, at, end, n_keys, work):
     """Whether every token balance can be."""
     places, lengths = work[0], work[1]
@@ -227,7 +227,7 @@ def _tokens(data, at, end, n_keys, work):
     return True
 
 
-@inner
+@uncounted
 def _count(data, at, end):
     """How many varints lie here; -1 where the last one is cut."""
     n = 0
@@ -239,7 +239,7 @@ def _count(data, at, end):
     return n
 
 
-@inner
+@uncounted
 def _says(data, at, n, event, n_event, label, alphabet):
     """Whether a line is the label and the event in base64."""
     groups = (n_event + 2) // 3
@@ -258,7 +258,7 @@ def _says(data, at, n, event, n_event, label, alphabet):
     return True
 
 
-@inner
+@uncounted
 def _logs(data, at, end, event, n_event, texts, n_programs):
     """Whether the logs are whole, call ours twice and hold the event."""
     pump, amm, label, truncated, alphabet = texts
@@ -277,7 +277,7 @@ def _logs(data, at, end, event, n_event, texts, n_programs):
     return holds and n_called == 2
 
 
-@inner
+@uncounted
 def _first(data, keys, n_keys, key):
     for index in range(n_keys):
         if _is(data, keys[index], _KEY, key):
@@ -285,7 +285,7 @@ def _first(data, keys, n_keys, key):
     return -1
 
 
-@inner
+@uncounted
 def _trade(data, keys, n_keys, calls, n_calls, marks, found):
     """The one buy of ours and its event into `found`; False where there is not exactly that."""
     first, second = -1, -1
