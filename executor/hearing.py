@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 from copytrader_core.errors import DecodeError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
@@ -29,7 +30,8 @@ class Hearing:
         self._is_quick = own is not None
         """Whether the short way is open: nothing is in a hurry on paper."""
         if self._is_quick:
-            warm()
+            # Beside the run, which has the nodes to ask first anyway.
+            threading.Thread(target=warm, name="kernel", daemon=True).start()
 
     def rehearse(self) -> None:
         """Reads the last leader's buy once more and decides on it, without any effect: so that the next one is fast."""

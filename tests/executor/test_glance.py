@@ -17,14 +17,14 @@ from copytrader_core.pump.decode import decode
 from copytrader_core.records import Event
 from copytrader_core.solana.coins import Coin
 from executor.coins import CoinBook
-from executor.glance import Glance, glance
+from executor.glance import Glance, glance, warm
 from executor.market_book import MarketBook
 from executor.signals import leader_buy, leader_buys
 from simnet.demo_tape import TAPE
 from simnet.tape import read_tape
 from tests.pump.recorded import pb_files
 
-SLOT = 420_000_000
+warm()
 Said = tuple[list[LeaderBuy], MarketState | None, Coin | None]
 
 
