@@ -33,6 +33,7 @@ from executor.coins import CoinBook
 from executor.control import ACTIVE, Switch
 from executor.desk import Desk
 from executor.engine import Engine
+from executor.glance import warm
 from executor.hearing import Hearing
 from executor.journal import Journal
 from executor.live import LiveBroker
@@ -93,6 +94,7 @@ class _Times:
 
 def run() -> list[Measured]:
     """Prints percentiles by shape and by stage; gives signed buys a second without positions and with them."""
+    warm()
     updates = list(_updates())
     runs = {0: _Times(), _POSITIONS: _Times()}
     speeds: dict[int, list[float]] = {held: [] for held in runs}
@@ -135,7 +137,7 @@ def _replay(updates: list[tuple[str, bytes, Event]], held: int, times: _Times) -
                 began = time.perf_counter_ns()
                 update = pb.SubscribeUpdate.FromString(raw).transaction
                 parsed = time.perf_counter_ns()
-                hearing.transaction(update, time.time_ns())
+                hearing.transaction(update, time.time_ns(), raw)
                 done = time.perf_counter_ns()
                 orders = broker.orders
                 for order in orders:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 from copytrader_core.errors import DecodeError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
@@ -11,7 +12,7 @@ from copytrader_core.pump.decode import decode
 from copytrader_core.records import Event
 from copytrader_core.solana.transaction import RawTransaction
 from executor.engine import Engine
-from executor.glance import Glance, glance
+from executor.glance import Glance, glance, warm
 from executor.interests import Interests
 from executor.live_run import LiveRun
 
@@ -25,25 +26,29 @@ class Hearing:
         self.interests = Interests(engine, own)
         self._engine = engine
         self._live = live
-        self._heard: pb.SubscribeUpdateTransaction | None = None
+        self._heard: bytes | None = None
+        self._is_quick = own is not None
+        """Whether the short way is open: nothing is in a hurry on paper."""
+        if self._is_quick:
+            # Beside the run, which has the nodes to ask first anyway.
+            threading.Thread(target=warm, name="kernel", daemon=True).start()
 
     def rehearse(self) -> None:
         """Reads the last leader's buy once more and decides on it, without any effect: so that the next one is fast."""
         if self._heard is not None:
-            self.interests.concern(self._heard.transaction)
-            buy = glance(self._heard.transaction, self._heard.slot)
+            buy = glance(self._heard)
             if buy is not None:
                 self._engine.rehearse(buy)
 
-    def transaction(self, update: pb.SubscribeUpdateTransaction, received_ns: int) -> None:
+    def transaction(self, update: pb.SubscribeUpdateTransaction, received_ns: int, raw: bytes) -> None:
         """What concerns neither a leader nor a coin of ours is not even decoded."""
         if not self.interests.concern(update.transaction):
             self._engine.on_slot(update.slot)
             return
-        buy = glance(update.transaction, update.slot)
+        buy = glance(raw) if self._is_quick else None
         if buy is not None and buy.wallet in self._engine.release.patterns and not self._is_own(buy):
             self._engine.on_buy(buy, received_ns)
-            self._heard = update
+            self._heard = raw
             return
         tx = _raw(update)
         if tx is None:

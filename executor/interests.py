@@ -18,7 +18,8 @@ class Interests:
         self._own = {address_bytes(own)} if own is not None else set()
         self._keys: set[bytes] = set()
         self._release_id: str | None = None
-        self._leaders: set[bytes] = set()
+        self._always: set[bytes] = set()
+        self._mints: set[str] = set()
         self._is_old = True
 
     def changed(self) -> None:
@@ -38,10 +39,11 @@ class Interests:
 
     def _renew(self) -> None:
         release, desk = self._engine.release, self._engine.desk
-        if self._release_id != release.release_id:
+        mints = desk.holdings.mints | {order.mint for order in desk.broker.orders}
+        is_same = self._release_id == release.release_id
+        if not is_same:
             self._release_id = release.release_id
-            self._leaders = {address_bytes(wallet) for wallet in release.patterns}
-        mints = {position.mint for position in desk.holdings.open.values()}
-        mints.update(order.mint for order in desk.broker.orders)
-        self._keys = self._leaders | self._own | {address_bytes(mint) for mint in mints}
+            self._always = self._own | {address_bytes(wallet) for wallet in release.patterns}
+        if not is_same or mints != self._mints:
+            self._mints, self._keys = mints, self._always | {address_bytes(mint) for mint in mints}
         self._is_old = False

@@ -70,6 +70,11 @@ class Holdings:
             del self._after[position.leader]
         del self._deadlines[bisect_left(self._deadlines, (deadline_ns(position), number))]
 
+    @property
+    def mints(self) -> set[str]:
+        """The coins that are held."""
+        return set(self._in_mint)
+
     def in_mint(self, mint: str) -> list[Position]:
         """Open positions in one coin."""
         return [position for _, position in self._in_mint.get(mint, {}).values()]

@@ -45,6 +45,7 @@ class Quiet:
         at = self._now()
         if at - self._all_at >= _ALL_SECONDS:
             gc.collect()
+            gc.freeze()
             self._young_at = self._all_at = at
         elif at - self._young_at >= _YOUNG_SECONDS:
             self._young()

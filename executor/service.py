@@ -250,7 +250,7 @@ class _Service:
             self._has_heard, self._last_heard = True, asyncio.get_running_loop().time()
             self._engine.stream_age_ms = 0
         if kind == "transaction":
-            self._hearing.transaction(update.transaction, received.recv_ts_ns)
+            self._hearing.transaction(update.transaction, received.recv_ts_ns, received.raw)
         elif kind == "block_meta":
             meta = update.block_meta
             if self._live is not None:

@@ -17,14 +17,14 @@ from copytrader_core.pump.decode import decode
 from copytrader_core.records import Event
 from copytrader_core.solana.coins import Coin
 from executor.coins import CoinBook
-from executor.glance import glance
+from executor.glance import Glance, glance, warm
 from executor.market_book import MarketBook
 from executor.signals import leader_buy, leader_buys
 from simnet.demo_tape import TAPE
 from simnet.tape import read_tape
 from tests.pump.recorded import pb_files
 
-SLOT = 420_000_000
+warm()
 Said = tuple[list[LeaderBuy], MarketState | None, Coin | None]
 
 
@@ -45,12 +45,17 @@ def by_decoder(info: pb.SubscribeUpdateTransactionInfo, slot: int) -> Said | Non
 
 
 def by_glance(info: pb.SubscribeUpdateTransactionInfo, slot: int) -> Said | None:
-    buy = glance(info, slot)
+    buy = seen(info, slot)
     if buy is None:
         return None
     market, coins = MarketBook(), CoinBook()
     coins.see(buy)
     return [leader_buy(buy, market.see(buy))], market.state(buy.swap.base), coins.known(buy.swap.base)
+
+
+def seen(info: pb.SubscribeUpdateTransactionInfo, slot: int) -> Glance | None:
+    update = pb.SubscribeUpdateTransaction(transaction=info, slot=slot)
+    return glance(pb.SubscribeUpdate(filters=["pump"], transaction=update).SerializeToString())
 
 
 def tape() -> Iterator[tuple[pb.SubscribeUpdateTransactionInfo, int]]:
@@ -78,7 +83,7 @@ def test_every_kind_of_buy_is_read_the_short_way():
     kinds = {
         (event.meta["venue"], event.meta["ix"], bool(info.meta.loaded_writable_addresses))
         for info, slot in tape()
-        if glance(info, slot) is not None
+        if seen(info, slot) is not None
         for event in events_of(info, slot)
     }
     curve = {"buy", "buy_exact_sol_in", "buy_v2", "buy_exact_quote_in_v2", "buy_v3", "buy_exact_quote_in_v3"}

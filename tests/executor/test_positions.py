@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from copytrader_core.policy.values import ExitPlan, LeaderBuy, Lock
 from copytrader_core.records import WSOL
 from executor.orders import Order, Position
-from executor.positions import Holdings
+from executor.positions import Holdings, deadline_ns
 
 NOW_NS = 1_791_800_000_000_000_000
 DAY_NS = 86_400_000_000_000
@@ -92,3 +92,17 @@ def test_what_only_others_know_is_handed_through() -> None:
     lock = Lock("all", "", "audit")
     book = holdings().book("ACTIVE", [], NOW_NS, stream_age_ms=7, drift="new event", locks=(lock,), first_trade=True)
     assert (book.stream_age_ms, book.drift, book.locks, book.first_trade) == (7, "new event", (lock,), True)
+
+
+@given(parts, st.lists(st.integers(0, 7), max_size=8), st.sampled_from([NOW_NS, NOW_NS + 19_999_999_996]))
+def test_what_presses_is_what_a_look_at_every_position_finds(
+    held: list[tuple[str, str, int]], ended: list[int], now_ns: int
+) -> None:
+    owned = holdings(*(position(n, *part, opened_ns=NOW_NS - n) for n, part in enumerate(held)))
+    for number in ended:
+        if f"p{number}" in owned.open:
+            owned.drop(f"p{number}")
+    left = list(owned.open.values())
+    assert owned.pressing({"a"}, now_ns) == [p for p in left if p.mint == "a" or now_ns >= deadline_ns(p)]
+    assert owned.mints == {p.mint for p in left}
+    assert owned.book("ACTIVE", [], NOW_NS).exposure_lamports == sum(p.cost_lamports for p in left)

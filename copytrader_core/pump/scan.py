@@ -1,0 +1,378 @@
+"""A stream update's bytes to the places of its one buy, by kernel: what is not exactly that is left to the decoder.
+
+All that `solana.transaction.check_complete` and `pump.emissions` demand of a transaction is demanded here, on the bytes
+of a Yellowstone SubscribeUpdate; fields that stand twice, texts that are no plain digits and the like are refused, for
+protobuf would have to say what they mean. What the event says is not read here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from copytrader_core.compiled import kernel, uncounted
+
+__all__ = ["COLUMNS", "MAX_CALLS", "MAX_KEYS", "scan"]
+
+MAX_KEYS: Final = 256
+MAX_CALLS: Final = 512
+# What `scan` finds, in `found`.
+COLUMNS: Final = (
+    "slot", "index", "signature", "n_keys", "n_signers", "program", "accounts", "n_accounts", "data", "n_data",
+    "event", "n_event",
+)  # fmt: skip
+_SLOT, _INDEX, _SIGNATURE, _N_KEYS, _N_SIGNERS, _PROGRAM, _ACCOUNTS, _N_ACCOUNTS, _DATA, _N_DATA, _EVENT, _N_EVENT = (
+    range(12)
+)
+_DEPTH, _CALLED, _AT, _N, _BODY, _N_BODY = range(6)
+_U31: Final = 1 << 31
+_VARINT: Final = 0
+_LENGTH: Final = 2
+_KEY: Final = 32
+_PREFIX: Final = 8
+
+
+@uncounted
+def _varint(data, at, end):
+    """The varint at `at`, at most 63 bits of it, and the offset behind it; -1 where there is none."""
+    value, shift = np.int64(0), np.int64(0)
+    while at < end and shift < 63:
+        byte = np.int64(data[at])
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, np.int64(at)
+        shift += 7
+    return np.int64(0), np.int64(-1)
+
+
+@uncounted
+def _long_varint(data, at, end):
+    """The offset behind a varint of up to ten bytes, whatever it says; -1 where there is none."""
+    for _ in range(10):
+        if at >= end:
+            return np.int64(-1)
+        at += 1
+        if data[at - 1] < 128:
+            return np.int64(at)
+    return np.int64(-1)
+
+
+@uncounted
+def _field(data, at, end):
+    """The field at `at`: number, wire type, value or length, content's begin, offset behind it (-1: none)."""
+    none = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(-1)
+    key, at = _varint(data, at, end)
+    number, kind = key >> 3, key & 7
+    if at < 0 or number < 1 or number >= 1 << 29:
+        return none
+    if kind == _VARINT:
+        after = _long_varint(data, at, end)
+        value, short = _varint(data, at, end)
+        return number, kind, value if short >= 0 else np.int64(-1), np.int64(at), after
+    if kind == _LENGTH:
+        value, at = _varint(data, at, end)
+    elif kind == 1:
+        value = np.int64(8)
+    elif kind == 5:
+        value = np.int64(4)
+    else:
+        return none
+    if at < 0 or value > end - at:
+        return none
+    return number, kind, value, np.int64(at), at + value
+
+
+@uncounted
+def _is(data, at, n, what):
+    """Whether these bytes are `what`."""
+    if n != len(what):
+        return False
+    for place in range(n):
+        if data[at + place] != what[place]:
+            return False
+    return True
+
+
+@uncounted
+def _parts(data, at, end, places, lengths, kinds):
+    """Where the single fields of a message lie, by number; False where one stands twice or is of another kind."""
+    places[:] = -1
+    lengths[:] = 0
+    while at < end:
+        number, kind, value, begin, at = _field(data, at, end)
+        if at < 0:
+            return False
+        if number < len(kinds) and kinds[number] >= 0:
+            if kind != kinds[number] or places[number] >= 0 or value < 0:
+                return False
+            places[number], lengths[number] = begin, value
+    return True
+
+
+@uncounted
+def _keys_of(data, at, end, wanted, keys, n):
+    """Adds the 32-byte fields of that number to `keys`; their number then, -1 where one is another."""
+    while at < end:
+        number, kind, value, begin, at = _field(data, at, end)
+        if at < 0:
+            return -1
+        if number == wanted:
+            if kind != _LENGTH or value != _KEY or n >= MAX_KEYS:
+                return -1
+            keys[n] = begin
+            n += 1
+    return n
+
+
+@uncounted
+def _call(data, at, end, n_keys, depth, row, work):
+    """One instruction into `row`. `depth` 0: it has to tell its own."""
+    places, lengths, kinds = work[0], work[1], work[2]
+    if not _parts(data, at, end, places, lengths, kinds):
+        return False
+    called = lengths[1] if places[1] >= 0 else 0
+    row[_DEPTH] = depth
+    if depth == 0:
+        row[_DEPTH] = lengths[4] if places[4] >= 0 else 0
+    row[_CALLED], row[_AT], row[_N] = called, places[2], lengths[2]
+    row[_BODY], row[_N_BODY] = places[3], lengths[3]
+    if called >= n_keys or row[_DEPTH] >= _U31:
+        return False
+    for place in range(lengths[2]):
+        if data[places[2] + place] >= n_keys:
+            return False
+    return True
+
+
+@uncounted
+def _calls(data, message, meta, n_keys, calls, groups, work):
+    """All instructions in execution order into `calls`; their number, -1 where something is missing or odd."""
+    groups[:] = 0
+    n_groups = 0
+    at, end = meta
+    places, lengths, kinds = work[3], work[4], work[5]
+    while at < end:
+        number, kind, _, begin, at = _field(data, at, end)
+        if at < 0:
+            return -1
+        if number == 5:
+            if kind != _LENGTH or not _parts(data, begin, at, places, lengths, kinds):
+                return -1
+            index = lengths[1] if places[1] >= 0 else 0
+            if index >= MAX_KEYS or groups[index, 1] > 0:
+                return -1
+            groups[index, 0], groups[index, 1] = begin, at + 1
+            n_groups += 1
+    n, outer = 0, 0
+    at, end = message
+    while at < end:
+        number, kind, _, begin, at = _field(data, at, end)
+        if at < 0:
+            return -1
+        if number != 4:
+            continue
+        if kind != _LENGTH or n >= MAX_CALLS or outer >= MAX_KEYS:
+            return -1
+        if not _call(data, begin, at, n_keys, 1, calls[n], work):
+            return -1
+        n += 1
+        if groups[outer, 1] > 0:
+            n_groups -= 1
+            n = _group(data, groups[outer, 0], groups[outer, 1] - 1, n_keys, calls, n, work)
+            if n < 0:
+                return -1
+        outer += 1
+    return n if n_groups == 0 else -1
+
+
+@uncounted
+def _group(data, at, end, n_keys, calls, n, work):
+    """The instructions of one group behind the `n` that are there; their number, -1 where a depth cannot be."""
+    depth = 1
+    while at < end:
+        number, kind, _, begin, at = _field(data, at, end)
+        if number != 2:
+            continue
+        if kind != _LENGTH or n >= MAX_CALLS or not _call(data, begin, at, n_keys, 0, calls[n], work):
+            return -1
+        if calls[n, _DEPTH] < 2 or calls[n, _DEPTH] > depth + 1:
+            return -1
+        depth = calls[n, _DEPTH]
+        n += 1
+    return n
+
+
+@uncounted
+def _tokens(data, at, end, n_keys, work):
+    """Whether every token balance can be."""
+    places, lengths = work[0], work[1]
+    while at < end:
+        number, kind, _, begin, at = _field(data, at, end)
+        if number != 7 and number != 8:
+            continue
+        if kind != _LENGTH or not _parts(data, begin, at, places, lengths, work[6]):
+            return False
+        if (places[1] >= 0 and lengths[1] >= n_keys) or lengths[4] == 0 or places[3] < 0:
+            return False
+        if not _parts(data, places[3], places[3] + lengths[3], work[3], work[4], work[7]):
+            return False
+        n_digits = work[4, 3]
+        if work[4, 2] > 255 or n_digits < 1 or n_digits > 19:
+            return False
+        for place in range(n_digits):
+            if data[work[3, 3] + place] < 48 or data[work[3, 3] + place] > 57:
+                return False
+    return True
+
+
+@uncounted
+def _count(data, at, end):
+    """How many varints lie here; -1 where the last one is cut."""
+    n = 0
+    while at < end:
+        at = _long_varint(data, at, end)
+        if at < 0:
+            return -1
+        n += 1
+    return n
+
+
+@uncounted
+def _says(data, at, n, event, n_event, label, alphabet):
+    """Whether a line is the label and the event in base64."""
+    groups = (n_event + 2) // 3
+    if n != len(label) + 4 * groups or not _is(data, at, len(label), label):
+        return False
+    at += len(label)
+    for group in range(groups):
+        word, left = np.int64(0), n_event - 3 * group
+        for place in range(3):
+            byte = np.int64(data[event + 3 * group + place]) if place < left else np.int64(0)
+            word |= byte << (16 - 8 * place)
+        for place in range(4):
+            char = alphabet[(word >> (18 - 6 * place)) & 63] if place <= left else np.uint8(61)
+            if data[at + 4 * group + place] != char:
+                return False
+    return True
+
+
+@uncounted
+def _logs(data, at, end, event, n_event, texts, n_programs):
+    """Whether the logs are whole, call ours twice and hold the event."""
+    pump, amm, label, truncated, alphabet = texts
+    n_called, holds = 0, False
+    while at < end:
+        number, kind, value, begin, at = _field(data, at, end)
+        if number != 6:
+            continue
+        if kind != _LENGTH or _is(data, begin, value, truncated):
+            return False
+        if (n_programs & 1 and value >= len(pump) and _is(data, begin, len(pump), pump)) or (
+            n_programs & 2 and value >= len(amm) and _is(data, begin, len(amm), amm)
+        ):
+            n_called += 1
+        holds = holds or _says(data, begin, value, event, n_event, label, alphabet)
+    return holds and n_called == 2
+
+
+@uncounted
+def _first(data, keys, n_keys, key):
+    for index in range(n_keys):
+        if _is(data, keys[index], _KEY, key):
+            return index
+    return -1
+
+
+@uncounted
+def _trade(data, keys, n_keys, calls, n_calls, marks, found):
+    """The one buy of ours and its event into `found`; False where there is not exactly that."""
+    first, second = -1, -1
+    pump, amm = _first(data, keys, n_keys, marks[0]), _first(data, keys, n_keys, marks[1])
+    for at in range(n_calls):
+        if calls[at, _CALLED] == pump or calls[at, _CALLED] == amm:
+            if second >= 0:
+                return False
+            if first < 0:
+                first = at
+            else:
+                second = at
+    if second < 0 or calls[first, _CALLED] != calls[second, _CALLED]:
+        return False
+    depth = calls[first, _DEPTH] + 1
+    for at in range(first + 1, second):
+        if calls[at, _DEPTH] < depth:
+            return False
+    which = 0 if calls[first, _CALLED] == pump else 1
+    body, n_body = calls[second, _BODY], calls[second, _N_BODY]
+    if calls[second, _DEPTH] != depth or calls[second, _N] != 1 or n_body < 2 * _PREFIX:
+        return False
+    if not _is(data, keys[data[calls[second, _AT]]], _KEY, marks[2 + which]):
+        return False
+    if not _is(data, body, _PREFIX, marks[4][:_PREFIX]):
+        return False
+    if not _is(data, body + _PREFIX, _PREFIX, marks[5 + which][:_PREFIX]) or calls[first, _N_BODY] < _PREFIX:
+        return False
+    found[_PROGRAM] = which
+    found[_ACCOUNTS], found[_N_ACCOUNTS] = calls[first, _AT], calls[first, _N]
+    found[_DATA], found[_N_DATA] = calls[first, _BODY], calls[first, _N_BODY]
+    found[_EVENT], found[_N_EVENT] = body + _PREFIX, n_body - _PREFIX
+    return True
+
+
+@kernel
+def scan(data: Any, keys: Any, calls: Any, groups: Any, work: Any, marks: Any, texts: Any, found: Any) -> Any:
+    """Reads a SubscribeUpdate; True where it is a landed transaction with one buy of ours, seen in full.
+
+    `keys` gets the offsets of the account keys, `found` what `COLUMNS` names (lengths begin with n_). `calls`, `groups`
+    and `work` are scratch space; `marks` and `texts` what the two programs are known by.
+    """
+    places, lengths = work[0], work[1]
+    if not _parts(data, 0, len(data), places, lengths, work[8]) or places[4] < 0:
+        return False
+    for other in (3, 5, 6, 7, 9, 10):
+        if places[other] >= 0:
+            return False
+    if not _parts(data, places[4], places[4] + lengths[4], work[3], work[4], work[9]) or work[3, 1] < 0:
+        return False
+    found[_SLOT] = work[4, 2]
+    if not _parts(data, work[3, 1], work[3, 1] + work[4, 1], places, lengths, work[10]):
+        return False
+    if lengths[1] != 64 or places[3] < 0 or places[4] < 0:
+        return False
+    found[_SIGNATURE], found[_INDEX] = places[1], lengths[5]
+    meta = places[4], places[4] + lengths[4]
+    if not _parts(data, places[3], places[3] + lengths[3], work[3], work[4], work[11]) or work[3, 2] < 0:
+        return False
+    message = work[3, 2], work[3, 2] + work[4, 2]
+    if not _parts(data, message[0], message[1], places, lengths, work[12]) or places[1] < 0:
+        return False
+    if not _parts(data, places[1], places[1] + lengths[1], work[3], work[4], work[13]):
+        return False
+    found[_N_SIGNERS] = work[4, 1]
+    n_keys = _keys_of(data, message[0], message[1], 2, keys, 0)
+    if n_keys >= 0:
+        n_keys = _keys_of(data, meta[0], meta[1], 12, keys, n_keys)
+    if n_keys >= 0:
+        n_keys = _keys_of(data, meta[0], meta[1], 13, keys, n_keys)
+    if n_keys < 1 or found[_N_SIGNERS] < 1 or found[_N_SIGNERS] > n_keys:
+        return False
+    found[_N_KEYS] = n_keys
+    if not _parts(data, meta[0], meta[1], places, lengths, work[14]):
+        return False
+    if places[1] >= 0 or lengths[10] != 0 or lengths[11] != 0:
+        return False
+    for balances in (3, 4):
+        if _count(data, places[balances], places[balances] + lengths[balances]) != n_keys:
+            return False
+    n_calls = _calls(data, message, meta, n_keys, calls, groups, work)
+    if n_calls < 2 or not _trade(data, keys, n_keys, calls, n_calls, marks, found):
+        return False
+    named = 0
+    for which in range(2):
+        if _first(data, keys, n_keys, marks[which]) >= 0:
+            named |= 1 << which
+    if not _logs(data, meta[0], meta[1], found[_EVENT], found[_N_EVENT], texts, named):
+        return False
+    return _tokens(data, meta[0], meta[1], n_keys, work)

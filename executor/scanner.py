@@ -1,0 +1,83 @@
+"""The kernel that finds a leader's buy in an update's bytes, with its scratch space. Imported when there is time.
+
+What a buy has to be is `copytrader_core.pump.scan`'s; what is made of it `executor.glance`'s.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from copytrader_core.pump.emissions import AMM, EVENT_CALL_PREFIX, PUMP
+from copytrader_core.pump.scan import COLUMNS, MAX_CALLS, MAX_KEYS, scan
+from copytrader_core.solana.transaction import KEY_BYTES, LOG_TRUNCATED
+
+__all__ = ["Scanner"]
+
+_EVENTS: Final = {
+    program: program.interface.event(name).discriminator for program, name in ((PUMP, "TradeEvent"), (AMM, "BuyEvent"))
+}
+
+
+class Scanner:
+    """The kernel with its scratch space."""
+
+    def __init__(self) -> None:
+        self._keys = np.zeros(MAX_KEYS, np.int64)
+        self._calls = np.zeros((MAX_CALLS, 6), np.int64)
+        self._groups = np.zeros((MAX_KEYS, 2), np.int64)
+        self._work = _kinds()
+        self._found = np.zeros(len(COLUMNS), np.int64)
+
+    def __call__(self, raw: bytes) -> tuple[list[int], list[int]] | None:
+        """The offsets of the keys, and the values of `COLUMNS`."""
+        data = np.frombuffer(raw, np.uint8)
+        if not scan(data, self._keys, self._calls, self._groups, self._work, _MARKS, _TEXTS, self._found):
+            return None
+        found: list[int] = self._found.tolist()
+        return self._keys[: found[3]].tolist(), found
+
+
+def _kinds() -> np.ndarray:
+    """Scratch space, and the wire type of every field that may stand once in a message, by number; -1: any other."""
+    work = np.full((15, 17), -1, np.int64)
+    varint, length = 0, 2
+    for row, kinds in {
+        2: {1: varint, 2: length, 3: length, 4: varint},  # an instruction
+        5: {1: varint},  # a group of inner instructions
+        6: {1: varint, 2: length, 3: length, 4: length, 5: length},  # a token balance
+        7: {2: varint, 3: length},  # its amount
+        8: {3: length, 4: length, 5: length, 6: length, 7: length, 9: length, 10: length},  # an update
+        9: {1: length, 2: varint},  # of a transaction
+        10: {1: length, 2: varint, 3: length, 4: length, 5: varint},  # what it says of it
+        11: {2: length},  # the transaction
+        12: {1: length},  # its message
+        13: {1: varint},  # its header
+        14: {1: length, 3: length, 4: length, 10: varint, 11: varint},  # its meta
+    }.items():
+        for number, kind in kinds.items():
+            work[row, number] = kind
+    return work
+
+
+def _array(data: bytes, size: int | None = None) -> np.ndarray:
+    return np.frombuffer(data.ljust(size or len(data), bytes(1)), np.uint8).copy()
+
+
+_MARKS: Final = np.stack(
+    [
+        _array(mark, KEY_BYTES)
+        for mark in (
+            *(PUMP.key, AMM.key, PUMP.authority, AMM.authority),
+            *(EVENT_CALL_PREFIX, _EVENTS[PUMP], _EVENTS[AMM]),
+        )
+    ]
+)
+_TEXTS: Final = tuple(
+    _array(text.encode())
+    for text in (
+        *(PUMP.invoked, AMM.invoked, "Program data: ", LOG_TRUNCATED),
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+    )
+)
