@@ -25,6 +25,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@echo "compiling the kernels (once, about a minute)"
 	@$(BIN)/python -m ingest_worker.kernel
+	@$(BIN)/python -c 'from executor.glance import warm; warm()'
 	@touch $(STAMP)
 
 demo: setup

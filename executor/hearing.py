@@ -22,13 +22,13 @@ _log = logging.getLogger(__name__)
 class Hearing:
     """Reads transactions for an engine, and for a live run its own ones."""
 
-    def __init__(self, engine: Engine, live: LiveRun | None, own: str | None) -> None:
-        self.interests = Interests(engine, own)
+    def __init__(self, engine: Engine, live: LiveRun | None, *, is_quick: bool) -> None:
+        """`is_quick`: leaders' buys are read the short way, once its kernel is loaded. On paper nothing is in a hurry."""
+        self.interests = Interests(engine, live.broker.address if live is not None else None)
         self._engine = engine
         self._live = live
         self._heard: bytes | None = None
-        self._is_quick = own is not None
-        """Whether the short way is open: nothing is in a hurry on paper."""
+        self._is_quick = is_quick
         if self._is_quick:
             # Beside the run, which has the nodes to ask first anyway.
             threading.Thread(target=warm, name="kernel", daemon=True).start()

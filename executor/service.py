@@ -133,7 +133,7 @@ class _Service:
         self._stream = stream
         self._options = options
         self._live = live
-        self._hearing = Hearing(engine, live, live.broker.address if live else None)
+        self._hearing = Hearing(engine, live, is_quick=live is not None and options.is_watched)
         self._quiet = Quiet() if live is not None and options.is_watched else None
         self._queue: asyncio.Queue[_Message] = asyncio.Queue(_QUEUE_SIZE)
         self._has_heard = False

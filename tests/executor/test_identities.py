@@ -48,7 +48,7 @@ def live_run(home: Path, now: SimpleNamespace) -> Iterator[LiveRun]:
     switch.heard(ACTIVE)
     config = Settings(home=home)
     config = config.model_copy(update={"executor": config.executor.model_copy(update={"unknown_balances": "sell"})})
-    world = Outside(Signer(bytes(range(32))), (), (), None, lambda: now.ns, lambda: now.ns / 1e9)
+    world = Outside(Signer(bytes(range(32))), (), (), now_ns=lambda: now.ns, time=lambda: now.ns / 1e9)
     run = LiveRun(Journal(wal, "live", "run", lambda: switch.state), config, Release("r", "", {}, ()), switch, world)
     run.broker.head.take(Hash.new_unique(), 1000)
     run.broker.withdraw_authority = Pubkey.default()
