@@ -129,7 +129,7 @@ def _updates() -> Iterator[tuple[str, bytes, Event]]:
 def _replay(updates: list[tuple[str, bytes, Event]], held: int, times: _Times) -> None:
     with tempfile.TemporaryDirectory() as folder:
         engine, broker, signer, desk = _executor(Path(folder), updates, held)
-        hearing = Hearing(engine, None, broker.address)
+        hearing = Hearing(engine, None, is_quick=True)
         quiet = Quiet()
         quiet.begin()
         try:

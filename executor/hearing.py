@@ -23,7 +23,7 @@ class Hearing:
     """Reads transactions for an engine, and for a live run its own ones."""
 
     def __init__(self, engine: Engine, live: LiveRun | None, *, is_quick: bool) -> None:
-        """`is_quick`: leaders' buys are read the short way, once its kernel is loaded. On paper nothing is in a hurry."""
+        """`is_quick`: leaders' buys are read the short way, once its kernel is loaded. Paper is in no hurry."""
         self.interests = Interests(engine, live.broker.address if live is not None else None)
         self._engine = engine
         self._live = live
