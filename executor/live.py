@@ -33,6 +33,7 @@ from executor.orders import DurableNonce, Order, Signed
 LIFETIME_BLOCKS: Final = 150
 # A blockhash this old is not signed with any more: what it signs could hardly land in time.
 _STALE_BLOCKS: Final = 75
+_MOST_HASHES: Final = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +69,25 @@ class Chainhead:
     def __init__(self) -> None:
         self.height = 0
         self._hashes: dict[int, tuple[Hash, int]] = {}
+        self._shown = 0
         self._blockhash: tuple[Hash, int] | None = None
 
     def block(self, slot: int, blockhash: str, height: int) -> None:
         """A block that the stream shows; its hash is used once its slot is confirmed."""
+        self._shown = max(self._shown, height)
         self.height = max(self.height, height)
         self._hashes[slot] = (Hash.from_string(blockhash), height)
+        if len(self._hashes) > _MOST_HASHES:
+            del self._hashes[next(iter(self._hashes))]
 
     def confirm(self, slot: int) -> None:
-        """The block in `slot` stays: no fork can make what is signed with its hash void."""
+        """The block in `slot` stays: no fork can make what is signed with its hash void.
+
+        It stands above whatever a node has said: one that names a height that nobody has reached is not believed long.
+        """
         found = self._hashes.get(slot)
         if found is not None:
-            self.take(*found)
+            self._blockhash, self.height = found, self._shown
             self._hashes = {one: kept for one, kept in self._hashes.items() if one > slot}
 
     def take(self, blockhash: Hash, height: int) -> None:
