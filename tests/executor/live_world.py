@@ -79,10 +79,12 @@ async def world(live: Live, config: Settings, seed: bytes = SEED) -> AsyncIterat
         yield found
 
 
-async def trade(live: Live, config: Settings, found: Outside, whom: Release, seconds: float) -> Tally:
+async def trade(
+    live: Live, config: Settings, found: Outside, whom: Release, seconds: float, *, is_watched: bool = False
+) -> Tally:
     """One run, ended from outside after a while."""
     stream = feed.updates(Endpoint(live.geyser), None, 30.0, found.signer.address)
-    task = asyncio.create_task(run(None, config, stream, RunOptions(mode="live"), found, whom))
+    task = asyncio.create_task(run(None, config, stream, RunOptions(mode="live", is_watched=is_watched), found, whom))
     try:
         await asyncio.wait({task}, timeout=seconds)
     finally:

@@ -85,13 +85,13 @@ def check(live: Live, config: Settings) -> Counter[str]:
     return Counter(line["kind"] for line in lines)
 
 
-async def settled(live: Live, config: Settings, seconds: float = 60.0) -> None:
+async def settled(live: Live, config: Settings, seconds: float = 120.0) -> None:
     """Runs with buying forbidden and everything for sale until nothing is under way or held."""
     live.faults.set(dict.fromkeys(("drop", "late", "rollback", "stream_cut", "leader_skip", "rpc_429"), 0.0))
     write_control(config.home_path / "executor", Control("REDUCING", True, "the end of the test"))
     async with world(live, config) as found:
-        for _ in range(int(seconds / 5)):
-            await trade(live, config, found, release(live), 5.0)
+        for _ in range(int(seconds / 10)):
+            await trade(live, config, found, release(live), 10.0)
             ledger = ledger_of(config)
             if not ledger.intents and not ledger.positions:
                 return
@@ -102,7 +102,7 @@ async def test_it_follows_leaders_and_the_journal_is_the_chain(tmp_path: Path) -
     async with live_chain(options()) as live:
         config = settings(tmp_path)
         async with world(live, config) as found:
-            await trade(live, config, found, release(live, hold_ms=1_500), 12.0)
+            await trade(live, config, found, release(live, hold_ms=1_500), 12.0, is_watched=True)
         await settled(live, config)
         kinds = check(live, config)
         assert kinds["FILL"] >= 4
@@ -147,11 +147,12 @@ async def kills(folder: Path, rounds: int, seed: int, n_nonces: int = 0) -> Coun
         live.faults.set(ALL_FAULTS)
         config = settings(folder / "home", nonce_accounts=names)
         for _ in range(rounds):
+            n_runs = runs_of(config)
             child = start(live, config, folder)
             if n_nonces:
                 await another_sale(config.home_path)
             else:
-                await started(child, config)
+                await started(child, config, n_runs)
             await asyncio.sleep(rng.expovariate(1 / 3.0))
             os.kill(child.pid, signal.SIGKILL)
             await asyncio.to_thread(child.wait)

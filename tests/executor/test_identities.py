@@ -16,7 +16,9 @@ from copytrader_core.policy.values import ExitPlan
 from copytrader_core.records import Release
 from copytrader_core.settings import Settings
 from copytrader_core.solana.chain_rpc import HeldTokens
+from copytrader_core.solana.coins import Coin
 from copytrader_core.solana.keys import Signer
+from executor.accounts import CoinNews
 from executor.broker import Reverted
 from executor.control import ACTIVE, Switch
 from executor.journal import Journal
@@ -38,6 +40,8 @@ COIN = {
     "may_complete": False,
 }
 HELD = 10**12
+# Complete: what is found waits for its pool.
+COMPLETE = MarketState("curve", None, 100, 0, 9 * 10**14, 4 * 10**10, 6 * 10**14, 10**10, 0, 95, 30, True)
 
 
 @contextmanager
@@ -52,8 +56,7 @@ def live_run(home: Path, now: SimpleNamespace) -> Iterator[LiveRun]:
     run = LiveRun(Journal(wal, "live", "run", lambda: switch.state), config, Release("r", "", {}, ()), switch, world)
     run.broker.head.take(Hash.new_unique(), 1000)
     run.broker.withdraw_authority = Pubkey.default()
-    market = MarketState("curve", None, 100, 0, 9 * 10**14, 4 * 10**10, 6 * 10**14, 10**10, 0, 95, 30, True)
-    run.engine.desk.market.learn(str(MINT), market)
+    run.engine.desk.market.learn(str(MINT), COMPLETE)
     run.chain.resume()
     try:
         yield run
@@ -105,6 +108,8 @@ def test_coins_that_are_found_twice_in_one_slot_are_two_positions(tmp_path: Path
         for _ in range(2):
             for tokens in ((token,), (token,), (), ()):
                 now.ns += 20 * 10**9
-                run.chain.on_truth(Truth(now.ns / 1e9, 0, tokens, (), frozenset()))
+                run.chain.on_truth(Truth(now.ns / 1e9, 0, 0, tokens, (), frozenset()))
+                if str(MINT) in run.chain.wanted() and not run.engine.desk.holdings.open:
+                    run.chain.on_coin(str(MINT), CoinNews(Coin(MINT), COMPLETE, None))
                 seen.update(run.engine.desk.holdings.open)
     assert len(seen) == 2
