@@ -10,7 +10,7 @@ from typing import Any
 
 from copytrader_core.policy.entry import lamports
 from copytrader_core.policy.record import settings_document
-from copytrader_core.records import Event, Release
+from copytrader_core.records import Release
 from copytrader_core.settings import Settings
 from executor.broker import Broker
 from executor.clock import Clock
@@ -18,6 +18,7 @@ from executor.control import Switch
 from executor.desk import Desk
 from executor.engine import Engine
 from executor.journal import Entry, Journal
+from executor.marks import landed_event
 from executor.orders import order_from
 from executor.paper import PaperBroker
 
@@ -46,7 +47,7 @@ def start(
 def know_markets(desk: Desk, rows: Sequence[Mapping[str, Any]]) -> None:
     """Takes landed reserves (`last_markets`): an overdue exit need not wait for the coin's next trade."""
     for row in rows:
-        desk.market.hear(_event(row))
+        desk.market.hear(landed_event(row))
 
 
 def _resume_orders(journal: Journal, desk: Desk) -> None:
@@ -60,34 +61,3 @@ def _resume_orders(journal: Journal, desk: Desk) -> None:
                 position.selling = True
         else:
             desk.expire(order, "the run that planned it ended before it was sent", was=row["state"])
-
-
-def _event(row: Mapping[str, Any]) -> Event:
-    """A landed row as an event; what a market does not need is left empty."""
-    return Event(
-        slot=row["slot"],
-        tx_index=row["tx_index"],
-        sig=row["sig"],
-        outer_ix=0,
-        inner_ix=-1,
-        event_seq=0,
-        wallet="",
-        fee_payer="",
-        program=row["program"],
-        action=row["action"],
-        mint=row["mint"],
-        base_mint=row["mint"],
-        quote_mint=row["quote_mint"],
-        base_raw=None,
-        quote_raw=None,
-        swap_fee_raw=None,
-        tx_fee_lamports=0,
-        tip_lamports=0,
-        reserve_base_raw=int(row["reserve_base_raw"]),
-        reserve_quote_raw=int(row["reserve_quote_raw"]),
-        amount_in=None,
-        amount_out=None,
-        price_est=None,
-        fee_sol=0.0,
-        meta=row["meta_json"] or {},
-    )

@@ -129,11 +129,6 @@ class Engine:
         self._note_control()
         self._exits(None)
 
-    def on_control(self) -> None:
-        """The trading state has changed, in its file or its row."""
-        self._note_control()
-        self.on_tick()
-
     def _note_control(self) -> None:
         """Writes a change of the trading state down, once."""
         control = self.desk.switch.control

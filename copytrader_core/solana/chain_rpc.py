@@ -134,14 +134,6 @@ class ChainRpc:
             "getBalance", [str(address), {"commitment": commitment}], lambda answer: _whole(answer["value"])
         )
 
-    async def token_accounts(self, owner: Pubkey, commitment: Commitment = "confirmed") -> list[HeldTokens]:
-        """Every token account of a wallet, of both token programs, empty ones too."""
-        found: list[HeldTokens] = []
-        for program in (TOKEN_PROGRAM, TOKEN_2022_PROGRAM):
-            params = [str(owner), {"programId": str(program)}, {"commitment": commitment, "encoding": _BASE64}]
-            found += await self._ask("getTokenAccountsByOwner", params, _values(_held))
-        return found
-
     async def belongings(
         self, owner: Pubkey, commitment: Commitment = "confirmed"
     ) -> tuple[int, int, list[HeldTokens]]:

@@ -17,6 +17,7 @@ from copytrader_cli.commands import executor as command
 from copytrader_core.settings import Settings
 from copytrader_core.solana.keys import CREDENTIAL_NAME
 from executor.watchdog import Limits
+from tests.conftest import unit_directives
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
 UNIT = FOLDER / "copytrader-executor.service"
@@ -25,13 +26,7 @@ _WORST_EXPOSURE = 2.0
 
 @pytest.fixture(scope="module")
 def unit() -> dict[str, list[str]]:
-    """The directives of every section, each with its values in order."""
-    found: dict[str, list[str]] = {}
-    for line in UNIT.read_text().splitlines():
-        if "=" in line and not line.startswith("#"):
-            name, _, value = line.partition("=")
-            found.setdefault(name, []).append(value)
-    return found
+    return unit_directives(UNIT)
 
 
 def test_it_calls_the_command_with_options_that_exist(unit: dict[str, list[str]]) -> None:

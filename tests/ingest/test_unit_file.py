@@ -10,19 +10,14 @@ import typer
 
 from copytrader_cli.commands import ingest as command
 from copytrader_core.settings import IngestSettings
+from tests.conftest import unit_directives
 
 UNIT = Path(__file__).resolve().parents[2] / "deploy" / "systemd" / "copytrader-ingest.service"
 
 
 @pytest.fixture(scope="module")
 def unit() -> dict[str, list[str]]:
-    """The directives of every section, each with its values in order."""
-    found: dict[str, list[str]] = {}
-    for line in UNIT.read_text().splitlines():
-        if "=" in line and not line.startswith("#"):
-            name, _, value = line.partition("=")
-            found.setdefault(name, []).append(value)
-    return found
+    return unit_directives(UNIT)
 
 
 def test_it_calls_the_command_with_options_that_exist(unit: dict[str, list[str]]) -> None:

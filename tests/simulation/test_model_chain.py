@@ -271,7 +271,8 @@ def test_nodes_answer_by_commitment(world: World) -> None:
     (event,) = decode(transaction_from_json(document)).events
     assert (event.quote_raw, event.tip_lamports) == (SPEND, 77_000)
     assert answered(world, one.signatures_for(SIGNER.pubkey)) == [text]
-    (held,) = answered(world, one.token_accounts(SIGNER.pubkey))
+    _, lamports, (held,) = answered(world, one.belongings(SIGNER.pubkey))
+    assert lamports == answered(world, one.balance(SIGNER.pubkey))
     assert (held.mint, held.amount_raw) == (COIN, world.chain.tip.state.coins[COIN])
     life = answered(world, one.latest_blockhash("processed"))
     assert life.last_valid_block_height == world.chain.tip.height + BLOCKHASH_BLOCKS

@@ -69,9 +69,12 @@ async def test_tokens_of_both_programs_are_found():
     def answer(params: Any) -> Any:
         program = Pubkey.from_string(params[1]["programId"])
         data = bytes(MINT) + bytes(KEY) + (11).to_bytes(8, "little") + bytes(93)
-        return {"value": [{"pubkey": str(KEY), "account": account(program, data)}]}
+        slot = 8 if program == TOKEN_PROGRAM else 9
+        return {"context": {"slot": slot}, "value": [{"pubkey": str(KEY), "account": account(program, data)}]}
 
-    found = await ChainRpc(Node(getTokenAccountsByOwner=answer)).token_accounts(KEY)
+    node = Node(getBalance={"context": {"slot": 10}, "value": 5}, getTokenAccountsByOwner=answer)
+    slot, lamports, found = await ChainRpc(node).belongings(KEY)
+    assert (slot, lamports) == (8, 5)
     assert found == [HeldTokens(KEY, MINT, program, 11) for program in (TOKEN_PROGRAM, TOKEN_2022_PROGRAM)]
 
 
