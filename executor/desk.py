@@ -15,6 +15,7 @@ from copytrader_core.errors import QuoteError, TransactionError
 from copytrader_core.policy.decide import decide
 from copytrader_core.policy.entry import transaction_cost
 from copytrader_core.policy.escalation import affordable, exit_terms, is_urgent, min_out
+from copytrader_core.policy.market import quote_sell
 from copytrader_core.policy.promptly import Plans, prompt_plans
 from copytrader_core.policy.record import decision_document, inputs_document
 from copytrader_core.policy.values import (
@@ -66,13 +67,14 @@ class Desk:
         settings: Settings,
         switch: Switch,
         opening_lamports: int,
+        market: MarketBook | None = None,
     ) -> None:
         self.journal = journal
         self.broker = broker
         self.clock = clock
         self.settings = settings
         self.switch = switch
-        self.market = MarketBook()
+        self.market = market or MarketBook()
         self.coins = CoinBook()
         self.tally = Tally()
         self.head_slot = 0
@@ -208,7 +210,7 @@ class Desk:
         market = self.market.state(position.mint)
         if market is None:
             raise QuoteError(f"no trade of {position.mint} has been seen by this run: its reserves are not known")
-        return self.broker.quote_sell(market, position.qty_raw, position.paid_in_lamports).proceeds_lamports
+        return quote_sell(market, position.qty_raw).proceeds_lamports
 
     def leader_sold(self, leader: str, mint: str) -> None:
         """A leader has left a coin that we are still buying after him."""
@@ -246,7 +248,12 @@ class Desk:
         if outcome is None:
             self.expire(order, "it was never included")
         else:
+            if isinstance(outcome, Landed):
+                self.market.insert(order, outcome)
             self.settle(order, outcome, slot)
+        is_under_way = any(other.mint == order.mint for other in self.broker.orders)
+        if not is_under_way and not self.holdings.in_mint(order.mint):
+            self.market.leave(order.mint)
 
     def settle(
         self, order: Order, outcome: Landed | Reverted, slot: int, *, sig: str | None = None, final: bool = True
@@ -540,7 +547,6 @@ class Desk:
             due_slot=slot + self.settings.executor.paper_latency_slots,
             attempt=attempt,
             reason=reason,
-            paid_in_lamports=position.paid_in_lamports,
             expected_out=quoted,
             priority_fee_lamports=terms.priority_fee_lamports,
             tip_lamports=terms.tip_lamports,

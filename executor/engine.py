@@ -76,6 +76,8 @@ class Engine:
     ) -> None:
         """One transaction's events in chain order. `received_ns` is when its bytes came."""
         self._advance(slot, slot - 1)
+        if not events:
+            return
         if tx is not None:
             for event in events:
                 if event.wallet in self._release.patterns:
@@ -213,9 +215,12 @@ class Engine:
             return
         holdings, now_ns = self.desk.holdings, self.desk.clock.now_ns()
         pressing = list(holdings.open.values()) if mints is None else holdings.pressing(mints, now_ns)
+        # In chain time a slot's deadlines fall at its end: a transaction within it comes before them.
+        is_within = mints is not None and self.desk.clock.slot_at(0) is not None
+        at = self.desk.head_slot - 1 if is_within else self.desk.head_slot
         for position in pressing:
             if self._may_try(position):
-                self._exit_if_due(position, self.desk.head_slot)
+                self._exit_if_due(position, self.desk.head_slot, at)
         if not self._recovered:
             self._recovered = True
             self.desk.note("RECOVERED", {"positions": len(self.desk.holdings.open)})
@@ -238,8 +243,10 @@ class Engine:
         safe = alone or self.desk.broker.is_exclusive(position.position_id)
         return safe and self.desk.retries and waited_ns >= self.desk.settings.executor.exit_retry_ms * _NS_PER_MS
 
-    def _exit_if_due(self, position: Position, slot: int) -> None:
-        reason = "flatten" if self.desk.switch.control.flatten else self._due(position, slot)
+    def _exit_if_due(self, position: Position, slot: int, ended: int | None = None) -> None:
+        """Sells at `slot` what is due when slot `ended` (the same, if not given) is over."""
+        at = slot if ended is None else ended
+        reason = "flatten" if self.desk.switch.control.flatten else self._due(position, at)
         if reason is not None:
             self.desk.sell(position, reason, slot)
             self._migrate_if_nobody_does(position)

@@ -1,0 +1,70 @@
+"""The chain's time along a tape: what `executor.clock.ChainClock` would say after hearing every slot up to this one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from copytrader_core.replay.tape import SLOT_NS, slot_times
+
+_NS_PER_SECOND: Final = 1_000_000_000
+
+
+class TapeClock:
+    """A clock (`executor.clock.Clock`) whose slots and block times are known beforehand, day by day."""
+
+    def __init__(self) -> None:
+        self._slot = 0
+        self._is_over = False
+        self._first = 0
+        self._begun = self._over = np.zeros(0, np.int64)
+        self._anchors: NDArray[np.int64] = np.zeros((0, 4), np.int64)
+
+    def take(self, slots: NDArray[np.int64], seconds: NDArray[np.int64]) -> None:
+        """Goes on with these slots, in order and each once, and their block times."""
+        if not len(slots):
+            return
+        first, n = int(slots[0]), int(slots[-1] - slots[0]) + 1
+        anchor = self._anchor() if len(self._over) else (first, int(seconds[0]) * _NS_PER_SECOND)
+        self._begun, self._over = np.zeros((2, n), np.int64)
+        self._anchors = np.zeros((n, 4), np.int64)
+        slot_times(slots, seconds, *anchor, self._begun, self._over, self._anchors)
+        self._first = first
+
+    @property
+    def is_set(self) -> bool:
+        """True from the first slots on."""
+        return len(self._over) > 0
+
+    def now_ns(self) -> int:
+        """The time of the newest slot."""
+        return int((self._over if self._is_over else self._begun)[self._place()])
+
+    def at_slot(self, slot: int) -> int:
+        """The estimate for `slot`, as of the newest one."""
+        at, time_ns = self._anchor()
+        return time_ns + (slot - at) * SLOT_NS
+
+    def slot_at(self, ts_ns: int) -> int | None:
+        """The first slot whose estimate is `ts_ns` or later, as of the newest one."""
+        at, time_ns = self._anchor()
+        return at - (time_ns - ts_ns) // SLOT_NS
+
+    def heard(self, slot: int, block_time: int | None) -> None:
+        """The newest slot has begun, or, with any block time, is over: which one it has stands on the tape."""
+        if slot > self._slot:
+            self._slot, self._is_over = slot, False
+        self._is_over |= slot == self._slot and block_time is not None
+
+    def reached(self, ts_ns: int) -> int:
+        """The first slot at whose end `ts_ns` has come; the one behind the last if none."""
+        return self._first + int(np.searchsorted(self._over, ts_ns))
+
+    def _place(self) -> int:
+        return min(max(self._slot - self._first, 0), len(self._over) - 1)
+
+    def _anchor(self) -> tuple[int, int]:
+        slot, time_ns = self._anchors[self._place(), 2:] if self._is_over else self._anchors[self._place(), :2]
+        return int(slot), int(time_ns)
