@@ -142,7 +142,8 @@ def _sold(venue, b, q, holds, lp, protocol, creator, coins):
 def _simulate(
     slot, tx, pair, is_buy, venue, kind, base, quote, net, after_base, after_quote, real_base, real_quote, fees,
     next_fees, following, job_row, job_spend, job_late, job_slippage, job_leader_sale, timer_slot, kill_slot,
-    target_x, stop_x, trailing, trailing_from, mirror, costs, terms, known, outcome, bought, paid, pnl, spent, exit_slot, reason,
+    target_x, stop_x, trailing, trailing_from, mirror, costs, terms, known, outcome, bought, paid, pnl, spent,
+    exit_slot, reason,
 ):  # fmt: skip
     tx_cost, failed_cost, base_fee, max_cost_bps, urgent_steps, exit_late, last_slot = (
         costs[0], costs[1], costs[2], costs[3], costs[4], costs[5], costs[6],

@@ -42,9 +42,9 @@ class Tape:
     `tx_index` is the place in the block (-1: unknown), `tx` numbers transactions from 0. `venue` and `kind` are
     `execution`'s. `base`, `quote` (what the wallet paid or got) and `net` (what moved the price) are raw units;
     `after_base` and `after_quote` the effective reserves after the trade, `real_base` and `real_quote` what the venue
-    then holds (a pool: `after_base`, its vault). `fees` (n, 3) are the trade's basis points for LP, protocol and creator,
-    `next_fees` (n, 3) what the next trader pays. `following` is the place of the coin's next row, -1 at its last; rows
-    without a venue of ours are in no chain.
+    then holds (a pool: `after_base`, its vault). `fees` (n, 3) are the trade's basis points for LP, protocol and
+    creator, `next_fees` (n, 3) what the next trader pays. `following` is the place of the coin's next row, -1 at its
+    last; rows without a venue of ours are in no chain.
     """
 
     slot: Ints

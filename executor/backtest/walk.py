@@ -87,7 +87,7 @@ class Walker:
         engine, book = self._begin(day, release)
         self._watched.clear()
         visits = _leader_visits(day.tape, release)
-        at = 0
+        at, last = 0, int(day.slots[-1]) if len(day.slots) else -1
         while True:
             slot, row = self._attention(engine, book, day.tape)
             if at < len(visits) and (int(day.tape.slot[visits[at]]), int(visits[at])) <= (slot, row):
@@ -95,14 +95,17 @@ class Walker:
                 at += 1
                 while at < len(visits) and visits[at] < book.until:
                     at += 1
-            elif slot > int(day.slots[-1] if len(day.slots) else -1):
-                return
+            elif slot > last:
+                break
             elif row == _BLOCK:
                 book.until = day.tape.end_of(slot)
                 engine.on_block(slot, 0)
             else:
                 self._trigger(engine, row)
                 self._visit(engine, book, day, row)
+        book.until = len(day.tape)
+        if last >= 0:
+            engine.on_block(last, 0)
 
     def finish(self) -> None:
         """Sells what is still held, at its last quote."""
