@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -117,6 +118,30 @@ class NetworkSettings(_Section):
     min_follow_prob: float = Field(0.3, ge=0, le=1, description="seed: least P(follow in 5 s) above the base rate")
     min_excess: float = Field(0.05, ge=0, le=1, description="conditional: least P(follow in 30 s) above chance")
     max_q_value: float = Field(0.05, gt=0, le=1)
+
+
+class CopySettings(_Section):
+    """Copies of every leader's buy that are replayed: how late, how large, how long they are followed."""
+
+    latencies: tuple[int, ...] = Field((1, 2, 4, 8, 16), min_length=1, description="slots after the leader, ascending")
+    sizes_sol: tuple[float, ...] = Field(
+        (0.1, 0.2, 0.5, 1.0, 2.0, 5.0), min_length=1, description="what each copy spends, SOL, ascending"
+    )
+    reference_latency: int = Field(
+        2, ge=0, description="one of latencies: where exit rules are compared and leaders ranked"
+    )
+    reference_size_sol: float = Field(0.5, gt=0, description="one of sizes_sol: the same")
+    horizon_seconds: float = Field(1_800.0, gt=0, description="a copy that is still held then is sold")
+    window_days: int = Field(30, ge=1, description="days of copies that a leader's value is read from")
+
+    @model_validator(mode="after")
+    def _is_a_grid(self) -> Self:
+        for name, values in (("latencies", self.latencies), ("sizes_sol", self.sizes_sol)):
+            if values[0] < 0 or any(later <= earlier for earlier, later in pairwise(values)):
+                raise ValueError(f"{name} must be positive and ascending, found {values}")
+        if self.reference_latency not in self.latencies or self.reference_size_sol not in self.sizes_sol:
+            raise ValueError("reference_latency and reference_size_sol must be values of latencies and sizes_sol")
+        return self
 
 
 class PolicySettings(_Section):
@@ -291,6 +316,7 @@ class Settings(BaseSettings):
     ledger: LedgerSettings = LedgerSettings()
     patterns: PatternSettings = PatternSettings()
     network: NetworkSettings = NetworkSettings()
+    copies: CopySettings = CopySettings()
     policy: PolicySettings = PolicySettings()
     risk: RiskSettings = RiskSettings()
     executor: ExecutorSettings = ExecutorSettings()
