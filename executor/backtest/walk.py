@@ -8,7 +8,7 @@ tape, but the engine decides there, on what the market then is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from copytrader_core.policy.entry import lamports, transaction_cost
 from copytrader_core.records import Action, Event, Release
+from copytrader_core.replay.day import TapeDay
 from copytrader_core.replay.follow import NOTHING
 from copytrader_core.replay.tape import Tape
 from copytrader_core.settings import Settings
@@ -32,19 +33,6 @@ from executor.positions import deadline_ns
 
 _RUN_ID: Final = "backtest"
 _BLOCK: Final = np.iinfo(np.int64).max
-
-
-@dataclass(frozen=True, slots=True)
-class Day:
-    """One day's market: its tape, every slot with its block time, and the texts of rows that leaders stand in.
-
-    `text` gives (signature, quote mint) of a row; `seconds` are block times.
-    """
-
-    tape: Tape
-    slots: NDArray[np.int64]
-    seconds: NDArray[np.int64]
-    text: Callable[[int], tuple[str, str]]
 
 
 @dataclass(slots=True)
@@ -82,7 +70,7 @@ class Walker:
             raise ValueError("no day has been walked yet")
         return self._engine.desk
 
-    def walk(self, day: Day, release: Release) -> None:
+    def walk(self, day: TapeDay, release: Release) -> None:
         """Trades one day by `release`. What is still held at its end is carried into the next."""
         engine, book = self._begin(day, release)
         self._watched.clear()
@@ -112,7 +100,7 @@ class Walker:
         if self._engine is not None:
             self._engine.finish(flatten=True)
 
-    def _begin(self, day: Day, release: Release) -> tuple[Engine, TapeBook]:
+    def _begin(self, day: TapeDay, release: Release) -> tuple[Engine, TapeBook]:
         self._clock.take(day.slots, day.seconds)
         if self._engine is None or self._book is None:
             self._book = TapeBook(day.tape)
@@ -127,7 +115,7 @@ class Walker:
             self._engine.swap_release(release)
         return self._engine, self._book
 
-    def _visit(self, engine: Engine, book: TapeBook, day: Day, row: int) -> None:
+    def _visit(self, engine: Engine, book: TapeBook, day: TapeDay, row: int) -> None:
         """The whole transaction that `row` belongs to."""
         tape = day.tape
         first, end = (int(np.searchsorted(tape.tx, tape.tx[row], side=side)) for side in ("left", "right"))
@@ -185,7 +173,7 @@ def _leader_visits(tape: Tape, release: Release) -> NDArray[np.int64]:
     return np.flatnonzero(leaders[tape.wallet]) if len(tape) else np.zeros(0, np.int64)
 
 
-def _event(day: Day, row: int) -> Event:
+def _event(day: TapeDay, row: int) -> Event:
     """A row as the engine hears it; its meta says where it stands."""
     tape = day.tape
     sig, quote_mint = day.text(row)
@@ -218,8 +206,3 @@ def _event(day: Day, row: int) -> Event:
         fee_sol=0.0,
         meta={"row": row},
     )
-
-
-def texts(sigs: Sequence[str], quote_mints: Sequence[str]) -> Callable[[int], tuple[str, str]]:
-    """`Day.text` from whole columns."""
-    return lambda row: (sigs[row], quote_mints[row])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -10,13 +11,14 @@ import pyarrow as pa
 from planted_market import LEADER, World, address
 
 from copytrader_assets.analysis.tape_rows import EVENT_COLUMNS, tape_rows
+from copytrader_assets.tape_reader import tape_of
 from copytrader_core.geyser.wire import transaction_from_update
 from copytrader_core.pump.decode import decode
 from copytrader_core.records import Event, Pattern, Release
-from copytrader_core.replay.tape import Tape
+from copytrader_core.replay.day import TapeDay
 from copytrader_core.settings import Settings
 from executor.backtest.memory import Line, Memory, Unattended
-from executor.backtest.walk import Day, Walker, texts
+from executor.backtest.walk import Walker
 from executor.clock import ChainClock
 from executor.desk import Desk
 from executor.engine import Engine
@@ -76,26 +78,17 @@ def events_of(world: World) -> pa.Table:
 
 
 def _row(event: Event, seconds: int) -> dict[str, Any]:
-    import json
-
     row = {name: getattr(event, name, None) for name in EVENT_COLUMNS}
     return row | {"ts_ns": seconds * 10**9, "meta_json": json.dumps(dict(event.meta))}
 
 
-def day_of(world: World) -> Day:
+def day_of(world: World) -> TapeDay:
     """The market as a backtest takes it."""
     rows = tape_rows(events_of(world))
-    codes = {name: rows[name].combine_chunks().dictionary_encode() for name in ("mint", "wallet")}
-    columns = {
-        name: rows[name].to_numpy()
-        for name in rows.column_names
-        if name not in (*codes, "sig", "quote_mint")
-    }
-    columns |= {name: code.indices.to_numpy() for name, code in codes.items()}
-    tape = Tape.of(columns, codes["mint"].dictionary.to_pylist(), codes["wallet"].dictionary.to_pylist())
     slots = np.array([block.slot for block in world.blocks], np.int64)
     seconds = np.array([block.block_time.timestamp for block in world.blocks], np.int64)
-    return Day(tape, slots, seconds, texts(rows["sig"].to_pylist(), rows["quote_mint"].to_pylist()))
+    texts = dict(enumerate(zip(rows["sig"].to_pylist(), rows["quote_mint"].to_pylist(), strict=True)))
+    return TapeDay(tape_of(rows), slots, seconds, rows["ts_ns"].to_numpy(), texts)
 
 
 def fed(world: World, settings: Settings, release: Release) -> tuple[list[Line], str]:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
-from backtest_world import fed, random_world, release_of, walked
-from planted_market import LEADER
+import random
 
+import numpy as np
+import pytest
+from backtest_world import day_of, fed, random_world, release_of, walked
+from planted_market import LEADER, World, address
+
+from copytrader_assets.analysis.copies import exits_of, signals_of
+from copytrader_core.policy.entry import seed_size, seed_slippage_bps
+from copytrader_core.policy.exits import seed_exit
+from copytrader_core.replay.clock import SlotClock
+from copytrader_core.replay.copies import REASONS, Jobs, simulate
 from copytrader_core.settings import Settings
 
 STYLES = ("time_stop", "target_x", "mixed")
@@ -26,3 +34,53 @@ def test_the_walk_decides_fills_and_exits_like_the_engine_that_hears_everything(
     assert [line["kind"] for line in heard].count("FILL") > 4
     assert walk == heard
     assert walk_hash == heard_hash
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_simulated_copy_is_what_the_engine_earns_on_that_signal_alone(seed: int) -> None:
+    style = STYLES[seed % 3]
+    world, release = one_signal(seed), release_of(LEADER, typical_exit_style=style)
+    config = alone(trailing_fraction=0.15, trailing_from_x=1.02) if seed % 2 else alone()
+    lines, _ = walked(world, config, release)
+    fills = [line["payload"] for line in lines if line["kind"] == "FILL" and line["payload"]["side"] == "SELL"]
+    reverts = [line["payload"] for line in lines if line["kind"] == "REVERTED"]
+    earned = sum(fill["pnl_lamports"] for fill in fills) - sum(one["cost_lamports"] for one in reverts)
+    day = day_of(world)
+    signals = signals_of(day.tape, release.patterns)
+    assert len(signals) == 1
+    pattern = release.patterns[address(LEADER)]
+    spend = seed_size(pattern, config.policy, config.risk)
+    late = np.array([config.executor.paper_latency_slots], np.int64)
+    bound = np.array([seed_slippage_bps(pattern, config.policy)], np.int64)
+    jobs = Jobs(signals.row, np.array([spend], np.int64), late, bound, signals.leader_sale)
+    plans, clock = [[seed_exit(pattern, config.policy)]], SlotClock.of(day.slots, day.seconds)
+    exits = exits_of(plans, np.zeros(1, np.int64), day.tape.slot[signals.row] + late, clock)
+    found = simulate(day.tape, jobs, exits, config, config.executor.paper_latency_slots)
+    assert found.pnl[0, 0] == earned
+    if fills:
+        assert REASONS[found.reason[0, 0]] == fills[0]["reason"]
+
+
+def one_signal(seed: int) -> World:
+    """A leader's one buy among strangers, and perhaps its sale."""
+    rng = random.Random(seed)
+    world = World()
+    world.next()
+    held: dict[str, int] = {}
+    for slot in range(120):
+        if slot == 10:
+            held[LEADER] = world.buy(LEADER, "coin", 1.0).base_raw
+        if slot == 10 + 2 * (seed + 3) and seed % 4 == 0:
+            world.sell(LEADER, "coin", held.pop(LEADER))
+        for _ in range(rng.choice((0, 1, 2, 3))):
+            who = f"stranger{rng.randrange(6)}"
+            if who in held and rng.random() < 0.45:
+                world.sell(who, "coin", held.pop(who))
+            else:
+                held[who] = held.get(who, 0) + world.buy(who, "coin", rng.choice((0.1, 0.5, 2.0))).base_raw
+        world.next()
+    return world
+
+
+def alone(**policy: object) -> Settings:
+    return Settings(policy={"require_positive_ev": False, "exit_on_leader_sell": True, **policy})
