@@ -6,6 +6,7 @@ What a market is, and which pool a coin has, is the rule of the executor's marke
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from copytrader_core.pump.addresses import AMM_PROGRAM, canonical_pool
 from copytrader_core.pump.curve import INITIAL_SOL_CURVE
 from copytrader_core.records import WSOL
 from copytrader_core.replay.execution import CURVE, NO_VENUE, POOL
-from copytrader_core.replay.rows import LARGEST, kinds, next_fees, own_fees
+from copytrader_core.replay.rows import LARGEST, kinds, next_fees, own_fees, usual_pool_fees
 from copytrader_core.replay.tape import FEES, NEXT_FEES
 
 EVENT_COLUMNS: Final = (
@@ -61,8 +62,33 @@ _TRADES: Final = ("BUY", "SELL")
 _BASE_LIMIT: Final = 1 << 62
 
 
-def tape_rows(events: pa.Table) -> pa.Table:
-    """The `tape` of some events (EVENT_COLUMNS, chain order)."""
+@dataclass(slots=True)
+class Known:
+    """What one part of a day leaves to the next: the last transaction, and what each coin's pool charged."""
+
+    tx: int = -1
+    sig: str = ""
+    fees: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def pool_fees(self, mints: pa.Array) -> NDArray[np.int16]:
+        """(n, 3) basis points of the coins' pools so far."""
+        found = usual_pool_fees(max(1, len(mints)))
+        for place, mint in enumerate(mints.to_pylist() if self.fees else ()):
+            if mint in self.fees:
+                found[place] = self.fees[mint]
+        return found
+
+    def keep(self, mints: pa.Array, fees: NDArray[np.int16]) -> None:
+        """Takes what the coins' pools charge now, where it is not the usual."""
+        unusual = (fees != usual_pool_fees(len(fees))).any(axis=1)
+        for place, mint in enumerate(mints.to_pylist()):
+            if unusual[place] or mint in self.fees:
+                self.fees[mint] = tuple(fees[place].tolist())
+
+
+def tape_rows(events: pa.Table, known: Known | None = None) -> pa.Table:
+    """The `tape` of some events (EVENT_COLUMNS, chain order); `known` goes from one part of a day to the next."""
+    known = Known() if known is None else known
     events = events.filter(pc.is_in(events["action"], pa.array(["BUY", "SELL", "ADD", "REMOVE"])))
     meta = _meta(events["meta_json"])
     is_trade = _flags(pc.is_in(events["action"], pa.array(_TRADES)))
@@ -78,31 +104,34 @@ def tape_rows(events: pa.Table) -> pa.Table:
     columns |= {name: np.where(is_trade, amounts[name], 0) for name in ("base_raw", "quote_raw")}
     fee = np.where(is_trade, amounts["fee"], 0)
     columns["net_raw"] = np.where(is_trade, amounts["quote_raw"] + np.where(is_buy, -fee, fee), 0)
-    columns |= _fee_columns(events, meta, venue, fee)
+    columns |= _fee_columns(events, meta, venue, fee, known)
     trade = tuple(
         columns[name] for name in ("base_raw", "quote_raw", "net_raw", "reserve_base_raw", "reserve_quote_raw")
     )
     own = np.stack([columns[name] for name in FEES], axis=1)
     columns["kind"] = kinds(venue, is_trade, is_buy, (*trade, columns["real_base_raw"]), own)
-    return _table(events, columns | {"venue": venue, "is_buy": is_buy})
+    return _table(events, columns | {"venue": venue, "is_buy": is_buy}, known)
 
 
-def _table(events: pa.Table, columns: dict[str, NDArray[Any]]) -> pa.Table:
+def _table(events: pa.Table, columns: dict[str, NDArray[Any]], known: Known) -> pa.Table:
     kept = ("slot", "tx_index", "outer_ix", "inner_ix", "event_seq", "ts_ns", "sig", "wallet", "mint", "quote_mint")
-    table = events.select(kept)
-    table = table.append_column("tx", pa.array(_transactions(events)))
+    table = events.select(kept).append_column("tx", pa.array(_transactions(events, known)))
+    table = table.set_column(1, "tx_index", pc.fill_null(table["tx_index"], -1))
     for name, values in columns.items():
         table = table.append_column(name, pa.array(values))
     return table
 
 
-def _transactions(events: pa.Table) -> NDArray[np.int32]:
-    """Which transaction each row belongs to, counted from 0."""
+def _transactions(events: pa.Table, known: Known) -> NDArray[np.int32]:
+    """Which transaction of the day each row belongs to, counted from 0."""
     if not events.num_rows:
         return np.zeros(0, np.int32)
     sig = events["sig"].combine_chunks()
     new = _flags(pc.not_equal(sig.slice(1), sig.slice(0, len(sig) - 1)))
-    return np.concatenate([[0], np.cumsum(new)]).astype(np.int32)
+    first = known.tx + (sig[0].as_py() != known.sig)
+    numbers = np.append(0, np.cumsum(new)).astype(np.int32) + np.int32(first)
+    known.tx, known.sig = int(numbers[-1]), sig[-1].as_py()
+    return numbers
 
 
 def _meta(texts: pa.ChunkedArray) -> pa.Table:
@@ -123,11 +152,11 @@ def _meta(texts: pa.ChunkedArray) -> pa.Table:
 def _tolerant(text: str) -> dict[str, Any]:
     found = json.loads(text)
     kept: dict[str, Any] = {}
-    for field in _META:
-        value = found.get(field.name) if isinstance(found, dict) else None
-        is_text = pa.types.is_string(field.type)
+    for wanted in _META:
+        value = found.get(wanted.name) if isinstance(found, dict) else None
+        is_text = pa.types.is_string(wanted.type)
         if isinstance(value, str) if is_text else (isinstance(value, int) and 0 <= value < 1 << 63):
-            kept[field.name] = value
+            kept[wanted.name] = value
     return kept
 
 
@@ -196,7 +225,7 @@ def _reserves(
 
 
 def _fee_columns(
-    events: pa.Table, meta: pa.Table, venue: NDArray[np.int8], fee: NDArray[np.int64]
+    events: pa.Table, meta: pa.Table, venue: NDArray[np.int8], fee: NDArray[np.int64], known: Known
 ) -> dict[str, NDArray[Any]]:
     mints = pc.unique(events["mint"])
     coin = places(events["mint"], mints).astype(np.int32)
@@ -204,7 +233,9 @@ def _fee_columns(
         [ints(meta, name, null=-1) for name in ("lp_fee_bps", "protocol_fee_bps", "creator_fee_bps")], axis=1
     )
     cashback = np.asarray(pc.fill_null(meta["cashback_raw"], 0).to_numpy(), np.uint64).astype(np.int64)
-    following = next_fees(venue, coin, told, cashback, len(mints))
+    charged = known.pool_fees(mints)
+    following = next_fees(venue, coin, told, cashback, charged)
+    known.keep(mints, charged)
     own = own_fees(venue, told, following, fee)
     named = {name: following[:, i] for i, name in enumerate(NEXT_FEES)}
     return named | {name: own[:, i] for i, name in enumerate(FEES)}

@@ -18,18 +18,26 @@ LARGEST: Final = 1 << 48
 
 
 def next_fees(
-    venue: NDArray[np.int8], coin: NDArray[np.int32], told: NDArray[np.int64], cashback: NDArray[np.int64], n_coins: int
+    venue: NDArray[np.int8],
+    coin: NDArray[np.int32],
+    told: NDArray[np.int64],
+    cashback: NDArray[np.int64],
+    known: NDArray[np.int16],
 ) -> NDArray[np.int16]:
     """(n, 3) basis points for LP, protocol and creator that the next trader of the coin pays after each row.
 
-    `told` (n, 3) is what the event says, -1 for nothing. The rule is `executor.market_book`'s: who pays nothing (the
+    `told` (n, 3) is what the event says, -1 for nothing; `known` (coins, 3), what each coin's pool charged last, is
+    kept up to date. The rule is `executor.market_book`'s: who pays nothing (the
     mayhem agent, a deposit) tells nothing, and a cashback coin's trader is given the creator's share.
     """
     found = np.zeros((len(venue), 3), np.int16)
-    usual = POOL_FEES.tiers[0].fees
-    known = np.tile(np.array(_values(usual), np.int16), (max(1, n_coins), 1))
     _next_fees(venue, coin, told, cashback, np.array(_values(CURVE_FEES.flat), np.int16), known, found)
     return found
+
+
+def usual_pool_fees(n_coins: int) -> NDArray[np.int16]:
+    """(n_coins, 3): what a pool of which nothing is known yet is taken to charge."""
+    return np.tile(np.array(_values(POOL_FEES.tiers[0].fees), np.int16), (n_coins, 1))
 
 
 def own_fees(

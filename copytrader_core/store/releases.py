@@ -55,9 +55,14 @@ def release_from(row: tuple[Any, ...] | None) -> Release:
     if row is None:
         raise StoreError("nothing has been released yet: run `copytrader materialize --from DAY --to DAY`")
     release_id, as_of, patterns, edges, inflow = row
-    known = [p for p in patterns if all(p[name] is not None for name in _DECIDED_BY)]
-    by_wallet = {p["wallet"]: _pattern(p) for p in known}
+    by_wallet = patterns_from(patterns)
     return Release(release_id, as_of, by_wallet, tuple(_edge(e) for e in edges), _inflows(inflow))
+
+
+def patterns_from(rows: Iterable[Mapping[str, Any]]) -> dict[str, Pattern]:
+    """Rows of `wallet_patterns` by wallet; one without a full fingerprint (no closed trip yet) is left out."""
+    known = (row for row in rows if all(row[name] is not None for name in _DECIDED_BY))
+    return {row["wallet"]: _pattern(row) for row in known}
 
 
 def lock_releases(connection: Connection) -> dt.date | None:
