@@ -29,6 +29,7 @@ COMMANDS = {
     "ui": "copytrader_cli.commands.ui",
     "executor": "copytrader_cli.commands.executor",
     "explain": "copytrader_cli.commands.explain",
+    "backtest": "copytrader_cli.commands.backtest",
     "report": "copytrader_cli.commands.report",
     "simnet": "copytrader_cli.commands.simnet",
 }
@@ -46,6 +47,7 @@ SUMMARIES = {
     "ui": "Open Dagster's web server and daemon.",
     "executor": "Run and control the executor.",
     "explain": "Tell why a signal was taken or refused.",
+    "backtest": "Walk the policy forward over recorded days.",
     "report": "Write the HTML report.",
     "simnet": "Run the local chain.",
 }

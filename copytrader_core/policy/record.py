@@ -100,6 +100,11 @@ def _guards(settings: Mapping[str, Any]) -> tuple[Guard, ...]:
 
 def _replay(inputs: Mapping[str, Any], settings: Mapping[str, Any], guards: Sequence[Guard]) -> Decision:
     sections = {name: section for name, section in settings.items() if name != _GUARDS}
+    return replay_with(inputs, Settings(**sections), guards)
+
+
+def replay_with(inputs: Mapping[str, Any], settings: Settings, guards: Sequence[Guard]) -> Decision:
+    """The decision on journalled inputs under other settings and guards than those of then."""
     signal = dict(inputs["signal"])
     market = signal.pop("market")
     return decide(
@@ -107,7 +112,7 @@ def _replay(inputs: Mapping[str, Any], settings: Mapping[str, Any], guards: Sequ
         Pattern(**inputs["pattern"]) if inputs["pattern"] else None,
         tuple(Edge(**edge) for edge in inputs["edges"]),
         _book(inputs["book"]),
-        Settings(**sections),
+        settings,
         Now(**inputs["now"]),
         _inflow(inputs.get("inflow")),
         guards,

@@ -48,13 +48,12 @@ class _Watched:
 class Walker:
     """An engine on paper, from an empty book; days are taken in order."""
 
-    def __init__(self, settings: Settings, release: Release, heard: Callable[[Line], None] = lambda line: None) -> None:
+    def __init__(self, settings: Settings, heard: Callable[[Line], None] = lambda line: None) -> None:
         self.memory = Memory(heard)
         self._settings = settings
         self._clock = TapeClock()
         self._broker = PaperBroker(settings.executor)
         self._book: TapeBook | None = None
-        self._release = release
         self._watched: dict[str, _Watched] = {}
         self._engine: Engine | None = None
 

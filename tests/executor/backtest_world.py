@@ -113,7 +113,7 @@ def fed(world: World, settings: Settings, release: Release) -> tuple[list[Line],
 def walked(world: World, settings: Settings, release: Release) -> tuple[list[Line], str]:
     """What it does along the tape."""
     lines: list[Line] = []
-    walker = Walker(settings, release, lines.append)
+    walker = Walker(settings, lines.append)
     walker.walk(day_of(world), release)
     walker.finish()
     return told(lines), walker.memory.decision_hash
