@@ -120,6 +120,8 @@ class Engine:
 
     def on_block(self, slot: int, block_time: int | None) -> None:
         """A slot is complete: everything of it has been shown."""
+        # What lies before the slot happens by what was known before it.
+        self._advance(slot, slot - 1)
         self.desk.clock.heard(slot, block_time)
         self._advance(slot, slot)
         self.on_tick()
@@ -176,7 +178,8 @@ class Engine:
             # What came due before this run's stream is overdue, not something to be done in its own slot.
             self._first_slot, self.desk.head_slot = slot, shown
         tried: set[str] = set()
-        while self.desk.clock.is_set and (step := self._next_step(shown, tried)) is not None:
+        since = self.desk.head_slot
+        while self.desk.clock.is_set and (step := self._next_step(since, shown, tried)) is not None:
             at, what = step
             self.desk.head_slot = max(self.desk.head_slot, at)
             if isinstance(what, Order):
@@ -188,8 +191,8 @@ class Engine:
             self.desk.head_slot = slot
             self.desk.clock.heard(slot, None)
 
-    def _next_step(self, shown: int, tried: set[str]) -> tuple[int, Order | Position] | None:
-        """The first landing or deadline up to slot `shown`; a landing before a deadline of the same slot."""
+    def _next_step(self, since: int, shown: int, tried: set[str]) -> tuple[int, Order | Position] | None:
+        """The first landing up to slot `shown`, or deadline after `since`; a landing before one of the same slot."""
         order = self.desk.broker.next_due(shown)
         first: tuple[int, Order | Position] | None = (order.due_slot, order) if order else None
         if self.desk.clock.slot_at(0) is None:
@@ -198,7 +201,7 @@ class Engine:
             if not self._may_try(position) or position.position_id in tried:
                 continue
             at = self.desk.clock.slot_at(deadline_ns(position))
-            if at is not None and self.desk.head_slot < at <= shown and (first is None or at < first[0]):
+            if at is not None and since < at <= shown and (first is None or at < first[0]):
                 first = (at, position)
         return first
 
@@ -213,11 +216,12 @@ class Engine:
         """Sells what is due: coins of `mints` by their new price, every coin by the clock; all of both where None."""
         if not self.desk.clock.is_set:
             return
-        holdings, now_ns = self.desk.holdings, self.desk.clock.now_ns()
-        pressing = list(holdings.open.values()) if mints is None else holdings.pressing(mints, now_ns)
+        holdings = self.desk.holdings
         # In chain time a slot's deadlines fall at its end: a transaction within it comes before them.
         is_within = mints is not None and self.desk.clock.slot_at(0) is not None
         at = self.desk.head_slot - 1 if is_within else self.desk.head_slot
+        now_ns = 0 if is_within else self.desk.clock.now_ns()
+        pressing = list(holdings.open.values()) if mints is None else holdings.pressing(mints, now_ns)
         for position in pressing:
             if self._may_try(position):
                 self._exit_if_due(position, self.desk.head_slot, at)

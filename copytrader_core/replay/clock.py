@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from copytrader_core.replay.copies import NEVER
-from copytrader_core.replay.tape import slot_times
+from copytrader_core.replay.tape import slot_ends, slot_times
 
 _NS_PER_SECOND = 1_000_000_000
 _NS_PER_MS = 1_000_000
@@ -27,7 +27,7 @@ class SlotClock:
         first, n = int(slots[0]), int(slots[-1] - slots[0]) + 1
         begun, over, anchors = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((n, 4), np.int64)
         slot_times(slots, seconds, first, int(seconds[0]) * _NS_PER_SECOND, begun, over, anchors)
-        return cls(first, over)
+        return cls(first, slot_ends(first, anchors))
 
     def at(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """When each slot is over; the last known time for those behind the end."""

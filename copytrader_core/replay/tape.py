@@ -136,6 +136,12 @@ def chain(coin, venue, following, first):
             first[coin[i]] = i
 
 
+def slot_ends(first: int, anchors: Ints) -> Ints:
+    """When each slot from `first` on is over, by `slot_times`' anchors: the first that is late enough ends a wait."""
+    slots = first + np.arange(len(anchors), dtype=np.int64)
+    return np.asarray(np.maximum.accumulate(anchors[:, 3] + (slots - anchors[:, 2]) * SLOT_NS))
+
+
 @kernel
 def slot_times(slot, second, anchor_slot, anchor, begun, over, anchors):
     """The chain clock at each slot from `slot[0]` to `slot[-1]`, everything before it heard.

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from copytrader_core.replay.tape import SLOT_NS, slot_times
+from copytrader_core.replay.tape import SLOT_NS, slot_ends, slot_times
 
 _NS_PER_SECOND: Final = 1_000_000_000
 
@@ -19,19 +19,22 @@ class TapeClock:
         self._slot = 0
         self._is_over = False
         self._first = 0
-        self._begun = self._over = np.zeros(0, np.int64)
+        self._begun = self._over = self._ends = np.zeros(0, np.int64)
         self._anchors: NDArray[np.int64] = np.zeros((0, 4), np.int64)
+        self._slots: NDArray[np.int64] = np.zeros(0, np.int64)
 
     def take(self, slots: NDArray[np.int64], seconds: NDArray[np.int64]) -> None:
         """Goes on with these slots, in order and each once, and their block times."""
         if not len(slots):
             return
         first, n = int(slots[0]), int(slots[-1] - slots[0]) + 1
+        self.pass_before(int(slots[0]))
         anchor = self._anchor() if len(self._over) else (first, int(seconds[0]) * _NS_PER_SECOND)
+        self._slots = slots
         self._begun, self._over = np.zeros((2, n), np.int64)
         self._anchors = np.zeros((n, 4), np.int64)
         slot_times(slots, seconds, *anchor, self._begun, self._over, self._anchors)
-        self._first = first
+        self._first, self._ends = first, slot_ends(first, self._anchors)
 
     @property
     def is_set(self) -> bool:
@@ -58,9 +61,20 @@ class TapeClock:
             self._slot, self._is_over = slot, False
         self._is_over |= slot == self._slot and block_time is not None
 
+    def pass_before(self, slot: int) -> None:
+        """Every block before `slot` has been heard."""
+        place = int(np.searchsorted(self._slots, slot)) - 1
+        if place >= 0 and self._slots[place] >= self._slot:
+            self._slot, self._is_over = int(self._slots[place]), True
+
     def reached(self, ts_ns: int) -> int:
         """The first slot at whose end `ts_ns` has come; the one behind the last if none."""
-        return self._first + int(np.searchsorted(self._over, ts_ns))
+        return self._first + int(np.searchsorted(self._ends, ts_ns))
+
+    @property
+    def next_end(self) -> int:
+        """The slot that is over next."""
+        return self._slot + self._is_over
 
     def _place(self) -> int:
         return min(max(self._slot - self._first, 0), len(self._over) - 1)

@@ -55,6 +55,8 @@ class Walker:
         self._broker = PaperBroker(settings.executor)
         self._book: TapeBook | None = None
         self._watched: dict[str, _Watched] = {}
+        self._noticed: int | None = None
+        """The block after slots without one, whose own end is still to come."""
         self._engine: Engine | None = None
 
     @property
@@ -85,13 +87,13 @@ class Walker:
             elif slot > last:
                 break
             elif row == _BLOCK:
-                book.until = day.tape.end_of(slot)
-                engine.on_block(slot, 0)
+                self._end_slot(engine, book, day, slot)
             else:
                 self._trigger(engine, row)
                 self._visit(engine, book, day, row)
         book.until = len(day.tape)
         if last >= 0:
+            self._clock.pass_before(last)
             engine.on_block(last, 0)
 
     def finish(self) -> None:
@@ -114,17 +116,31 @@ class Walker:
             self._engine.swap_release(release)
         return self._engine, self._book
 
+    def _end_slot(self, engine: Engine, book: TapeBook, day: TapeDay, slot: int) -> None:
+        """The block of a slot is over. Where it has none, its end is noticed with the next block, and dealt with then."""
+        self._clock.pass_before(slot)
+        book.until = day.tape.end_of(slot)
+        following = int(day.slots[np.searchsorted(day.slots, slot)])
+        if following == slot:
+            self._noticed = None
+            engine.on_block(slot, 0)
+        else:
+            self._noticed = following
+            engine.on_slot(following)
+
     def _visit(self, engine: Engine, book: TapeBook, day: TapeDay, row: int) -> None:
         """The whole transaction that `row` belongs to."""
         tape = day.tape
         first, end = (int(np.searchsorted(tape.tx, tape.tx[row], side=side)) for side in ("left", "right"))
         book.until = end
+        self._clock.pass_before(int(tape.slot[row]))
         engine.on_transaction(int(tape.slot[row]), [_event(day, at) for at in range(first, end)], 0)
 
     def _attention(self, engine: Engine, book: TapeBook, tape: Tape) -> tuple[int, int]:
         """(slot, row) of what comes next by itself; the row is _BLOCK for the end of the slot."""
         desk = engine.desk
-        found = min(((order.due_slot, _BLOCK) for order in self._broker.orders), default=(_BLOCK, _BLOCK))
+        found = (_BLOCK if self._noticed is None else self._noticed, _BLOCK)
+        found = min([found, *((order.due_slot, _BLOCK) for order in self._broker.orders)])
         for position in desk.holdings.open.values():
             if not position.selling:
                 found = min(found, self._next_of(position, book, tape))
@@ -132,7 +148,8 @@ class Walker:
 
     def _next_of(self, position: Position, book: TapeBook, tape: Tape) -> tuple[int, int]:
         is_waiting = position.due is not None
-        deadline = self._clock.reached(deadline_ns(position)) if not is_waiting else _BLOCK
+        # What has come due in a slot that is dealt with is noticed with the next block.
+        deadline = max(self._clock.reached(deadline_ns(position)), self._clock.next_end) if not is_waiting else _BLOCK
         version = book.version(position.mint)
         known = self._watched.get(position.position_id)
         if known is None or (known.version, known.any_quote) != (version, is_waiting):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from planted_market import LEADER, World, address
 
 from copytrader_assets.analysis.tape_rows import EVENT_COLUMNS, tape_rows
 from copytrader_assets.tape_reader import tape_of
+from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.geyser.wire import transaction_from_update
 from copytrader_core.pump.decode import decode
 from copytrader_core.records import Event, Pattern, Release
@@ -30,14 +32,23 @@ from executor.what_if import WhatIfBook
 TOLD = ("DECISION", "FILL", "REVERTED", "EXPIRED", "EXIT", "WAIT")
 
 
+@dataclass
+class Recorded:
+    """Blocks of a recorded market, as `World` has them."""
+
+    blocks: list[pb.SubscribeUpdateBlock]
+    updates = World.updates
+
+
 def release_of(*leaders: str, **changes: Any) -> Release:
-    """A release with the same fingerprint for each leader."""
+    """A release with the same fingerprint for each leader, by name or address."""
     values = {
         "alias": None, "sample_days": 30, "sample_trades": 200, "win_rate": 0.7, "avg_entry_sol": 1.0,
         "p50_hold_ms": 6_000, "p90_hold_ms": 20_000, "p50_target_x": 1.4, "p90_target_x": 3.0,
         "typical_exit_style": "mixed", "slippage_pctl_95": 0.1, "followership_score": 0.0, "leader_score": 0.5,
     } | changes  # fmt: skip
-    patterns = {address(name): Pattern(wallet=address(name), **values) for name in leaders}
+    wallets = [name if len(name) > 40 else address(name) for name in leaders]
+    patterns = {wallet: Pattern(wallet=wallet, **values) for wallet in wallets}
     return Release("planted", "2026-10-11", patterns, ())
 
 
@@ -63,7 +74,7 @@ def random_world(seed: int, slots: int = 400, coins: int = 4, leaders: tuple[str
     return world
 
 
-def events_of(world: World) -> pa.Table:
+def events_of(world: World | Recorded) -> pa.Table:
     """The market's events as the lake has them, as far as a tape needs it."""
     found: list[dict[str, Any]] = []
     for block in world.blocks:
@@ -82,7 +93,7 @@ def _row(event: Event, seconds: int) -> dict[str, Any]:
     return row | {"ts_ns": seconds * 10**9, "meta_json": json.dumps(dict(event.meta))}
 
 
-def day_of(world: World) -> TapeDay:
+def day_of(world: World | Recorded) -> TapeDay:
     """The market as a backtest takes it."""
     rows = tape_rows(events_of(world))
     slots = np.array([block.slot for block in world.blocks], np.int64)
@@ -91,7 +102,7 @@ def day_of(world: World) -> TapeDay:
     return TapeDay(tape_of(rows), slots, seconds, rows["ts_ns"].to_numpy(), texts)
 
 
-def fed(world: World, settings: Settings, release: Release) -> tuple[list[Line], str]:
+def fed(world: World | Recorded, settings: Settings, release: Release) -> tuple[list[Line], str]:
     """What the engine does when it hears every update."""
     lines: list[Line] = []
     memory, switch = Memory(lines.append), Unattended()
@@ -110,7 +121,7 @@ def fed(world: World, settings: Settings, release: Release) -> tuple[list[Line],
     return told(lines), memory.decision_hash
 
 
-def walked(world: World, settings: Settings, release: Release) -> tuple[list[Line], str]:
+def walked(world: World | Recorded, settings: Settings, release: Release) -> tuple[list[Line], str]:
     """What it does along the tape."""
     lines: list[Line] = []
     walker = Walker(settings, lines.append)

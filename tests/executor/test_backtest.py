@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
-from backtest_world import day_of, fed, random_world, release_of, walked
+from backtest_world import Recorded, day_of, events_of, fed, random_world, release_of, walked
 from planted_market import LEADER, World, address
 
 from copytrader_assets.analysis.copies import exits_of, signals_of
+from copytrader_assets.analysis.tape_rows import tape_rows
 from copytrader_core.policy.entry import seed_size, seed_slippage_bps
 from copytrader_core.policy.exits import seed_exit
 from copytrader_core.replay.clock import SlotClock
 from copytrader_core.replay.copies import REASONS, Jobs, simulate
+from copytrader_core.replay.execution import CURVE, NO_VENUE, POOL, RAW
 from copytrader_core.settings import Settings
+from simnet.demo_tape import TAPE
+from simnet.tape import read_tape
 
 STYLES = ("time_stop", "target_x", "mixed")
 
@@ -84,3 +91,39 @@ def one_signal(seed: int) -> World:
 
 def alone(**policy: object) -> Settings:
     return Settings(policy={"require_positive_ev": False, "exit_on_leader_sell": True, **policy})
+
+
+def test_on_the_deployed_bytecodes_market_the_walk_is_the_paper_run_to_the_lamport() -> None:
+    """Curves and pools, completions and migrations, of three recorded days."""
+    world = Recorded(list(read_tape(TAPE).blocks))
+    events = events_of(world)
+    buys = events.filter(pc.equal(events["action"], "BUY"))["wallet"].to_pylist()
+    leaders = [wallet for wallet, _ in Counter(buys).most_common(12)]
+    release = release_of(*leaders, p50_hold_ms=20_000, p90_hold_ms=240_000, p90_target_x=4.0)
+    config = Settings(
+        policy={"require_positive_ev": False, "trailing_fraction": 0.2, "exit_on_leader_sell": True},
+        risk={"mint_cool_down_ms": 0, "max_positions_per_mint": 2, "max_price_impact_bps": 5_000},
+        executor={"paper_jitter_slots": 2, "paper_lost_share": 0.05},
+    )
+    heard, heard_hash = fed(world, config, release)
+    walk, walk_hash = walked(world, config, release)
+    assert sum(line["kind"] == "FILL" for line in heard) > 200
+    assert walk == heard
+    assert walk_hash == heard_hash
+
+
+def test_the_bytecodes_trades_are_reproduced_from_the_reserves_that_they_met() -> None:
+    events = events_of(Recorded(list(read_tape(TAPE).blocks)))
+    liquid = set(events.filter(pc.is_in(events["action"], pa.array(["ADD", "REMOVE"])))["mint"].to_pylist())
+    rows = tape_rows(events)
+    traded = rows.filter(pc.less(rows["venue"], NO_VENUE))
+    assert traded.num_rows > 3_000
+    assert pc.unique(traded["venue"]).to_pylist() == [CURVE, POOL]
+    assert pc.sum(pc.equal(traded["kind"], RAW)).as_py() == 0
+    # Each row met what the coin's row before it had left.
+    for mint in set(pc.unique(traded["mint"]).to_pylist()) - liquid:
+        for venue in (CURVE, POOL):
+            one = traded.filter(pc.and_(pc.equal(traded["mint"], mint), pc.equal(traded["venue"], venue)))
+            base, moved = one["reserve_base_raw"].to_numpy(), one["base_raw"].to_numpy()
+            met = base + np.where(one["is_buy"].to_numpy(), moved, -moved)
+            assert (met[1:] == base[:-1]).all()
