@@ -117,7 +117,7 @@ class Walker:
         return self._engine, self._book
 
     def _end_slot(self, engine: Engine, book: TapeBook, day: TapeDay, slot: int) -> None:
-        """The block of a slot is over. Where it has none, its end is noticed with the next block, and dealt with then."""
+        """The block of a slot is over; where it has none, its end is noticed with the next one, and dealt with then."""
         self._clock.pass_before(slot)
         book.until = day.tape.end_of(slot)
         following = int(day.slots[np.searchsorted(day.slots, slot)])
