@@ -26,6 +26,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "compiling the kernels (once, about a minute)"
 	@$(BIN)/python -m ingest_worker.kernel
 	@$(BIN)/python -c 'from executor.glance import warm; warm()'
+	@$(BIN)/python -m copytrader_core.replay.warm
 	@touch $(STAMP)
 
 demo: setup
