@@ -133,6 +133,11 @@ class CopySettings(_Section):
     reference_size_sol: float = Field(0.5, gt=0, description="one of sizes_sol: the same")
     horizon_seconds: float = Field(1_800.0, gt=0, description="a copy that is still held then is sold")
     window_days: int = Field(30, ge=1, description="days of copies that a leader's value is read from")
+    min_copies: int = Field(20, ge=1, description="landed copies below which nothing is proven")
+    min_coin_days: int = Field(10, ge=1, description="different coins, or days of one, below which nothing is proven")
+    max_false_share: float = Field(
+        0.1, gt=0, lt=1, description="share of the leaders that stand out which may do so by chance"
+    )
 
     @model_validator(mode="after")
     def _is_a_grid(self) -> Self:
