@@ -16,6 +16,7 @@ from copytrader_assets.tables import count as _count
 from copytrader_assets.tables import floating as _float
 from copytrader_assets.tables import milliseconds as _ms
 from copytrader_assets.tables import share as _share
+from copytrader_assets.value_schemas import VALUE_TABLES
 from copytrader_core.records import WSOL
 
 if TYPE_CHECKING:
@@ -393,5 +394,6 @@ TABLES: Final = {
     for t in (
         *(EVENTS, TRADES, OPEN_POSITIONS, FIRST_BUYS, WALLET_LINKS, FOLLOW_EDGES, LEADER_SCORES, ENTITIES),
         *(EDGE_VALIDATION, LEADER_INFLOW, INFLOW_CALIBRATION, LEADER_LINKS, WALLET_PATTERNS, WALLET_WINDOWS),
+        *VALUE_TABLES,
     )
 }
