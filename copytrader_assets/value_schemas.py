@@ -80,7 +80,8 @@ def _one_a_state(name: str) -> Rule:
 
         there = frame[name].notna()
         sizes = [len(one) if known else len(STATE_NAMES) for one, known in zip(frame[name], there, strict=True)]
-        return (there | True) & (np.array(sizes, dtype=np.int64) == len(STATE_NAMES))
+        right: pd.Series = (there | True) & (np.array(sizes, dtype=np.int64) == len(STATE_NAMES))
+        return right
 
     return Rule(f"{name} has one number for each of the {len(STATE_NAMES)} states", holds)
 

@@ -12,8 +12,8 @@ Not here: comparing leaders (adaptive_shrinkage), verdicts (copy_value).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -70,6 +70,12 @@ class Means:
     error: Floats
     tail: Floats
     tail_variance: Floats
+    caps: tuple[float, float]
+
+    @property
+    def spread(self) -> Floats:
+        """Standard deviation of one copy's return between the caps, NaN without copies."""
+        return np.where(self.landed > 0, self.error, np.nan) * np.sqrt(self.landed)
 
 
 def buckets_of(venue: pa.ChunkedArray, real_quote: pa.ChunkedArray, edges_sol: Sequence[float]) -> Ints:
@@ -80,31 +86,38 @@ def buckets_of(venue: pa.ChunkedArray, real_quote: pa.ChunkedArray, edges_sol: S
     return np.where(in_pool, len(edges_sol) + 1, on_curve).astype(np.int64)
 
 
-def cells_of(
-    tables: Iterable[pa.Table], leaders: Sequence[str], edges_sol: Sequence[float]
-) -> dict[tuple[int, int], Copies]:
-    """The copies of several days by (latency in slots, size in lamports); one table a day, rows as in `copies`."""
+Cells = Mapping[tuple[int, int], Copies]
+"""Copies by (latency in slots, size in lamports)."""
+
+
+def day_cells(table: pa.Table, leaders: Sequence[str], edges_sol: Sequence[float]) -> Cells:
+    """The copies of one day, rows as in `copies`; those of other leaders are left out."""
+    leader = pc.index_in(table["leader"], pa.array(leaders, pa.string()))
+    table = table.filter(leader.is_valid())
+    code = leader.drop_null().to_numpy().astype(np.int64)
+    coins = table["mint"].combine_chunks().dictionary_encode()
+    latency, size = (table[name].to_numpy().astype(np.int64) for name in ("latency_slots", "size_lamports"))
+    every = Copies(
+        leader=code,
+        cluster=code * len(coins.dictionary) + coins.indices.to_numpy().astype(np.int64),
+        day=np.zeros(len(code), dtype=np.int64),
+        landed=np.asarray(pc.equal(table["outcome"], "LANDED").to_numpy(zero_copy_only=False)),
+        returns=table["pnl_lamports"].to_numpy() / np.maximum(size, 1),
+        bucket=buckets_of(table["venue"], table["real_quote_lamports"], edges_sol),
+    )
+    cells = np.unique(np.column_stack([latency, size]), axis=0).tolist()
+    return {(late, spend): _only(every, (latency == late) & (size == spend)) for late, spend in cells}
+
+
+def joined_cells(days: Sequence[Cells]) -> Cells:
+    """The copies of several days in order: days are numbered, coin-days of different days are different."""
     parts: dict[tuple[int, int], list[Copies]] = {}
-    names, first_cluster = pa.array(leaders, pa.string()), 0
-    for day, table in enumerate(tables):
-        leader = pc.index_in(table["leader"], names)
-        table = table.filter(leader.is_valid())
-        code = leader.drop_null().to_numpy().astype(np.int64)
-        coins = table["mint"].combine_chunks().dictionary_encode()
-        cluster = code * len(coins.dictionary) + coins.indices.to_numpy().astype(np.int64) + first_cluster
-        first_cluster += len(leaders) * len(coins.dictionary)
-        latency, size = (table[name].to_numpy().astype(np.int64) for name in ("latency_slots", "size_lamports"))
-        every = Copies(
-            code,
-            cluster,
-            np.full(len(code), day, dtype=np.int64),
-            np.asarray(pc.equal(table["outcome"], "LANDED").to_numpy(zero_copy_only=False)),
-            table["pnl_lamports"].to_numpy() / np.maximum(size, 1),
-            buckets_of(table["venue"], table["real_quote_lamports"], edges_sol),
-        )
-        for cell in np.unique(np.column_stack([latency, size]), axis=0).tolist():
-            here = (latency == cell[0]) & (size == cell[1])
-            parts.setdefault((cell[0], cell[1]), []).append(_only(every, here))
+    first = 0
+    for number, day in enumerate(days):
+        for cell, copies in day.items():
+            here = replace(copies, day=np.full_like(copies.day, number), cluster=copies.cluster + first)
+            parts.setdefault(cell, []).append(here)
+        first += max((int(copies.cluster.max(initial=-1)) for copies in day.values()), default=-1) + 1
     return {cell: _joined(found) for cell, found in sorted(parts.items())}
 
 
@@ -138,6 +151,7 @@ def means_of(copies: Copies, n_leaders: int) -> Means:
         error=_error(coin_days, own - mean[landed.leader], clusters, count),
         tail=won - lost,
         tail_variance=won_variance + lost_variance,
+        caps=(float(low), float(high)),
     )
 
 

@@ -11,7 +11,7 @@ Not here: the replay of copies, tiers (calibration), the exits (leader_exits).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,8 +20,9 @@ import pyarrow as pa
 from scipy import stats
 
 from copytrader_assets.analysis.adaptive_shrinkage import shrink_adaptively
+from copytrader_assets.analysis.calibration import Yardstick
 from copytrader_assets.analysis.chance import benjamini_hochberg
-from copytrader_assets.analysis.copy_returns import Copies, Means, cells_of, means_of
+from copytrader_assets.analysis.copy_returns import Cells, Copies, Means, day_cells, joined_cells, means_of
 from copytrader_assets.analysis.grouped import Floats
 from copytrader_assets.analysis.shrinkage import shrink
 from copytrader_assets.analysis.state_offsets import StateOffsets, state_offsets, state_shares
@@ -79,29 +80,48 @@ class CopyValues:
     offsets: StateOffsets
     offsets_of: Floats
     """The offsets of each leader (row) in each state against its own mix of states."""
+    reference: Copies
+    """The copies of the reference cell."""
+
+    def yardstick(self, leader: int, settings: CopySettings) -> Yardstick | None:
+        """What our own copies of a leader are held against; None where it has no replayed ones."""
+        cell = self.cells.get(reference_cell(settings))
+        if cell is None or not cell.means.landed[leader]:
+            return None
+        inside = float(cell.mean[leader] - cell.means.tail[leader])
+        return Yardstick(*cell.means.caps, inside, float(cell.means.spread[leader]))
+
+
+def cells_of_day(copies: pa.Table, leaders: Sequence[str]) -> Cells:
+    """One day of `copies` in the narrow form that windows are put together from."""
+    return day_cells(copies, leaders, STATE_EDGES_SOL)
 
 
 def copy_values(
-    days: Iterable[pa.Table],
+    days: Sequence[Cells],
     leaders: Sequence[str],
     settings: CopySettings,
     inflow_sol: Mapping[str, float] | None = None,
 ) -> CopyValues:
-    """The values of `leaders` from the `copies` of the window's days, one table a day.
+    """The values of `leaders` from the days of the window, each by `cells_of_day` of the same leaders.
 
     `inflow_sol`: what each leader's followers are expected to buy behind us at the reference latency; leaders that are
-    alike in this are drawn towards each other. Cells that no copy fell into are missing.
+    alike in this are drawn towards each other. Cells outside of the settings' grid are left out, those that no copy
+    fell into are missing.
     """
-    n = len(leaders)
-    found = cells_of(days, leaders, STATE_EDGES_SOL)
+    n, sizes = len(leaders), {round(sol * LAMPORTS_PER_SOL) for sol in settings.sizes_sol}
+    found = {k: c for k, c in joined_cells(days).items() if k[0] in settings.latencies and k[1] in sizes}
     covariates = _covariates(leaders, inflow_sol or {})
     cells = {key: _cell(copies, n, covariates) for key, copies in found.items()}
-    reference = found.get((settings.reference_latency, round(settings.reference_size_sol * LAMPORTS_PER_SOL)))
-    copies = reference if reference is not None else Copies.none()
+    copies = found.get(reference_cell(settings)) or Copies.none()
     offsets = state_offsets(copies, n, _N_STATES)
-    return CopyValues(
-        leaders, cells, verdicts(cells, n, settings), offsets, offsets.for_mix(state_shares(copies, n, _N_STATES))
-    )
+    against_mix = offsets.for_mix(state_shares(copies, n, _N_STATES))
+    return CopyValues(leaders, cells, verdicts(cells, n, settings), offsets, against_mix, copies)
+
+
+def reference_cell(settings: CopySettings) -> tuple[int, int]:
+    """The latency in slots and the size in lamports at which leaders are compared."""
+    return settings.reference_latency, round(settings.reference_size_sol * LAMPORTS_PER_SOL)
 
 
 def _covariates(leaders: Sequence[str], inflow_sol: Mapping[str, float]) -> Floats | None:
@@ -134,7 +154,7 @@ def _cell(copies: Copies, n: int, covariates: Floats | None) -> Cell:
 
 def verdicts(cells: Mapping[tuple[int, int], Cell], n: int, settings: CopySettings) -> Verdicts:
     """The verdict on each leader at the reference latency, over the sizes of the grid."""
-    latency, size = settings.reference_latency, round(settings.reference_size_sol * LAMPORTS_PER_SOL)
+    latency, size = reference_cell(settings)
     at_latency = {s: cell for (late, s), cell in cells.items() if late == latency}
     if not at_latency:
         unknown = np.full(n, np.nan)

@@ -11,7 +11,7 @@ Errors are those of sums over coin-days. The seed's exit is compared like the ot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,31 +61,31 @@ class RuleValues:
     chosen: Ints
 
 
-def rule_copies(days: Iterable[pa.Table], leaders: Sequence[str], size_lamports: int) -> RuleCopies:
-    """The rows of `copy_exits` of several days, one table a day, as one row a copy."""
-    names, rules = pa.array(leaders, pa.string()), pa.array(NAMES, pa.string())
-    parts, first_cluster = [_none()], 0
-    for table in days:
-        leader, rule = pc.index_in(table["leader"], names), pc.index_in(table["rule"], rules)
-        known = pc.and_(leader.is_valid(), rule.is_valid())
-        leader, rule, table = leader.filter(known), rule.filter(known), table.filter(known)
-        if not table.num_rows:
-            continue
-        code = leader.to_numpy().astype(np.int64)
-        coins, signals = (_codes(table[name]) for name in ("mint", "sig"))
-        copy = (code * (coins.max() + 1) + coins) * (signals.max() + 1) + signals
-        firsts, row = np.unique(copy, return_index=True)
-        returns = np.full((len(firsts), len(NAMES)), np.nan)
-        returns[np.searchsorted(firsts, copy), rule.to_numpy()] = table["pnl_lamports"].to_numpy() / size_lamports
-        cluster = code * (coins.max() + 1) + coins + first_cluster
-        first_cluster += len(leaders) * int(coins.max() + 1)
-        parts.append(RuleCopies(code[row], cluster[row], returns))
-    return RuleCopies(*(np.concatenate([getattr(part, name) for part in parts]) for name in RuleCopies.__slots__))
+def rule_copies(table: pa.Table, leaders: Sequence[str], size_lamports: int) -> RuleCopies:
+    """The rows of one day of `copy_exits` as one row a copy; those of other leaders and rules are left out."""
+    leader = pc.index_in(table["leader"], pa.array(leaders, pa.string()))
+    rule = pc.index_in(table["rule"], pa.array(NAMES, pa.string()))
+    known = pc.and_(leader.is_valid(), rule.is_valid())
+    leader, rule, table = leader.filter(known), rule.filter(known), table.filter(known)
+    if not table.num_rows:
+        return joined_rules([])
+    code = leader.to_numpy().astype(np.int64)
+    coins, signals = (_codes(table[name]) for name in ("mint", "sig"))
+    copy = (code * (coins.max() + 1) + coins) * (signals.max() + 1) + signals
+    firsts, row = np.unique(copy, return_index=True)
+    returns = np.full((len(firsts), len(NAMES)), np.nan)
+    returns[np.searchsorted(firsts, copy), rule.to_numpy()] = table["pnl_lamports"].to_numpy() / size_lamports
+    return RuleCopies(code[row], (code * (coins.max() + 1) + coins)[row], returns)
 
 
-def _none() -> RuleCopies:
+def joined_rules(days: Sequence[RuleCopies]) -> RuleCopies:
+    """The copies of several days; coin-days of different days are different."""
     nothing = np.zeros(0, dtype=np.int64)
-    return RuleCopies(nothing, nothing, np.zeros((0, len(NAMES))))
+    parts, first = [RuleCopies(nothing, nothing, np.zeros((0, len(NAMES))))], 0
+    for day in days:
+        parts.append(RuleCopies(day.leader, day.cluster + first, day.returns))
+        first += int(day.cluster.max(initial=-1)) + 1
+    return RuleCopies(*(np.concatenate([getattr(part, name) for part in parts]) for name in RuleCopies.__slots__))
 
 
 def _codes(column: pa.ChunkedArray) -> Ints:
@@ -121,9 +121,12 @@ def rule_values(copies: RuleCopies, n_leaders: int) -> RuleValues:
     )
 
 
-def chosen_rules(days: Iterable[pa.Table], leaders: Sequence[str], size_lamports: int) -> Mapping[str, ExitRule]:
-    """The rule chosen for each leader from the `copy_exits` of `days`; nothing for a day without any copies."""
-    copies = rule_copies(days, leaders, size_lamports)
+def chosen_rules(days: Sequence[RuleCopies], leaders: Sequence[str]) -> Mapping[str, ExitRule]:
+    """The rule chosen for each leader from the window's days, each by `rule_copies` of the same leaders.
+
+    Nothing where no day has any copies.
+    """
+    copies = joined_rules(days)
     if not len(copies.leader):
         return {}
     chosen = rule_values(copies, len(leaders)).chosen

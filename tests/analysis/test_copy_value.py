@@ -8,10 +8,10 @@ from planted_copies import SETTINGS, CopyWorld, Leader, market_returns
 from scipy import stats
 
 from copytrader_assets.analysis.adaptive_shrinkage import shrink_adaptively
-from copytrader_assets.analysis.copy_returns import cells_of, means_of
-from copytrader_assets.analysis.copy_value import copy_values, last_crossing
+from copytrader_assets.analysis.copy_returns import joined_cells, means_of
+from copytrader_assets.analysis.copy_value import cells_of_day, copy_values, last_crossing
 from copytrader_assets.analysis.state_offsets import state_offsets
-from copytrader_core.policy.coin_state import STATE_EDGES_SOL, STATE_NAMES
+from copytrader_core.policy.coin_state import STATE_NAMES
 
 SEEDS = (1, 2, 3, 4)
 REFERENCE = (SETTINGS.reference_latency, round(SETTINGS.reference_size_sol * 1e9))
@@ -19,7 +19,17 @@ GRID = tuple((latency, size) for latency in SETTINGS.latencies for size in SETTI
 
 
 def values_of(leaders, seed=1, inflow=None, **world):
-    return copy_values(CopyWorld(leaders, seed=seed, **world).rows, [x.name for x in leaders], SETTINGS, inflow)
+    days = days_of(CopyWorld(leaders, seed=seed, **world).rows, leaders)
+    return copy_values(days, [x.name for x in leaders], SETTINGS, inflow)
+
+
+def days_of(tables, leaders):
+    return [cells_of_day(table, [x.name for x in leaders]) for table in tables]
+
+
+def copies_of(world):
+    (copies,) = joined_cells(days_of(world.rows, world.leaders)).values()
+    return copies
 
 
 def crowd(n_good, edge, n, other=0.0):
@@ -167,8 +177,7 @@ def test_a_forecast_of_inflow_helps_to_rank():
 def test_values_depend_on_the_coins_state():
     rng = np.random.default_rng(6)
     leaders = [Leader(f"l{i}", 0.0, returns=rng.normal(0, 0.3, 200)) for i in range(80)]
-    world = CopyWorld(leaders)
-    (copies,) = cells_of(world.rows, [x.name for x in leaders], STATE_EDGES_SOL).values()
+    copies = copies_of(CopyWorld(leaders))
     copies.returns[copies.bucket == 5] += 0.1
     # A leader that buys in one state only must not lend its own value to that state.
     copies.returns[copies.leader == 0] += 5.0
@@ -182,7 +191,7 @@ def test_values_depend_on_the_coins_state():
 
 def test_states_that_do_not_matter_get_no_offset():
     leaders = crowd(0, 0, 100)
-    (copies,) = cells_of(CopyWorld(leaders, seed=9).rows, [x.name for x in leaders], STATE_EDGES_SOL).values()
+    copies = copies_of(CopyWorld(leaders, seed=9))
 
     assert np.abs(state_offsets(copies, 100, len(STATE_NAMES)).mean).max() < 0.015
 
@@ -231,7 +240,9 @@ def test_the_order_of_rows_changes_nothing():
     leaders = crowd(10, 0.08, 40)
     rows = CopyWorld(leaders).rows
     shuffled = [table.take(np.random.default_rng(2).permutation(table.num_rows)) for table in rows]
-    one, other = (copy_values(days, [x.name for x in leaders], SETTINGS) for days in (rows, shuffled))
+    one, other = (
+        copy_values(days_of(tables, leaders), [x.name for x in leaders], SETTINGS) for tables in (rows, shuffled)
+    )
 
     np.testing.assert_allclose(one.cells[REFERENCE].mean, other.cells[REFERENCE].mean, atol=1e-9)
     assert one.verdicts.verdict == other.verdicts.verdict
@@ -239,7 +250,25 @@ def test_the_order_of_rows_changes_nothing():
 
 def test_means_keep_their_level():
     leaders = crowd(0, 0, 200)
-    (copies,) = cells_of(CopyWorld(leaders, seed=3).rows, [x.name for x in leaders], STATE_EDGES_SOL).values()
+    copies = copies_of(CopyWorld(leaders, seed=3))
     means = means_of(copies, 200)
 
     assert (means.own + means.tail).mean() == pytest.approx(copies.returns.mean(), abs=0.004)
+
+
+def test_what_was_replayed_outside_of_the_grid_is_left_out():
+    leaders = crowd(3, 0.08, 30)
+    values = values_of(leaders, cells=((2, 0.5), (3, 0.5), (2, 0.7)))
+
+    assert set(values.cells) == {(2, 500_000_000)}
+
+
+def test_our_own_copies_are_held_against_the_replayed_ones():
+    leaders = [*crowd(3, 0.08, 60), Leader("silent", 0.0, trades=0)]
+    values = values_of(leaders)
+    stick = values.yardstick(1, SETTINGS)
+    mine = values.reference.returns[values.reference.leader == 1]
+
+    assert stick.low < -0.1 < 0.1 < stick.high
+    assert stick.scores(mine).std() == pytest.approx(1.0, abs=0.25)
+    assert values.yardstick(60, SETTINGS) is None

@@ -15,7 +15,15 @@ from copytrader_assets.analysis.exit_curves import (
     survival_by_age,
     survival_by_multiple,
 )
-from copytrader_assets.analysis.exit_rules import NAMES, RULES, chosen_rules, conditions_of, rule_copies, rule_values
+from copytrader_assets.analysis.exit_rules import (
+    NAMES,
+    RULES,
+    chosen_rules,
+    conditions_of,
+    joined_rules,
+    rule_copies,
+    rule_values,
+)
 from copytrader_assets.analysis.survival import Observed
 from copytrader_core.policy.rules import FAMILY, SEED
 
@@ -34,8 +42,11 @@ def halves(world):
 
 
 def chosen_of(world):
-    leaders = list(world)
-    return chosen_rules(copy_exit_days(world, 10), leaders, SIZE)
+    return chosen_rules(days_of(world, list(world)), list(world))
+
+
+def days_of(world, leaders):
+    return [rule_copies(table, leaders, SIZE) for table in copy_exit_days(world, 10)]
 
 
 def test_the_chosen_exit_beats_the_seeds_out_of_sample(world):
@@ -64,7 +75,7 @@ def test_habits_that_differ_get_exits_that_differ(world):
 
 def test_the_seed_stands_beside_with_its_paired_difference(world):
     leaders = list(world)
-    values = rule_values(rule_copies(copy_exit_days(world, 10), leaders, SIZE), len(leaders))
+    values = rule_values(joined_rules(days_of(world, leaders)), len(leaders))
 
     for i, name in enumerate(leaders):
         raw = np.minimum(world[name], np.quantile(np.vstack(list(world.values())), 0.99))
@@ -78,7 +89,7 @@ def test_a_leader_of_few_copies_gets_what_is_best_for_all(world):
     rng = np.random.default_rng(9)
     young = {**world, "young": returns_of(Habit("young", 30), rng, 2)}
     leaders = list(young)
-    values = rule_values(rule_copies(copy_exit_days(young, 10), leaders, SIZE), len(leaders))
+    values = rule_values(joined_rules(days_of(young, leaders)), len(leaders))
     pooled = np.mean([m[:, : len(RULES)].mean(0) - m[:, : len(RULES)].mean() for m in world.values()], axis=0)
 
     assert values.copies[-1] == 2
@@ -123,7 +134,7 @@ def test_leaders_without_a_seed_exit_or_without_copies_are_chosen_for_too(world)
         for t in days
     ]
     leaders = [*world, "silent"]
-    values = rule_values(rule_copies(without_seed, leaders, SIZE), len(leaders))
+    values = rule_values(joined_rules([rule_copies(t, leaders, SIZE) for t in without_seed]), len(leaders))
     i = leaders.index(name)
 
     assert np.isnan(values.over_seed[i]).all()
@@ -134,7 +145,7 @@ def test_leaders_without_a_seed_exit_or_without_copies_are_chosen_for_too(world)
 
 
 def test_no_copies_choose_nothing():
-    assert chosen_rules([], ["a"], SIZE) == {}
+    assert chosen_rules([], ["a"]) == {}
 
 
 def test_the_seeds_exit_counts_as_two_conditions():
