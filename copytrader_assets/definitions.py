@@ -12,6 +12,7 @@ from copytrader_assets.assets.leader_links import leader_links
 from copytrader_assets.assets.network import copy_network, first_buys
 from copytrader_assets.assets.release import pattern_release
 from copytrader_assets.assets.trades import round_trips
+from copytrader_assets.assets.value import copy_values, replayed
 from copytrader_assets.housekeeping import retention
 from copytrader_assets.jobs import daily_job
 from copytrader_assets.resources import LakeFolder, Warehouse
@@ -24,7 +25,8 @@ def build_defs(**overrides: Any) -> dg.Definitions:
     return dg.Definitions(
         assets=[
             *(raw_events, events, round_trips, first_buys, copy_network, fingerprints),
-            *(pattern_release, leader_links),
+            *replayed,
+            *(copy_values, pattern_release, leader_links),
         ],
         jobs=[daily_job, retention],
         schedules=[nightly, nightly_retention],

@@ -123,7 +123,7 @@ COPY_VALUE = Table(
         floating(
             "break_even_slots", "latency at which the value of the reference size is zero, or at least that", ge=0
         ),
-        Column("rule", pa.string(), "the exit rule of the leader's newest copies", nullable=False),
+        Column("rule", pa.string(), "the exit rule that is chosen for it", nullable=False),
         Column("tier", pa.string(), "how it is traded", nullable=False, isin=("BENCH", "PROBATION", "ACTIVE")),
         _needed("alpha", "our size as a share of the best one", 0, 1),
         _needed("beta", "share of the value that the price may give away", 0, 1),
@@ -188,4 +188,65 @@ EXIT_CURVES = Table(
     ),
     ("leader", "curve", "at"),
 )
-VALUE_TABLES: Final = (COPIES, COPY_EXITS, COPY_VALUE, LEADER_EXITS, EXIT_CURVES)
+CALIBRATION = Table(
+    "calibration",
+    "Our own copies of each leader, expected against realised, and how it is traded from now on.",
+    (
+        _LEADER,
+        Column("mode", pa.string(), "which copies: live, paper where there are no live ones", isin=("paper", "live")),
+        count("n_decided", "copies that were decided on and came to an end, since `since`", nullable=False),
+        count("n_landed", "of them landed", nullable=False),
+        share("expected_landing", "mean share that was expected to land"),
+        share("landing_p_value", "chance of so few landing", nullable=False),
+        floating("expected_slots", "mean slots after the leader that were expected"),
+        floating("slots_late", "mean slots after the leader at which they landed"),
+        floating("entry_premium_bps", "mean of what was paid above the quote"),
+        floating("entry_premium_se_bps", "its standard error", ge=0),
+        floating("exit_premium_bps", "mean of what was got above the quote"),
+        count("n_finished", "landed copies that are sold", nullable=False),
+        _return("expected_x", "mean return that was expected of these", nullable=True),
+        _return("realised_x", "mean return of these", nullable=True),
+        _return("score", "sum of their scores: 0 if they are what was replayed"),
+        Column("kill_line", pa.float64(), "the score below which the leader is given up", nullable=False, le=0),
+        Column("cusum", pa.float64(), "drift statistic; an alarm above 9", nullable=False, ge=0),
+        Column("drifted", pa.bool_(), "the alarm has been raised", nullable=False),
+        Column("killed", pa.bool_(), "the kill line has been crossed", nullable=False),
+        Column("tier", pa.string(), "how it is traded", nullable=False, isin=("BENCH", "PROBATION", "ACTIVE")),
+        _needed("scale", "share of its tier's size", 0, 1),
+        _needed("alpha", "our size as a share of the best one: tier x scale", 0, 1),
+        _needed("beta", "share of the value that the price may give away", 0, 1),
+        Column("since", pa.date32(), "from when on its record counts"),
+        Column("benched", pa.date32(), "when its record last benched it"),
+        _AS_OF,
+    ),
+    ("leader",),
+    (
+        ordered("n_landed", "n_decided"),
+        ordered("n_finished", "n_landed"),
+        ordered("alpha", "scale"),
+        Rule("the bench buys nothing", lambda f: (f["tier"] != "BENCH") | (f["alpha"] == 0)),
+    ),
+)
+CALIBRATION_BINS = Table(
+    "calibration_bins",
+    "Reliability of all our copies: realised against expected by tenth, and where returns lie among the replayed ones.",
+    (
+        Column(
+            "kind",
+            pa.string(),
+            "return: of a landed copy; landing: share that lands; place: among the leader's replayed returns",
+            nullable=False,
+            isin=("return", "landing", "place"),
+        ),
+        Column("bin", pa.int32(), "tenth, by what was expected", nullable=False, ge=1, le=10),
+        count("n_copies", "our copies in it", nullable=False),
+        floating("expected", "mean of what was expected; place: a tenth"),
+        floating("realised", "mean of what came; place: share of our copies"),
+        floating("realised_lo", "its 90 % interval, 5 %"),
+        floating("realised_hi", "its 90 % interval, 95 %"),
+        _AS_OF,
+    ),
+    ("kind", "bin"),
+    (ordered("realised_lo", "realised", "realised_hi"),),
+)
+VALUE_TABLES: Final = (COPIES, COPY_EXITS, COPY_VALUE, LEADER_EXITS, EXIT_CURVES, CALIBRATION, CALIBRATION_BINS)

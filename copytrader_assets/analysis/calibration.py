@@ -50,10 +50,9 @@ class OwnCopies:
     expected_returns: Floats
     returns: Floats
 
-    def of(self, leader: int) -> OwnCopies:
-        """Those after one leader."""
-        mine = self.leader == leader
-        return OwnCopies(*(getattr(self, name)[mine] for name in OwnCopies.__slots__))
+    def at(self, places: Ints) -> OwnCopies:
+        """Those at some places, in that order."""
+        return OwnCopies(*(getattr(self, name)[places] for name in OwnCopies.__slots__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +103,30 @@ class Record:
     cusum: float
     drifted: bool
     killed: bool
+
+    @classmethod
+    def none(cls) -> Record:
+        """The record of no copies."""
+        nothing = float("nan")
+        return cls(
+            decided=0,
+            landed=0,
+            expected_landing=nothing,
+            landing_p_value=1.0,
+            expected_slots=nothing,
+            slots_late=nothing,
+            entry_premium_bps=nothing,
+            entry_premium_se_bps=nothing,
+            exit_premium_bps=nothing,
+            finished=0,
+            expected_x=nothing,
+            realised_x=nothing,
+            score=0.0,
+            kill_line=float(kill_line(np.zeros(1))[0]),
+            cusum=0.0,
+            drifted=False,
+            killed=False,
+        )
 
     @property
     def shortfall(self) -> float:
@@ -179,6 +202,16 @@ def probability_transform(returns: Floats, leader: Ints, replayed: Sequence[Floa
             below, upto = (np.searchsorted(ordered, returns[mine], side) for side in ("left", "right"))
             places[mine] = (below + upto) / (2 * len(ordered))
     return places
+
+
+def place_bins(places: Floats) -> Bins:
+    """How our returns spread over the tenths of the replayed ones: a tenth in each is expected."""
+    known = np.clip(places[np.isfinite(places)], 0, 1)
+    number = np.histogram(known, _DECILES, (0.0, 1.0))[0].astype(np.int64)
+    total = max(len(known), 1)
+    low, high = (stats.beta.ppf(q, number + 0.5, len(known) - number + 0.5) for q in (0.05, 0.95))
+    share = number / total
+    return Bins(number, np.full(_DECILES, 1 / _DECILES), share, np.minimum(low, share), np.maximum(high, share))
 
 
 def uniformity(places: Floats) -> float:

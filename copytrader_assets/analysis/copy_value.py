@@ -27,7 +27,7 @@ from copytrader_assets.analysis.grouped import Floats
 from copytrader_assets.analysis.shrinkage import shrink
 from copytrader_assets.analysis.state_offsets import StateOffsets, state_offsets, state_shares
 from copytrader_core.policy.coin_state import STATE_EDGES_SOL, STATE_NAMES
-from copytrader_core.records import LAMPORTS_PER_SOL
+from copytrader_core.records import LAMPORTS_PER_SOL, Verdict
 from copytrader_core.settings import CopySettings
 
 LOW, HIGH = 0.05, 0.95
@@ -61,7 +61,7 @@ class Cell:
 class Verdicts:
     """One element a leader: its verdict with its reason, and the numbers behind it. SOL and slots; NaN is unknown."""
 
-    verdict: list[str]
+    verdict: list[Verdict]
     reason: list[str]
     q_value: Floats
     capacity_sol: Floats
@@ -181,7 +181,7 @@ def _said(
     sizes: Floats,
     q: Floats,
     settings: CopySettings,
-) -> tuple[str, str]:
+) -> tuple[Verdict, str]:
     copies = max(int(c.means.landed[i]) for c in cells)
     coin_days = max(int(c.means.clusters[i]) for c in cells)
     late = f"{settings.reference_latency} slots late"

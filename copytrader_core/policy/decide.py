@@ -157,6 +157,7 @@ def _as_copy(proposal: Proposal, market: MarketState, queue: Queue, numbers: dic
     expected = worth(terms, mean, settings)
     numbers.update(_copy_numbers(value, terms))
     numbers.update(
+        copy_latency_slots=settings.executor.paper_latency_slots,
         copy_headroom_x=headroom,
         copy_mean_x=mean,
         copy_lower_x=lower,

@@ -65,6 +65,7 @@ _BREAKS: dict[str, dict[str, dict[str, Any]]] = {
         "state_half_x has one number for each of the 8 states": {"state_half_x": [0.0] * 9},
         "whose copies are not proven is on the bench": {"verdict": "UNPROVEN"},
     },
+    "calibration": {"the bench buys nothing": {"tier": "BENCH"}},
     "leader_exits": {"the seed's exit stands beside the rules": {"rule": "seed"}},
     "wallet_patterns": _PATTERN_BREAKS,
     "wallet_windows": _PATTERN_BREAKS,

@@ -92,6 +92,17 @@ _VALUES: dict[str, dict[str, Any]] = {
     "exit_curves": {
         "leader": "a", "curve": "hold_ms", "at": 500.0, "survival": 0.9, "n_trips": 20, "n_censored": 2, "as_of": DAY,
     },
+    "calibration": {
+        "leader": "a", "mode": "live", "n_decided": 9, "n_landed": 8, "expected_landing": 0.9, "landing_p_value": 0.6,
+        "expected_slots": 2.0, "slots_late": 2.5, "entry_premium_bps": 10.0, "entry_premium_se_bps": 3.0,
+        "exit_premium_bps": -5.0, "n_finished": 7, "expected_x": 0.05, "realised_x": 0.04, "score": -1.0,
+        "kill_line": -12.0, "cusum": 0.4, "drifted": False, "killed": False, "tier": "ACTIVE", "scale": 0.9,
+        "alpha": 0.9, "beta": 1.0, "since": DAY, "benched": None, "as_of": DAY,
+    },
+    "calibration_bins": {
+        "kind": "return", "bin": 1, "n_copies": 5, "expected": 0.1, "realised": 0.08, "realised_lo": 0.0,
+        "realised_hi": 0.2, "as_of": DAY,
+    },
 }  # fmt: skip
 
 
