@@ -13,6 +13,7 @@ from copytrader_assets.assets.network import copy_network, first_buys
 from copytrader_assets.assets.release import pattern_release
 from copytrader_assets.assets.replay import copies, copy_exits, market_tape
 from copytrader_assets.assets.trades import round_trips
+from copytrader_assets.assets.value import copy_values
 from copytrader_assets.housekeeping import retention
 from copytrader_assets.jobs import daily_job
 from copytrader_assets.resources import LakeFolder, Warehouse
@@ -26,7 +27,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         assets=[
             *(raw_events, events, round_trips, first_buys, copy_network, fingerprints),
             *(market_tape, copy_exits, copies),
-            *(pattern_release, leader_links),
+            *(copy_values, pattern_release, leader_links),
         ],
         jobs=[daily_job, retention],
         schedules=[nightly, nightly_retention],

@@ -17,7 +17,7 @@ from copytrader_assets.tables import floating as _float
 from copytrader_assets.tables import milliseconds as _ms
 from copytrader_assets.tables import share as _share
 from copytrader_assets.tape_schemas import TAPE, TAPE_SLOTS
-from copytrader_assets.value_schemas import COPIES, COPY_EXITS
+from copytrader_assets.value_schemas import VALUE_TABLES
 from copytrader_core.records import WSOL
 
 if TYPE_CHECKING:
@@ -399,6 +399,6 @@ TABLES: Final = {
     for t in (
         *(EVENTS, TRADES, OPEN_POSITIONS, FIRST_BUYS, WALLET_LINKS, FOLLOW_EDGES, LEADER_SCORES, ENTITIES),
         *(EDGE_VALIDATION, LEADER_INFLOW, INFLOW_CALIBRATION, LEADER_LINKS, WALLET_PATTERNS, WALLET_WINDOWS),
-        *(TAPE, TAPE_SLOTS, COPIES, COPY_EXITS),
+        *(TAPE, TAPE_SLOTS, *VALUE_TABLES),
     )
 }

@@ -133,6 +133,11 @@ class CopySettings(_Section):
     reference_size_sol: float = Field(0.5, gt=0, description="one of sizes_sol: the same")
     horizon_seconds: float = Field(1_800.0, gt=0, description="a copy that is still held then is sold")
     window_days: int = Field(30, ge=1, description="days of copies that a leader's value is read from")
+    min_copies: int = Field(20, ge=1, description="landed copies below which nothing is proven")
+    min_coin_days: int = Field(10, ge=1, description="different coins, or days of one, below which nothing is proven")
+    max_false_share: float = Field(
+        0.1, gt=0, lt=1, description="share of the leaders that stand out which may do so by chance"
+    )
 
     @model_validator(mode="after")
     def _is_a_grid(self) -> Self:
@@ -147,10 +152,16 @@ class CopySettings(_Section):
 class PolicySettings(_Section):
     """The decision: the seed's rule by default. Sizes in SOL, slippage in basis points, times in ms."""
 
-    gate: Literal["seed"] = "seed"
-    exit: Literal["seed"] = "seed"
-    expected_value: Literal["seed", "inflow"] = Field(
-        "seed", description="what must be positive: the seed's estimate, or the value of our place among the followers"
+    gate: Literal["seed", "copy_value"] = Field(
+        "seed", description="who is followed: the seed's sample and win rate, or whose copies are proven to be worth it"
+    )
+    exit: Literal["seed", "value"] = Field(
+        "seed", description="when to sell: the seed's formulas, or the exit rule that is best for copies of the leader"
+    )
+    expected_value: Literal["seed", "inflow", "copy"] = Field(
+        "seed",
+        description="what must be positive: the seed's estimate, the value of our place among the followers, or what "
+        "copies of the leader are worth; copy also sizes the buy and bounds its price",
     )
     min_sample_trades: int = Field(50, ge=0)
     min_win_rate: float = Field(0.52, ge=0, le=1)

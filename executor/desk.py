@@ -27,7 +27,7 @@ from copytrader_core.policy.values import (
     Now,
     TradingState,
 )
-from copytrader_core.records import Edge, Inflow, Pattern
+from copytrader_core.records import CopyValue, Edge, Inflow, Pattern
 from copytrader_core.settings import Settings
 from executor.broker import Broker, Landed, Reverted
 from executor.clock import Clock
@@ -106,20 +106,23 @@ class Desk:
         received_ns: int,
         inflow: Inflow | None = None,
         stream_age_ms: int = 0,
+        value: CopyValue | None = None,
     ) -> None:
         """Decides on a leader's buy, writes the decision down with all of its numbers, and buys if it says so."""
         now = Now(self.head_slot, self.clock.now_ns())
         book = self._book(signal, state, now, stream_age_ms)
         # Signed first, explained afterwards: nothing is written or sent before `decide` has said the same.
-        plans = prompt_plans(signal, pattern, book, self.settings, now, inflow) if pattern is not None else None
+        plans = None
+        if pattern is not None:
+            plans = prompt_plans(signal, pattern, book, self.settings, now, inflow, value)
         order, signed, why = self._buy(signal, plans, now)
         signed_ns = self.wall_ns()
-        decision = decide(signal, pattern, edges, book, self.settings, now, inflow)
+        decision = decide(signal, pattern, edges, book, self.settings, now, inflow, value=value)
         if (decided := _plans(decision)) != plans:
             order, signed, why = self._buy(signal, decided, now)
             signed_ns = self.wall_ns()
         latency_us = (signed_ns - received_ns) // 1000
-        inputs = inputs_document(signal, pattern, edges, book, now, inflow)
+        inputs = inputs_document(signal, pattern, edges, book, now, inflow, value)
         payload = {"inputs": inputs, "decision": decision_document(decision), "latency_us": latency_us}
         if why is not None:
             payload["not_signed"] = why
@@ -133,19 +136,26 @@ class Desk:
         else:
             self.journal.write(self._entry(planned, order, self.head_slot, {"code": decision.code}, order))
 
-    def rehearse(self, signal: LeaderBuy, pattern: Pattern, edges: Sequence[Edge], inflow: Inflow | None) -> None:
+    def rehearse(
+        self,
+        signal: LeaderBuy,
+        pattern: Pattern,
+        edges: Sequence[Edge],
+        inflow: Inflow | None,
+        value: CopyValue | None = None,
+    ) -> None:
         """Goes the way of `consider` up to the journal's line, as if nothing were held, and forgets what came of it.
 
         Code and tables that have not run for a while have left the processor's caches, and take four times as long.
         """
         now = Now(signal.slot, self.clock.now_ns())
         book = replace(self._book(signal, "ACTIVE", now, 0), trading_state="ACTIVE", mint_count={}, last_trade_ns={})
-        plans = prompt_plans(signal, pattern, book, self.settings, now, inflow)
+        plans = prompt_plans(signal, pattern, book, self.settings, now, inflow, value)
         if plans is not None:
             with suppress(TransactionError):
                 self.broker.rehearse(self._order(signal, plans, now))
-        decision_document(decide(signal, pattern, edges, book, self.settings, now, inflow))
-        inputs_document(signal, pattern, edges, book, now, inflow)
+        decision_document(decide(signal, pattern, edges, book, self.settings, now, inflow, value=value))
+        inputs_document(signal, pattern, edges, book, now, inflow, value)
 
     def sell(self, position: Position, reason: ExitReason, slot: int) -> Order | None:
         """Sends one attempt to sell with a fresh quote; None (and the exit stays due) where that is not possible."""

@@ -104,15 +104,16 @@ class Engine:
         signal = leader_buy(buy, self.desk.market.state(buy.swap.base))
         pattern = self._release.patterns.get(signal.leader)
         if pattern is not None and self.trading_state == "ACTIVE":
-            inflow = self._release.inflow.get(signal.leader)
-            self.desk.rehearse(signal, pattern, self._edges.get(signal.leader, []), inflow)
+            inflow, value = self._release.inflow.get(signal.leader), self._release.values.get(signal.leader)
+            self.desk.rehearse(signal, pattern, self._edges.get(signal.leader, []), inflow, value)
 
     def _signal(self, signal: LeaderBuy, received_ns: int) -> None:
         """A leader's buy is decided on once, whatever the stream repeats."""
         if decided_key(signal.sig, signal.mint) not in self._decided:
             pattern, edges = self._release.patterns.get(signal.leader), self._edges.get(signal.leader, [])
-            inflow = self._release.inflow.get(signal.leader)
-            self.desk.consider(signal, pattern, edges, self.trading_state, received_ns, inflow, self.stream_age_ms)
+            inflow, value = self._release.inflow.get(signal.leader), self._release.values.get(signal.leader)
+            state, age = self.trading_state, self.stream_age_ms
+            self.desk.consider(signal, pattern, edges, state, received_ns, inflow, age, value)
 
     def on_slot(self, slot: int) -> None:
         """The stream has begun to show `slot`."""

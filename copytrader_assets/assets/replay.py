@@ -1,14 +1,14 @@
 """`tape`, `tape_slots`: the day's market to be replayed; `copies`, `copy_exits`: what copying would have brought."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import dagster as dg
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from copytrader_assets.analysis.copies import copies_of, copy_exits_of
+from copytrader_assets.analysis.exit_rules import RuleCopies, chosen_rules, rule_copies
 from copytrader_assets.analysis.tape_rows import EVENT_COLUMNS, Known, tape_rows
 from copytrader_assets.lake import Lake
 from copytrader_assets.partitions import before, daily, days_of, previous_day
@@ -18,7 +18,8 @@ from copytrader_assets.schemas import EVENTS, WALLET_PATTERNS, Table
 from copytrader_assets.tape_reader import read_tape
 from copytrader_assets.tape_schemas import TAPE, TAPE_SLOTS
 from copytrader_assets.value_schemas import COPIES, COPY_EXITS
-from copytrader_core.policy.rules import ExitRule, parse
+from copytrader_core.policy.entry import lamports
+from copytrader_core.policy.rules import ExitRule
 from copytrader_core.records import Pattern
 from copytrader_core.replay.execution import NO_VENUE, RAW
 from copytrader_core.settings import settings
@@ -26,7 +27,6 @@ from copytrader_core.store.releases import patterns_from
 
 _INPUTS = "inputs_hash"
 _REPRODUCED = "reproduced"
-_LEADER_EXITS = "leader_exits"
 # Of a day's trades so few may have moved reserves in a way that no formula gives.
 _LEAST_REPRODUCED = 0.999
 
@@ -113,6 +113,8 @@ def _slots(warehouse: Warehouse, day: dt.date, made: _Made) -> pa.Table:
 
 
 _PATTERNS_BEFORE = dg.AssetDep(WALLET_PATTERNS.name, partition_mapping=previous_day)
+# The rule that `leader_exits` of the day before has; from that table itself it would be a circle of assets.
+_EXITS_BEFORE = dg.AssetDep(COPY_EXITS.name, partition_mapping=previous_day)
 
 
 @dg.asset(
@@ -140,7 +142,7 @@ def copy_exits(context: dg.AssetExecutionContext, lake_folder: LakeFolder, wareh
 
 @dg.asset(
     name=COPIES.name,
-    deps=[TAPE.name, TAPE_SLOTS.name, _PATTERNS_BEFORE, dg.AssetDep(_LEADER_EXITS, partition_mapping=previous_day)],
+    deps=[TAPE.name, TAPE_SLOTS.name, _PATTERNS_BEFORE, _EXITS_BEFORE],
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),
     group_name="replay",
@@ -153,10 +155,13 @@ def copy_exits(context: dg.AssetExecutionContext, lake_folder: LakeFolder, wareh
 def copies(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse) -> Iterator[Result]:
     """The grid of latencies and sizes on every signal of the tracked wallets, by the exits chosen the day before."""
     lake, leaders = lake_folder.lake, warehouse.tracked_wallets()
+    chosen = _Chosen(lake, sorted(leaders))
     with Publication(context, lake) as publication:
         for day in days_of(context):
-            known, rules = _patterns(lake, before(day), leaders), chosen_rules(lake, before(day))
-            rows = copies_of(read_tape(lake, _demanded(lake, day), leaders), known, rules, settings())
+            known = _patterns(lake, before(day), leaders)
+            rows = copies_of(
+                read_tape(lake, _demanded(lake, day), leaders), known, chosen.as_of(before(day)), settings()
+            )
             publication.add(COPIES, day, rows, {_INPUTS: lake.snapshot(TAPE.name, day).content_hash})
         yield from publication.finish()
 
@@ -177,10 +182,21 @@ def _patterns(lake: Lake, day: dt.date, leaders: Mapping[str, str | None]) -> di
     return {wallet: known.get(wallet) for wallet in leaders}
 
 
-def chosen_rules(lake: Lake, day: dt.date) -> dict[str, ExitRule]:
-    """The exit rule of each leader as of `day`; nobody's where nothing has been chosen yet."""
-    if not lake.has(_LEADER_EXITS, day):
-        return {}
-    rows = lake.read(_LEADER_EXITS, day, ("leader", "rule", "chosen"))
-    rows = rows.filter(pc.and_(rows["chosen"], pc.not_equal(rows["rule"], "seed")))
-    return {row["leader"]: parse(row["rule"]) for row in rows.to_pylist()}
+class _Chosen:
+    """The exit rule of each leader as of a day: by the copies of the window up to it, each day of which is read once."""
+
+    def __init__(self, lake: Lake, leaders: Sequence[str]) -> None:
+        self._lake, self._leaders = lake, leaders
+        self._size = lamports(settings().copies.reference_size_sol)
+        self._days: dict[dt.date, RuleCopies] = {}
+
+    def as_of(self, day: dt.date) -> Mapping[str, ExitRule]:
+        """Nobody's where nothing has been replayed up to `day`."""
+        window = [day - dt.timedelta(days=back) for back in range(settings().copies.window_days)]
+        there = [one for one in reversed(window) if one in self._days or self._lake.has(COPY_EXITS.name, one)]
+        self._days = {one: self._days.get(one) or self._read(one) for one in there}
+        return chosen_rules(list(self._days.values()), self._leaders) if self._days else {}
+
+    def _read(self, day: dt.date) -> RuleCopies:
+        rows = self._lake.read(COPY_EXITS.name, day, ("leader", "mint", "sig", "rule", "pnl_lamports"))
+        return rule_copies(rows, self._leaders, self._size)

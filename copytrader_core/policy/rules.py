@@ -11,11 +11,12 @@ from functools import lru_cache
 from typing import Final
 
 from copytrader_core.errors import ConfigError
+from copytrader_core.policy.exits import seed_exit
 from copytrader_core.policy.values import ExitPlan
-from copytrader_core.records import Pattern
+from copytrader_core.records import CopyValue, Pattern
 from copytrader_core.settings import Settings
 
-__all__ = ["DEFAULT", "FAMILY", "SEED", "ExitRule", "parse", "plan"]
+__all__ = ["DEFAULT", "FAMILY", "SEED", "ExitRule", "chosen_exit", "parse", "plan"]
 
 SEED: Final = "seed"
 """The name under which the seed's exit stands beside these rules; it is the leader's fingerprint, not one of them."""
@@ -115,6 +116,13 @@ def plan(rule: ExitRule, pattern: Pattern, settings: Settings) -> ExitPlan:
         trailing_from_x=None,
         stop_x=stop,
     )
+
+
+def chosen_exit(pattern: Pattern, value: CopyValue | None, settings: Settings) -> ExitPlan:
+    """The exit that `policy.exit` asks for: the seed's, or that of the rule chosen for the leader, else of DEFAULT."""
+    if settings.policy.exit == "seed":
+        return seed_exit(pattern, settings.policy)
+    return plan(DEFAULT if value is None else parse(value.rule), pattern, settings)
 
 
 def _decimal(number: float) -> str:

@@ -37,6 +37,13 @@ def test_the_assets_and_their_groups() -> None:
         "inflow_calibration": "patterns",
         "wallet_patterns": "patterns",
         "wallet_windows": "patterns",
+        "copies": "lake",
+        "copy_exits": "lake",
+        "leader_exits": "patterns",
+        "exit_curves": "patterns",
+        "copy_value": "patterns",
+        "calibration": "patterns",
+        "calibration_bins": "patterns",
         "pattern_release": "serving",
         "leader_links": "serving",
     }
