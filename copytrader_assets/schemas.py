@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AMOUNT",
-    "COPIES",
-    "COPY_EXITS",
     "EDGE_VALIDATION",
     "ENTITIES",
     "EVENTS",

@@ -183,7 +183,7 @@ def _patterns(lake: Lake, day: dt.date, leaders: Mapping[str, str | None]) -> di
 
 
 class _Chosen:
-    """The exit rule of each leader as of a day: by the copies of the window up to it, each day of which is read once."""
+    """The exit rule of each leader as of a day, by the copies of the window up to it; each day is read once."""
 
     def __init__(self, lake: Lake, leaders: Sequence[str]) -> None:
         self._lake, self._leaders = lake, leaders
