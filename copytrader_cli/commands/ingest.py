@@ -39,7 +39,9 @@ def ingest(
     x_token_file: list[Path] = typer.Option(
         None, metavar="F", help="file that holds the provider's token; one for all endpoints, or one for each in order"
     ),
-    tls: bool = typer.Option(None, "--tls/--no-tls", help="TLS with verification; default from the settings"),
+    tls: bool = typer.Option(
+        None, "--tls/--no-tls", help="TLS with verification; default: for every host but this machine"
+    ),
     until_idle: float = typer.Option(
         None, min=0.1, metavar="SECONDS", help="end after so long without a block, transaction or block_meta"
     ),

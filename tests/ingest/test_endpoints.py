@@ -109,7 +109,7 @@ def token(tmp_path: Path, name: str) -> Path:
 def test_each_endpoint_has_its_own_token_file_or_all_share_one(tmp_path: Path, home: Path) -> None:
     one, two = token(tmp_path, "one"), token(tmp_path, "two")
     found = _endpoints(["a:1", "https://b"], None, [one, two], None)
-    assert [(e.address, e.tls, e.x_token) for e in found] == [("a:1", False, "one"), ("b:443", True, "two")]
+    assert [(e.address, e.tls, e.x_token) for e in found] == [("a:1", True, "one"), ("b:443", True, "two")]
     assert [e.x_token for e in _endpoints(["a:1", "b:1"], None, [one], None)] == ["one", "one"]
     with pytest.raises(ConfigError, match="one for each of the 3"):
         _endpoints(["a:1", "b:1", "c:1"], None, [one, two], None)
@@ -121,7 +121,7 @@ def test_endpoints_come_from_the_settings_where_the_command_line_names_none(
     config = tmp_path / "copytrader.toml"
     config.write_text(
         f'[[ingest.endpoints]]\naddress = "https://a"\nx_token_file = "{token(tmp_path, "one")}"\n'
-        '[[ingest.endpoints]]\naddress = "b:7"\n'
+        '[[ingest.endpoints]]\naddress = "b:7"\ntls = false\n'
     )
     monkeypatch.setitem(os.environ, "COPYTRADER_CONFIG", str(config))
     settings.cache_clear()
