@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import click
 
 from copytrader_cli.demo import address_in
 from simnet.demo_tape import TAPE
@@ -53,3 +55,17 @@ def playing(folder: Path, *arguments: str) -> Iterator[str]:
     finally:
         chain.send_signal(signal.SIGTERM)
         chain.wait(PATIENCE_SECONDS)
+
+
+def parsed(command: click.Command, arguments: Sequence[str]) -> None:
+    """Raises click's UsageError, or AssertionError, for a command or an option that does not exist."""
+    given = list(arguments)
+    context = click.Context(command)
+    while isinstance(command, click.Group):
+        assert given, "a command is missing"
+        found = command.get_command(context, given[0])
+        assert found is not None, f"there is no command {given[0]}"
+        command = found
+        # A group with a command of its own takes what is left.
+        given = given[1:]
+    command.make_context(command.name, given)

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import click
 import pytest
 import typer
 import yaml
@@ -20,6 +19,7 @@ from dagster_webserver.cli import dagster_webserver
 from copytrader_cli.main import COMMANDS, cli
 from copytrader_core.store.roles import ROLES
 from tests.conftest import unit_directives
+from tests.ops.commands import parsed
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
 SERVICES = sorted(FOLDER.glob("*.service"))
@@ -34,17 +34,6 @@ DAGSTER = {
     "dagster-daemon": create_dagster_daemon_cli,
     "dagster-webserver": lambda: dagster_webserver,
 }
-
-
-def parsed(command: click.Command, arguments: list[str]) -> None:
-    """Raises click's UsageError for a command or an option that does not exist."""
-    context = click.Context(command)
-    while isinstance(command, click.Group):
-        name, *arguments = arguments
-        found = command.get_command(context, name)
-        assert found is not None, f"there is no command {name}"
-        command = found
-    command.make_context(command.name, arguments)
 
 
 @pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
