@@ -1,4 +1,4 @@
-"""compose.yaml without Docker: what it names exists, its commands are understood, it listens on this machine only."""
+"""compose.yaml without Docker: names exist, commands are understood, everything listens on this machine only."""
 
 from __future__ import annotations
 
