@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,3 +71,13 @@ def parsed(command: click.Command, arguments: Sequence[str]) -> None:
         # A group with a command of its own takes what is left.
         given = given[1:]
     command.make_context(command.name, given)
+
+
+def rpc_address(folder: Path) -> str:
+    """The node of the chain that `playing` started in `folder` with --rpc-port."""
+    log = folder / "chain.log"
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := re.search(r"^rpc (\S+)$", log.read_text(), re.MULTILINE)):
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    return found[1]

@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from copytrader_core.settings import Settings
 from copytrader_core.store.embedded import EmbeddedPostgres, server_program
 from simnet.demo_tape import TAPE, TRUTH
 from simnet.truth import read_truth, write_wallets_db
-from tests.ops.commands import PATIENCE_SECONDS, clean_environment, parsed, playing
+from tests.ops.commands import PATIENCE_SECONDS, clean_environment, parsed, playing, rpc_address
 
 REPO = Path(__file__).resolve().parents[2]
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md")), REPO / "deploy" / "systemd" / "README.md"]
@@ -131,15 +130,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]
     """The addresses of the recorded chain: its stream, from the start, and its node."""
     folder = tmp_path_factory.mktemp("chain")
     with playing(folder, "--speed", "0", "--rpc-port", "0") as stream:
-        yield stream, rpc_address(folder / "chain.log")
-
-
-def rpc_address(log: Path) -> str:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := re.search(r"^rpc (\S+)", log.read_text(), re.MULTILINE)):
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)
-    return found[1]
+        yield stream, rpc_address(folder)
 
 
 @pytest.fixture(scope="module")

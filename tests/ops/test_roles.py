@@ -17,7 +17,7 @@ from copytrader_core.store.partitions import ensure_partitions
 from copytrader_core.store.roles import ROLES, apply_roles, members
 from simnet.demo_tape import TAPE, TRUTH
 from simnet.truth import read_truth, write_wallets_db
-from tests.ops.commands import copytrader, playing
+from tests.ops.commands import copytrader, playing, rpc_address
 
 PLAN = plan_of(TAPE)
 DAYS = ("--from", PLAN.learn_days[0], "--to", PLAN.learn_days[-1])
@@ -70,14 +70,56 @@ def worked(kept: Kept, tmp_path_factory: pytest.TempPathFactory) -> Kept:
     folder = tmp_path_factory.mktemp("work")
     write_wallets_db(read_truth(TRUTH), folder / "wallets.db")
     kept.run("operator", "wallets", "import", str(folder / "wallets.db"))
-    with playing(folder, "--speed", "0") as address:
+    with playing(folder, "--speed", "0", "--rpc-port", "0") as address:
         kept.run("ingest", "ingest", "--endpoint", address, "--until-idle", "2", "--complete-start")
+        cut_a_hole(kept.owner)
+        kept.run("ingest", "backfill", "--all", "--since", PLAN.learn_days[0], "--rpc", f"http://{rpc_address(folder)}")
+    kept.run("ingest", "dead-letters", "retry")
     kept.run("ingest", "seal", *DAYS)
     kept.run("assets", "materialize", *DAYS)
     with playing(folder, "--speed", "2000", "--from-slot", str(PLAN.first_live_slot)) as address:
         options = ("--clock", "chain", "--until-idle", "3", "--flatten-at-end")
         kept.run("executor", "executor", "run", "--mode", "paper", "--endpoint", address, *options)
     return kept
+
+
+def cut_a_hole(owner: str) -> None:
+    """As if the stream had left out some slots that had trades."""
+    with psycopg.connect(owner) as connection:
+        found = connection.execute("SELECT slot FROM raw_events ORDER BY slot OFFSET 50 LIMIT 1").fetchone()
+        assert found is not None
+        for table in ("raw_events", "ingest_slots"):
+            connection.execute(f"DELETE FROM {table} WHERE slot = %s", found)
+        connection.execute(
+            "INSERT INTO ingest_gaps (from_slot, to_slot, reason) VALUES (%s, %s, 'cut out')", (*found, *found)
+        )
+
+
+def test_a_gap_was_filled_and_wallets_were_hydrated_under_the_workers_role(worked: Kept) -> None:
+    assert worked.ask("reader", "SELECT count(*) FROM ingest_gaps WHERE filled_at IS NULL") == [(0,)]
+    assert worked.ask("reader", "SELECT count(*) > 0 FROM backfill_progress") == [(True,)]
+
+
+def test_an_owner_who_is_no_superuser_may_migrate_and_set_the_roles(pg_server: str) -> None:
+    name = f"owned_{secrets.token_hex(4)}"
+    base, _, _ = pg_server.rpartition("/")
+    parts = urlsplit(base)
+    with psycopg.connect(f"{base}/postgres", autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'word'")
+        admin.execute(f"CREATE DATABASE {name} OWNER {name}")
+        try:
+            url = urlunsplit(parts._replace(netloc=f"{name}:word@{parts.hostname}:{parts.port}", path=f"/{name}"))
+            migrate(url)
+            apply_roles(url)
+            with psycopg.connect(url) as connection:
+                assert connection.execute(
+                    "SELECT has_table_privilege('copytrader_ingest', 'raw_events', 'INSERT'),"
+                    " has_schema_privilege('copytrader_assets', 'dagster', 'CREATE'),"
+                    " has_database_privilege('copytrader_ingest', current_database(), 'TEMPORARY')"
+                ).fetchone() == (True, True, True)
+        finally:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            admin.execute(f"DROP ROLE {name}")
 
 
 def test_events_days_releases_and_paper_trades_are_all_there(worked: Kept) -> None:
