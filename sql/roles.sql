@@ -27,12 +27,10 @@ BEGIN
 END $$;
 
 -- reader, and the operator on top of it --------------------------------------------------------------------------------
-GRANT SELECT ON
-    wallets, wallet_names, raw_events, raw_event_slots, ingest_slots, ingest_checkpoint, ingest_gaps, ingest_dead_letters,
-    ingest_days, backfill_progress, protocol_drift, trades, served_days, releases, release_current, wallet_patterns,
-    follow_edges, leader_inflow, exec_journal, exec_intents, exec_positions, exec_fills, exec_state, exec_projection,
-    exec_cash, exec_quarantine, exec_locks
-TO copytrader_reader, copytrader_operator;
+DO $$
+BEGIN
+    EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO copytrader_reader, copytrader_operator', current_schema());
+END $$;
 GRANT INSERT, UPDATE ON wallets TO copytrader_operator;
 GRANT UPDATE ON exec_state TO copytrader_operator;
 GRANT INSERT, UPDATE, DELETE ON exec_locks TO copytrader_operator;
@@ -50,21 +48,31 @@ GRANT SELECT, INSERT, DELETE ON ingest_dead_letters TO copytrader_ingest;
 GRANT EXECUTE ON FUNCTION raw_events_partition(DATE) TO copytrader_ingest;
 
 -- assets ---------------------------------------------------------------------------------------------------------------
-GRANT SELECT ON wallets, raw_events, raw_events_default, ingest_slots, ingest_gaps TO copytrader_assets;
+GRANT SELECT ON wallets, raw_events, raw_events_default, ingest_slots, ingest_gaps, ingest_checkpoint TO copytrader_assets;
 GRANT UPDATE (leader_wallet) ON raw_events TO copytrader_assets;
-GRANT SELECT, INSERT, UPDATE, DELETE ON
-    trades, served_days, releases, release_current, wallet_patterns, follow_edges, leader_inflow
-TO copytrader_assets;
+GRANT SELECT, INSERT, UPDATE, DELETE ON trades, served_days TO copytrader_assets;
 -- Retention: a day is marked as dropped, its slots are forgotten.
 GRANT SELECT, UPDATE (dropped_at, content_hash, n_events, late_events) ON ingest_days TO copytrader_assets;
 GRANT SELECT, DELETE ON raw_event_slots TO copytrader_assets;
 GRANT EXECUTE ON FUNCTION raw_events_partition(DATE), lock_raw_events_day(DATE), drop_raw_events_partition(DATE)
 TO copytrader_assets;
 
+-- A release: written by the assets, read by the executor. Its tables grow with the schema: those that are there.
+DO $$
+DECLARE
+    released TEXT;
+BEGIN
+    FOREACH released IN ARRAY ARRAY['releases', 'release_current', 'wallet_patterns', 'follow_edges', 'leader_inflow',
+                                    'copy_value', 'leader_exits'] LOOP
+        IF to_regclass(released) IS NOT NULL THEN
+            EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO copytrader_assets', released);
+            EXECUTE format('GRANT SELECT ON %I TO copytrader_executor', released);
+        END IF;
+    END LOOP;
+END $$;
+
 -- executor -------------------------------------------------------------------------------------------------------------
-GRANT SELECT ON
-    wallets, raw_events, releases, release_current, wallet_patterns, follow_edges, leader_inflow, protocol_drift
-TO copytrader_executor;
+GRANT SELECT ON wallets, raw_events, protocol_drift TO copytrader_executor;
 -- The journal only grows; the other tables follow it, and a buy that its fork took back leaves them.
 GRANT SELECT, INSERT ON exec_journal, exec_cash TO copytrader_executor;
 GRANT SELECT, INSERT, UPDATE ON exec_projection, exec_intents, exec_quarantine TO copytrader_executor;

@@ -167,6 +167,19 @@ def test_people_control_the_executor_under_the_operators_role(worked: Kept) -> N
     worked.run("reader", "executor", "status", "--mode", "paper", "--json")
 
 
+def test_every_table_is_some_programs_to_write(kept: Kept) -> None:
+    """A table that a migration has added needs its line in sql/roles.sql."""
+    found = kept.ask(
+        "reader",
+        "SELECT c.relname FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace"
+        " AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND NOT EXISTS (SELECT 1 FROM pg_roles g"
+        " WHERE g.rolname LIKE 'copytrader\\_%' AND NOT g.rolcanlogin"
+        " AND has_any_column_privilege(g.oid, c.oid, 'INSERT, UPDATE'))",
+    )
+    # The version is the migrations', the count of changes of `wallets` is its trigger's.
+    assert {str(name) for (name,) in found} == {"schema_info", "wallet_names"}
+
+
 DENIED = {
     "ingest": [
         "DELETE FROM raw_events",
