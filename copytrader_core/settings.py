@@ -34,7 +34,7 @@ class EndpointSettings(_Section):
 
     address: str = Field(description="HOST:PORT or URL of the Yellowstone endpoint")
     x_token_file: Path | None = Field(None, description="file with this provider's token, owner-readable only")
-    tls: bool = Field(False, description="TLS with verification; https URLs have it anyway")
+    tls: bool | None = Field(None, description="TLS with verification; default: for every host but this machine")
 
 
 class IngestSettings(_Section):
@@ -42,7 +42,7 @@ class IngestSettings(_Section):
 
     endpoint: str = Field("127.0.0.1:10000", description="HOST:PORT of the Yellowstone endpoint")
     x_token_file: Path | None = Field(None, description="file with the provider's token, owner-readable only")
-    tls: bool = Field(False, description="TLS with verification; off for loopback endpoints")
+    tls: bool | None = Field(None, description="TLS with verification; default: for every host but this machine")
     endpoints: tuple[EndpointSettings, ...] = Field(
         (), description="providers in the order of preference; if any is given, the three above are not used"
     )
