@@ -31,7 +31,11 @@ _DAY_TAGS: Final = ("partition", "asset_partition_range_start", "asset_partition
 _log = logging.getLogger("copytrader.dagster.alerts")
 
 
-@dg.run_failure_sensor(minimum_interval_seconds=15, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.run_failure_sensor(
+    minimum_interval_seconds=15,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Tells the webhook of the settings of every failed run, once. Skips while none is set.",
+)
 def failed_runs(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
     """Tells the webhook of every run that failed, once. A webhook that does not answer never stops the daemon."""
     try:

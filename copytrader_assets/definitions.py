@@ -19,7 +19,7 @@ from copytrader_assets.housekeeping import retention
 from copytrader_assets.intraday import intraday
 from copytrader_assets.jobs import daily_job
 from copytrader_assets.resources import LakeFolder, Warehouse
-from copytrader_assets.schedules import every_half_hour, nightly, nightly_event_log, nightly_retention
+from copytrader_assets.schedules import intraday_refresh, nightly, nightly_event_log, nightly_retention
 from copytrader_assets.sensors import sealed_days
 
 
@@ -33,7 +33,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             ]
         ),
         jobs=[daily_job, intraday, retention, event_log_retention],
-        schedules=[nightly, every_half_hour, nightly_retention, nightly_event_log],
+        schedules=[nightly, intraday_refresh, nightly_retention, nightly_event_log],
         sensors=[sealed_days, failed_runs],
         resources={"lake_folder": LakeFolder(), "warehouse": Warehouse()} | overrides,
         # A process a step costs 4 s each; the steps share memory and cores better in one.

@@ -62,7 +62,7 @@ def nightly(
     default_status=_RUNNING,
     description="What the executor reads, with the running day as far as it is known. Skips while nothing is new.",
 )
-def every_half_hour(lake_folder: LakeFolder, warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
+def intraday_refresh(lake_folder: LakeFolder, warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
     """Once for each newest slot."""
     reach = reach_or_reason(lake_folder.lake, warehouse)
     if isinstance(reach, str):
@@ -72,7 +72,11 @@ def every_half_hour(lake_folder: LakeFolder, warehouse: Warehouse) -> dg.RunRequ
 
 # Off until somebody turns it on: what it drops from Postgres is then in the lake alone.
 nightly_retention = dg.ScheduleDefinition(
-    "nightly_retention", job=retention, cron_schedule="30 4 * * *", execution_timezone="UTC"
+    "nightly_retention",
+    job=retention,
+    cron_schedule="30 4 * * *",
+    execution_timezone="UTC",
+    description="Drops old days of raw_events that equal their snapshot in the lake. Off until you turn it on.",
 )
 nightly_event_log = dg.ScheduleDefinition(
     "nightly_event_log",
@@ -80,6 +84,7 @@ nightly_event_log = dg.ScheduleDefinition(
     cron_schedule="45 4 * * *",
     execution_timezone="UTC",
     default_status=_RUNNING,
+    description="Drops what steps said of themselves a month ago. Materializations, checks and runs stay.",
 )
 
 

@@ -36,7 +36,10 @@ raw_events = dg.AssetSpec(
     check_specs=[
         rules_check(EVENTS),
         dg.AssetCheckSpec(
-            _COMPLETENESS, asset=EVENTS.name, description="The day has as many events as it was sealed with."
+            _COMPLETENESS,
+            asset=EVENTS.name,
+            blocking=True,
+            description="The day has as many events as it was sealed with.",
         ),
         dg.AssetCheckSpec(_DRIFT, asset=EVENTS.name, description="The day is about as large as the week before it."),
     ],

@@ -129,8 +129,11 @@ def copy_network(context: dg.AssetExecutionContext, lake_folder: LakeFolder, war
 
 
 def _edges_shown(found: network.Network, slot_ms: float, leaders: dict[str, str | None]) -> dict[str, Shown]:
-    picture = dg.MetadataValue.md(as_markdown(overview(found.edges, names=leaders), "who follows whom"))
-    return {"slot_ms": slot_ms, "edges": found.edges.num_rows, "network": picture}
+    numbers: dict[str, Shown] = {"slot_ms": slot_ms, "edges": found.edges.num_rows}
+    if not found.edges.num_rows:
+        return numbers
+    picture = as_markdown(overview(found.edges, names=leaders), "who follows whom")
+    return numbers | {"network": dg.MetadataValue.md(picture)}
 
 
 def _validation_shown(found: network.Network) -> dict[str, Shown]:

@@ -48,10 +48,13 @@ def _spec(table: Table) -> dg.AssetSpec:
         dg.AssetCheckSpec(
             checks.BALANCE,
             asset=OPEN_POSITIONS.name,
+            blocking=True,
             description="Bought - sold = change of what is held, to the raw coin.",
         ),
         *(
-            dg.AssetCheckSpec(checks.KEYS, asset=table.name, description="A first buy opens one round trip of a day.")
+            dg.AssetCheckSpec(
+                checks.KEYS, asset=table.name, blocking=True, description="A first buy opens one round trip of a day."
+            )
             for table in (TRADES, OPEN_POSITIONS)
         ),
         dg.AssetCheckSpec(

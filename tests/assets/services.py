@@ -23,7 +23,7 @@ controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 1
 from dagster._daemon.cli import main
 main()
 """
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300
 T = TypeVar("T")
 
 

@@ -11,7 +11,7 @@ import pytest
 from copytrader_assets.definitions import build_defs
 from copytrader_assets.resources import LakeFolder, Warehouse
 from copytrader_assets.running_day import reach_or_reason
-from copytrader_assets.schedules import every_half_hour
+from copytrader_assets.schedules import intraday_refresh
 from copytrader_core.settings import settings
 from copytrader_core.store import days
 from copytrader_core.store.days import Reach
@@ -212,7 +212,7 @@ def test_what_is_held_was_seen_until_the_known_slot_and_not_until_midnight(platf
 
 def half_hour() -> dg.RunRequest | dg.SkipReason:
     context = dg.build_schedule_context(resources=RESOURCES, scheduled_execution_time=dt.datetime.now(dt.UTC))
-    result = every_half_hour(context)
+    result = intraday_refresh(context)
     assert isinstance(result, (dg.RunRequest, dg.SkipReason))
     return result
 
