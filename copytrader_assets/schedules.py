@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from copytrader_assets import checks
 from copytrader_assets.event_log import event_log_retention
@@ -62,8 +63,13 @@ def nightly(
     default_status=_RUNNING,
     description="What the executor reads, with the running day as far as it is known. Skips while nothing is new.",
 )
-def intraday_refresh(lake_folder: LakeFolder, warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
-    """Once for each newest slot."""
+def intraday_refresh(
+    context: dg.ScheduleEvaluationContext, lake_folder: LakeFolder, warehouse: Warehouse
+) -> dg.RunRequest | dg.SkipReason:
+    """Once for each newest slot; one that waits in the queue reads the newest when it starts, so one is enough."""
+    unfinished = dg.RunsFilter(job_name=intraday.name, statuses=NOT_FINISHED_STATUSES)
+    if context.instance.get_runs_count(unfinished):
+        return dg.SkipReason("the refresh before this one has not ended")
     reach = reach_or_reason(lake_folder.lake, warehouse)
     if isinstance(reach, str):
         return dg.SkipReason(reach)

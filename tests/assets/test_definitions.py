@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from copytrader_assets.catalog import STAGES
 from copytrader_assets.definitions import build_defs
+from copytrader_assets.instance import set_storage_url
 from copytrader_assets.lineage import column_lineage
 from copytrader_assets.schemas import EVENTS, TABLES
 from copytrader_core.settings import settings
@@ -119,6 +121,14 @@ def test_the_definitions_need_no_database_to_be_imported() -> None:
     environment = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "COPYTRADER_HOME": "/nonexistent"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"])
+def test_dagsters_own_tables_are_reached_over_the_one_driver_that_works(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setenv("DAGSTER_PG_URL", f"{scheme}://me@host/db")
+    assert set_storage_url() == os.environ["DAGSTER_PG_URL"] == "postgresql+psycopg2://me@host/db"
 
 
 def test_a_run_without_a_day_says_so(platform: Platform) -> None:

@@ -158,7 +158,7 @@ def test_the_sealed_day_takes_the_place_of_the_provisional_one(running: Platform
     whole = running.sql("SELECT * FROM release_current")
     assert running.sql("SELECT until_slot FROM release_current JOIN releases USING (release_id)") == [(None,)]
     assert "is sealed" in str(reach_or_reason(running.lake, Warehouse()))
-    assert not refresh().success
+    assert refresh().success
     assert running.sql("SELECT * FROM release_current") == whole
 
 
@@ -210,9 +210,13 @@ def test_what_is_held_was_seen_until_the_known_slot_and_not_until_midnight(platf
     assert platform.sql("SELECT hold_over, hold_over_trials, censored_holds FROM wallet_patterns") == [(0.0, 1, 1)]
 
 
-def half_hour() -> dg.RunRequest | dg.SkipReason:
-    context = dg.build_schedule_context(resources=RESOURCES, scheduled_execution_time=dt.datetime.now(dt.UTC))
-    result = intraday_refresh(context)
+def half_hour(unfinished: dg.DagsterRunStatus | None = None) -> dg.RunRequest | dg.SkipReason:
+    with dg.DagsterInstance.ephemeral() as instance:
+        if unfinished is not None:
+            instance.add_run(dg.DagsterRun(job_name="intraday", status=unfinished))
+        now = dt.datetime.now(dt.UTC)
+        context = dg.build_schedule_context(instance, resources=RESOURCES, scheduled_execution_time=now)
+        result = intraday_refresh(context)
     assert isinstance(result, (dg.RunRequest, dg.SkipReason))
     return result
 
@@ -223,6 +227,13 @@ def test_the_schedule_asks_once_for_each_newest_slot(running: Platform) -> None:
     later = half_hour()
     assert isinstance(first, dg.RunRequest) and isinstance(again, dg.RunRequest) and isinstance(later, dg.RunRequest)
     assert first.run_key == again.run_key == f"{day(2)} up to slot {NOON}" != later.run_key
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED])
+def test_a_refresh_that_has_not_ended_is_enough(running: Platform, status: dg.DagsterRunStatus) -> None:
+    reason = half_hour(status)
+    assert isinstance(reason, dg.SkipReason) and "has not ended" in str(reason.skip_message)
+    assert isinstance(half_hour(dg.DagsterRunStatus.FAILURE), dg.RunRequest)
 
 
 def test_the_schedule_waits_for_yesterday(running: Platform) -> None:
