@@ -33,9 +33,12 @@ def prepare_environment() -> None:
 
 
 def set_storage_url() -> str:
-    """The URL of Dagster's tables, also set as DAGSTER_PG_URL: the user's, or a schema of its own in our database."""
-    if "DAGSTER_PG_URL" not in os.environ:
-        os.environ["DAGSTER_PG_URL"] = _own_schema(database_url())
+    """The URL of Dagster's tables, also set as DAGSTER_PG_URL: the user's, or a schema of its own in our database.
+
+    Always with the driver that dagster-postgres works with, whatever the user wrote.
+    """
+    given = os.environ.get("DAGSTER_PG_URL")
+    os.environ["DAGSTER_PG_URL"] = sqlalchemy_url(given) if given else _own_schema(database_url())
     return os.environ["DAGSTER_PG_URL"]
 
 

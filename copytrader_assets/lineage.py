@@ -8,11 +8,19 @@ from typing import Final
 import dagster as dg
 
 from copytrader_assets.schemas import (
+    EDGE_VALIDATION,
+    ENTITIES,
+    EVENTS,
+    FIRST_BUYS,
     FOLLOW_EDGES,
+    INFLOW_CALIBRATION,
+    LEADER_INFLOW,
+    LEADER_LINKS,
     LEADER_SCORES,
     OPEN_POSITIONS,
     TABLES,
     TRADES,
+    WALLET_LINKS,
     WALLET_PATTERNS,
     WALLET_WINDOWS,
 )
@@ -72,10 +80,58 @@ _EDGE: Final = {
     "leader follower": "events: wallet",
     "lag_ms_p50 lag_ms_p90 n_leader_buys n_followed baseline_prob q_value": _FIRST_BUYS,
     "follow_prob follow_prob_2s follow_prob_5s follow_prob_10s follow_prob_30s": _FIRST_BUYS,
+    "chance_prob_30s excess excess_lo excess_hi p_value": _FIRST_BUYS,
     "avg_follower_size_sol": f"{_FIRST_BUYS} quote_raw quote_mint",
+}
+_REDUCED = "first_buys: mint_code wallet_code slot tx_index"
+_INFLOW: Final = f"{_REDUCED} paid_lamports; follow_edges: leader follower"
+_DAY_BUYS: Final = {
+    "mint_code": "events: mint",
+    "wallet_code": "events: wallet",
+    "slot tx_index": "events: {}",
+    "paid_lamports": "events: quote_raw quote_mint sig",
+}
+_LINK: Final = {
+    "wallet": "events: {}",
+    "partner kind": "events: fee_payer wallet sig",
+    "n_transactions n_of_wallet": "events: sig wallet fee_payer",
+    "first_slot last_slot": "events: slot",
+}
+_ENTITY: Final = {
+    "wallet entity partner n_wallets": "wallet_links: wallet partner; first_buys: wallet_code",
+    "evidence": "wallet_links: kind; first_buys: slot",
+    "n_evidence strength": "wallet_links: n_transactions n_of_wallet; first_buys: mint_code slot",
+    "first_slot last_slot": "wallet_links: {}; first_buys: slot",
+}
+_VALIDATION: Final = {
+    "leader follower n_first_half prob_first_half n_second_half prob_second_half": _REDUCED,
+    "chance_prob persisted predicted_follows realised_follows": _REDUCED,
+    "predicted_sol realised_sol": f"{_REDUCED} paid_lamports",
+}
+_FORECAST: Final = {
+    "leader n_followers": "follow_edges: leader follower",
+    "ahead_sol behind_sol followers_ahead followers_behind n_leader_buys": _INFLOW,
+}
+_CALIBRATION: Final = {
+    "n_buys predicted_behind_sol realised_behind_sol predicted_ahead_sol realised_ahead_sol": _INFLOW
+}
+_FOLLOWING: Final = {
+    "sig outer_ix inner_ix event_seq mint": "events: {}",
+    "follower": "events: wallet",
+    "leader_wallet": "events: wallet; follow_edges: leader follower",
+    "leader_sig": "events: sig",
+    "lag_slots": "events: slot",
 }
 _SCORE: Final = {"wallet": "events: wallet", "followership_score leader_score": _FIRST_BUYS}
 _OF: Final[Mapping[str, Mapping[str, str]]] = {
+    EVENTS.name: {" ".join(name for name in EVENTS.names if name != "leader_wallet"): "raw_events: {}"},
+    FIRST_BUYS.name: _DAY_BUYS,
+    WALLET_LINKS.name: _LINK,
+    ENTITIES.name: _ENTITY,
+    EDGE_VALIDATION.name: _VALIDATION,
+    LEADER_INFLOW.name: _FORECAST,
+    INFLOW_CALIBRATION.name: _CALIBRATION,
+    LEADER_LINKS.name: _FOLLOWING,
     TRADES.name: _TRIP,
     OPEN_POSITIONS.name: _TRIP,
     FOLLOW_EDGES.name: _EDGE,
