@@ -152,16 +152,21 @@ class CopySettings(_Section):
 class PolicySettings(_Section):
     """The decision: the seed's rule by default. Sizes in SOL, slippage in basis points, times in ms."""
 
-    gate: Literal["seed", "copy_value"] = Field(
-        "seed", description="who is followed: the seed's sample and win rate, or whose copies are proven to be worth it"
+    gate: Literal["auto", "seed", "copy_value"] = Field(
+        "auto",
+        description="who is followed: the seed's sample and win rate, or whose copies are proven to be worth it; "
+        "auto: copy_value where the release has copy values, else seed",
     )
-    exit: Literal["seed", "value"] = Field(
-        "seed", description="when to sell: the seed's formulas, or the exit rule that is best for copies of the leader"
+    exit: Literal["auto", "seed", "value"] = Field(
+        "auto",
+        description="when to sell: the seed's formulas, or the exit rule that is best for copies of the leader; "
+        "auto: value with the gate copy_value, else seed",
     )
-    expected_value: Literal["seed", "inflow", "copy"] = Field(
-        "seed",
+    expected_value: Literal["auto", "seed", "inflow", "copy"] = Field(
+        "auto",
         description="what must be positive: the seed's estimate, the value of our place among the followers, or what "
-        "copies of the leader are worth; copy also sizes the buy and bounds its price",
+        "copies of the leader are worth; copy also sizes the buy and bounds its price; auto: copy with the gate "
+        "copy_value, else seed",
     )
     min_sample_trades: int = Field(50, ge=0)
     min_win_rate: float = Field(0.52, ge=0, le=1)
