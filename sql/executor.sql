@@ -127,6 +127,10 @@ SELECT count(*) FILTER (WHERE state = 'CLOSED') AS closed,
        COALESCE(sum(proceeds_lamports - cost_lamports) FILTER (WHERE state = 'CLOSED'), 0) AS pnl_lamports
 FROM exec_positions WHERE mode = %(mode)s AND closed_ts_ns >= %(since_ns)s;
 
+-- name: status_results
+SELECT closed_ts_ns, (proceeds_lamports - cost_lamports)::BIGINT AS pnl_lamports, leader
+FROM exec_positions WHERE mode = %(mode)s AND state = 'CLOSED' AND closed_ts_ns >= %(since_ns)s ORDER BY closed_ts_ns;
+
 -- name: status_now
 SELECT COALESCE(max(at_ns), 0) AS at_ns, max(slot) AS slot FROM exec_journal WHERE mode = %(mode)s;
 
