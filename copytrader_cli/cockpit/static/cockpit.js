@@ -46,8 +46,9 @@ function beat() {
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
-function hour(seconds) {
-  return new Date(seconds * 1000).toISOString().slice(11, 16);
+function hours(splits) {
+  const fine = splits.length > 1 && splits[1] - splits[0] < 60;
+  return splits.map((seconds) => new Date(seconds * 1000).toISOString().slice(11, fine ? 19 : 16));
 }
 function draw(line) {
   byId("pnl").dataset.line = JSON.stringify(line);
@@ -66,7 +67,7 @@ function draw(line) {
     legend: { show: false }, cursor: { y: false, points: { size: 7 } },
     scales: { y: { range: (u, low, high) => { const room = Math.max((high - low) * 0.1, 0.001); return [Math.min(0, low) - room, Math.max(0, high) + room]; } } },
     series: [{}, { stroke: colour("--main"), width: 2, fill: colour("--fill"), paths: uPlot.paths.stepped({ align: 1 }), points: { show: xs.length < 25, size: 5, fill: colour("--main") } }],
-    axes: [{ ...axis, values: (u, splits) => splits.map(hour) }, { ...axis, size: 58, values: (u, splits) => splits.map((y) => (y > 0 ? "+" : "") + +y.toFixed(4)) }],
+    axes: [{ ...axis, space: 70, values: (u, splits) => hours(splits) }, { ...axis, size: 58, values: (u, splits) => splits.map((y) => (y > 0 ? "+" : "") + +y.toFixed(4)) }],
   }, [xs, ys], room);
 }
 function redraw() {
