@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -46,7 +45,7 @@ class Channel:
     """
 
     waiting: list[Alert] = field(default_factory=list)
-    more: Counter[str] = field(default_factory=Counter)
+    more: dict[str, int] = field(default_factory=dict)
     sending: int = 0
 
     def put(self, alert: Alert, keep: int) -> None:
@@ -54,9 +53,9 @@ class Channel:
         if len(self.waiting) >= keep:
             silent = next((i for i, one in enumerate(self.waiting) if i >= self.sending and not one.loud), None)
             if silent is None or not alert.loud:
-                self.more[alert.kind] += 1
+                self._count(alert)
                 return
-            self.more[self.waiting.pop(silent).kind] += 1
+            self._count(self.waiting.pop(silent))
         self.waiting.append(alert)
 
     def take(self) -> list[Alert]:
@@ -81,9 +80,12 @@ class Channel:
         """What was under way has not left."""
         self.sending = 0
 
+    def _count(self, alert: Alert) -> None:
+        self.more[alert.kind] = self.more.get(alert.kind, 0) + 1
+
     def _summarise(self) -> None:
-        kinds = ", ".join(f"{n} {kind}" for kind, n in self.more.most_common())
-        text = f"and {self.more.total()} more that there was no room for: {kinds}"
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.more.items(), key=lambda one: -one[1]))
+        text = f"and {sum(self.more.values())} more that there was no room for: {kinds}"
         now = time.time_ns()
         self.waiting.append(Alert(f"more/{now}", "more", now, text, loud=True))
         self.more.clear()
@@ -127,12 +129,10 @@ class Box:
             "channels": {name: asdict(channel) for name, channel in self.channels.items()},
         }
         staged = self._path.with_suffix(".partial")
-        handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(handle, orjson.dumps(document))
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with open(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(orjson.dumps(document))
+            file.flush()
+            os.fsync(file.fileno())
         staged.replace(self._path)
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ def _channel(document: dict[str, Any]) -> Channel:
     waiting = [Alert(**one) for one in document.get("waiting", [])]
     n = document.get("sending", 0)
     again = [replace(one, again=True) for one in waiting[:n]]
-    return Channel([*again, *waiting[n:]], Counter(document.get("more", {})))
+    return Channel([*again, *waiting[n:]], dict(document.get("more", {})))
 
 
 def _locked(folder: Path) -> int:

@@ -68,8 +68,8 @@ class _World:
         self.facts.set_result(facts)
 
 
-async def run(settings: Settings, mode: str) -> None:
-    """Follows one mode's executor until SIGTERM or SIGINT. Raises ConfigError where there is nothing to send to."""
+async def run(settings: Settings, mode: str, stop: asyncio.Event | None = None) -> None:
+    """Follows one mode's executor until `stop`, by default SIGTERM or SIGINT. ConfigError: there is nothing to send to."""
     async with aiohttp.ClientSession(trust_env=True) as session:
         api = bot_api(session, settings.alerts)
         senders = receivers(session, settings.alerts, api)
@@ -82,7 +82,7 @@ async def run(settings: Settings, mode: str) -> None:
             wake = {name: asyncio.Event() for name in senders}
             facts: asyncio.Future[Facts] = asyncio.get_running_loop().create_future()
             world = _World(settings, mode, box, looker, senders, wake, {}, facts)
-            await _until_stopped(world, api)
+            await _until_stopped(world, api, stop or _signalled())
         finally:
             box.close()
 
@@ -141,10 +141,14 @@ async def _greet(api: BotApi) -> None:
         _log.warning("%s; alerts are kept meanwhile", error)
 
 
-async def _until_stopped(world: _World, api: BotApi | None) -> None:
+def _signalled() -> asyncio.Event:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _until_stopped(world: _World, api: BotApi | None, stop: asyncio.Event) -> None:
     delivering = {name: asyncio.create_task(_deliver(world, name)) for name in world.senders}
     tasks = [asyncio.create_task(_follow(world)), *delivering.values()]
     if api is not None:
