@@ -110,10 +110,14 @@ class JournalLines:
             cursor = self._connection.cursor(row_factory=dict_row)
             return cursor.execute(statement(name), {"mode": self._mode} | values).fetchall()
         except psycopg.Error:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
+            self.close()
             raise
+
+    def close(self) -> None:
+        """Hangs up on Postgres; the next reading begins anew."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
 
     def _connected(self) -> psycopg.Connection[Any]:
         url = known_url()

@@ -22,7 +22,7 @@ from copytrader_cli.alerts.journal_lines import JournalLines, News
 from copytrader_cli.alerts.phone import Phone, message_of
 from copytrader_cli.alerts.senders import BotApi, NeverError, NotNowError, Sender, TelegramChat, Webhook, pause
 from copytrader_cli.watch.aside import aside
-from copytrader_cli.watch.look import Facts, Looker, known_url
+from copytrader_cli.watch.look import Facts, Looker
 from copytrader_cli.watch.press import Button, press, wish_of
 from copytrader_cli.watch.secret_file import credential, read_secret
 from copytrader_core.errors import ConfigError, CopytraderError, DataError
@@ -51,6 +51,7 @@ class _World:
     mode: str
     box: Box
     looker: Looker
+    lines: JournalLines
     senders: Mapping[str, Sender]
     wake: Mapping[str, asyncio.Event]
     names: dict[str, str]
@@ -69,7 +70,7 @@ class _World:
 
 
 async def run(settings: Settings, mode: str, stop: asyncio.Event | None = None) -> None:
-    """Follows one mode's executor until `stop`, by default SIGTERM or SIGINT. ConfigError: there is nothing to send to."""
+    """Follows one mode's executor until `stop`, by default SIGTERM or SIGINT. ConfigError: nobody is to be told."""
     async with aiohttp.ClientSession(trust_env=True) as session:
         api = bot_api(session, settings.alerts)
         senders = receivers(session, settings.alerts, api)
@@ -77,13 +78,16 @@ async def run(settings: Settings, mode: str, stop: asyncio.Event | None = None) 
             await _greet(api)
         folder = settings.home_path / "alerts"
         box = Box(folder, senders, settings.alerts.keep)
+        looker = Looker(mode, settings.home_path / "executor")
+        lines = JournalLines(settings.home_path / "executor" / mode, mode)
         try:
-            looker = Looker(mode, settings.home_path / "executor")
             wake = {name: asyncio.Event() for name in senders}
             facts: asyncio.Future[Facts] = asyncio.get_running_loop().create_future()
-            world = _World(settings, mode, box, looker, senders, wake, {}, facts)
+            world = _World(settings, mode, box, looker, lines, senders, wake, {}, facts)
             await _until_stopped(world, api, stop or _signalled())
         finally:
+            looker.close()
+            lines.close()
             box.close()
 
 
@@ -180,7 +184,6 @@ async def _end(world: _World, tasks: list[asyncio.Task[None]], delivering: Mappi
 
 async def _follow(world: _World) -> None:
     """Reads on, a step a second."""
-    lines = JournalLines(world.settings.home_path / "executor" / world.mode, world.mode)
     service = Service.from_environment()
     service.ready("following")
     complaint: str | None = None
@@ -189,7 +192,7 @@ async def _follow(world: _World) -> None:
         world.see(facts)
         if facts.leaders is not None:
             world.names = {one.wallet: one.name for one in facts.leaders if one.name}
-        news, problem = await _read(lines, world)
+        news, problem = await _read(world)
         if problem != complaint and problem is not None:
             _log.warning("the journal is not followed: %s", problem)
         complaint = problem
@@ -199,9 +202,9 @@ async def _follow(world: _World) -> None:
             await asyncio.sleep(_STEP_SECONDS)
 
 
-async def _read(lines: JournalLines, world: _World) -> tuple[News | None, str | None]:
+async def _read(world: _World) -> tuple[News | None, str | None]:
     try:
-        return await aside(partial(lines.read, world.box.positions.get(world.mode)), _READ_SECONDS), None
+        return await aside(partial(world.lines.read, world.box.positions.get(world.mode)), _READ_SECONDS), None
     except TimeoutError:
         return None, "Postgres does not answer"
     except (DataError, OSError, psycopg.Error) as error:
@@ -335,7 +338,7 @@ def _presser(world: _World) -> Callable[[Button, str], Any]:
         wish = wish_of(button, reason)
         _log.warning("%s %s", button, reason)
         try:
-            problem = await aside(partial(press, wish, known_url()), _PRESS_SECONDS)
+            problem = await aside(partial(press, wish), _PRESS_SECONDS)
         except TimeoutError:
             problem = "it does not answer"
         except OSError as error:

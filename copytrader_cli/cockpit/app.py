@@ -22,7 +22,6 @@ from copytrader_cli.cockpit.access import Access, Keys, form_of
 from copytrader_cli.cockpit.live import Hub
 from copytrader_cli.cockpit.panels import STATIC, document
 from copytrader_cli.watch.aside import aside
-from copytrader_cli.watch.look import known_url
 from copytrader_cli.watch.press import BUTTONS, Button, press, wish_of
 from copytrader_core.settings import settings
 from executor.journal_view import writer_of
@@ -117,7 +116,7 @@ class _Cockpit:
     async def _pressed(self, button: Button, why: str) -> Response:
         wish = wish_of(button, f"by cockpit{why}")
         try:
-            problem = await aside(partial(press, wish, known_url()), _PRESS_SECONDS)
+            problem = await aside(partial(press, wish), _PRESS_SECONDS)
         except TimeoutError:
             problem = f"it has not answered for {_PRESS_SECONDS:.0f} s"
         except OSError as error:

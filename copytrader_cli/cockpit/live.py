@@ -32,6 +32,10 @@ class Eyes(Protocol):
         """One moment."""
         ...
 
+    def close(self) -> None:
+        """Looks no more."""
+        ...
+
 
 class Hub:
     """Looks for everybody, and tells each viewer what has changed since it was told last."""
@@ -48,13 +52,16 @@ class Hub:
 
     async def run(self) -> None:
         """Looks for ever."""
-        while True:
-            if not self._viewers:
-                self._wanted.clear()
-                await self._wanted.wait()
-            began = time.monotonic()
-            await self._tell(await self.facts(fresh=True))
-            await asyncio.sleep(max(0.05, _LOOK_SECONDS - (time.monotonic() - began)))
+        try:
+            while True:
+                if not self._viewers:
+                    self._wanted.clear()
+                    await self._wanted.wait()
+                began = time.monotonic()
+                await self._tell(await self.facts(fresh=True))
+                await asyncio.sleep(max(0.05, _LOOK_SECONDS - (time.monotonic() - began)))
+        finally:
+            self._eyes.close()
 
     async def facts(self, *, fresh: bool = False) -> Facts:
         """One moment: now with `fresh`, else at most a second old."""

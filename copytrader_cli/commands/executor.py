@@ -181,7 +181,7 @@ async def _flatten_cold(config: Settings) -> None:
 
 
 def _set(state: TradingState, *, flatten: bool, reason: str) -> None:
-    if (problem := press(Control(state, flatten, reason))) is not None:
+    if (problem := press(Control(state, flatten, reason), start=True)) is not None:
         print(
             f"the state stands in {settings().home_path / 'executor'}, but not in Postgres ({problem}):"
             " executors on other machines have not heard of it",

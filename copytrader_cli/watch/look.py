@@ -121,6 +121,10 @@ class Looker:
             at=time.time(),
         )
 
+    def close(self) -> None:
+        """Hangs up on Postgres, in the middle of a look too."""
+        self._tables.close()
+
     async def _ask(self) -> _Told | None:
         """What the tables told last, if that is fresh."""
         if self._asking is None or self._asking.done():
@@ -216,9 +220,13 @@ class _Tables:
         ingest = read_ingest(connection)
         return _Told(time.monotonic(), status, damage, ingest, self._leaders, codes)
 
-    def _lost(self, error: Exception) -> None:
+    def close(self) -> None:
+        """Hangs up; the next look begins anew."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+
+    def _lost(self, error: Exception) -> None:
+        self.close()
         self._problem = " ".join(str(error).split())
         self._not_before = time.monotonic() + _RETRY_SECONDS

@@ -41,7 +41,14 @@ class FakeBot:
     _number: int = 1_000
 
     def says(
-        self, text: str, *, chat: int = CHAT, user: int | None = None, kind: str = "private", late: float = 0.0, **more: Any
+        self,
+        text: str,
+        *,
+        chat: int = CHAT,
+        user: int | None = None,
+        kind: str = "private",
+        late: float = 0.0,
+        **more: Any,
     ) -> None:
         """Somebody writes to the bot."""
         self._number += 1
