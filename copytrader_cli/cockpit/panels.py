@@ -327,7 +327,7 @@ def _decisions(facts: Facts) -> dict[str, Any]:
     rows = [
         {
             "leader": short(row["leader"] or ""),
-            "mint": row["mint"],
+            "mint": row["mint"] or "",
             "code": row["code"],
             "taken": row["code"] == _ACCEPTED,
             "spend": f"{int(row['spend_lamports']) / LAMPORTS_PER_SOL:.3f}" if row["spend_lamports"] else "",

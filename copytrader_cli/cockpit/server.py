@@ -6,7 +6,7 @@ import ipaddress
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -88,17 +88,26 @@ def serve(home: Path, options: Options) -> None:
         timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_keep_alive=30,
     )
-    _say(options, port, token if made else None, home)
-    Service.from_environment().ready(f"cockpit on port {port}")
-    _Server(config, hub).run(sockets=[listening])
+
+    def started() -> None:
+        _say(options, port, token if made else None, home)
+        Service.from_environment().ready(f"cockpit on port {port}")
+
+    _Server(config, hub, started).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
     """Ends the open pages' streams first: a server waits for them otherwise."""
 
-    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
+    def __init__(self, config: uvicorn.Config, hub: Hub, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._hub = hub
+        self._tell = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tells where it is once it is there, and can be ended well."""
+        await super().startup(sockets)
+        self._tell()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Ctrl-C or SIGTERM."""

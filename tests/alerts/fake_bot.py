@@ -101,8 +101,8 @@ class FakeBot:
             refusal = {"ok": False, "error_code": 403, "description": "Forbidden: bot was blocked by the user"}
             return web.json_response(refusal, status=403)
         self.sent.append(values)
-        while self.holding:
-            await asyncio.sleep(0.02)
+        if self.holding:
+            await eventually(lambda: not self.holding, 60)
         return web.json_response({"ok": True, "result": {"message_id": len(self.sent)}})
 
 

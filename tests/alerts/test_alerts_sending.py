@@ -187,19 +187,30 @@ async def test_the_token_is_in_no_output_and_no_file(
     started.send_signal(signal.SIGTERM)
     output, _ = await asyncio.wait_for(started.communicate(), 20)
     assert b"alerts" in output and TOKEN.encode() not in output and b"secret" not in output
-    found = [path for path in home.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
-    assert found == []
+    assert _holding(home, TOKEN) == []
     assert (home / "alerts" / "alerts.json").stat().st_mode & 0o077 == 0
 
 
-async def test_a_token_that_others_can_read_is_refused(process: Any, token_file: Path) -> None:
+def _holding(folder: Path, text: str) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+@pytest.fixture
+def open_to_others(token_file: Path) -> None:
     token_file.chmod(0o644)
+
+
+@pytest.fixture
+def wrong_token(token_file: Path) -> None:
+    token_file.write_text("999:wrong")
+
+
+async def test_a_token_that_others_can_read_is_refused(process: Any, open_to_others: None) -> None:
     output, _ = await (await process()).communicate()
     assert b"chmod 600" in output and TOKEN.encode() not in output
 
 
-async def test_a_wrong_token_is_told_at_the_start(process: Any, token_file: Path) -> None:
-    token_file.write_text("999:wrong")
+async def test_a_wrong_token_is_told_at_the_start(process: Any, wrong_token: None) -> None:
     started = await process()
     output, _ = await started.communicate()
     assert started.returncode == 1 and b"refused" in output and b"999:wrong" not in output
