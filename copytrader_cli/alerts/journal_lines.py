@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from copytrader_cli.alerts.alert import Line
 from copytrader_cli.alerts.box import Position
-from copytrader_cli.watch.look import known_url
+from copytrader_cli.watch.look import known_url, reading
 from copytrader_core.errors import DataError
 from executor.statements import statement
 from executor.wal import WalReader, first_of, head_of, segments_of
@@ -23,7 +23,6 @@ from executor.wal import WalReader, first_of, head_of, segments_of
 __all__ = ["JournalLines", "News"]
 
 _LINES_AT_ONCE: Final = 500
-_OPTIONS: Final = "-c timezone=UTC -c default_transaction_read_only=on -c statement_timeout=5000"
 # A journal that begins later is read from its first line on.
 _BEFORE_ALL: Final = Position("", 0)
 
@@ -123,6 +122,4 @@ class JournalLines:
         url = known_url()
         if url is None:
             raise DataError("lines of the journal are missing, and there is no database that could have them")
-        return psycopg.connect(
-            url, autocommit=True, options=_OPTIONS, application_name="copytrader alerts", connect_timeout=3
-        )
+        return reading(url)

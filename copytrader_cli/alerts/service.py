@@ -206,6 +206,8 @@ async def _read(world: _World) -> tuple[News | None, str | None]:
     try:
         return await aside(partial(world.lines.read, world.box.positions.get(world.mode)), _READ_SECONDS), None
     except TimeoutError:
+        # What hangs there would keep its thread for ever.
+        world.lines.close()
         return None, "Postgres does not answer"
     except (DataError, OSError, psycopg.Error) as error:
         return None, " ".join(str(error).split())

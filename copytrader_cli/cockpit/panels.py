@@ -135,18 +135,20 @@ def _notes(facts: Facts) -> Sequence[tuple[str, str]]:
         found.append(("bad", f"The journal cannot be read: {facts.journal_problem}"))
     if facts.away:
         found.append(
-            ("bad", f"Postgres is away: {facts.away}. Ingest, leaders, locks and prices are not known meanwhile.")
+            ("bad", f"Postgres is away ({facts.away}): ingest, leaders, locks and prices are not known meanwhile.")
         )
     if not status.running:
         if status.newest_ns is None:
             start = f"copytrader executor run --mode {facts.mode}"
             found.append(("warn", f"No {facts.mode} executor has run here yet, its journal is empty: {start}"))
         else:
-            held = f"; {len(status.positions)} positions wait for it" if status.positions else ""
+            n = len(status.positions)
+            held = f"; {n} position{'s wait' if n > 1 else ' waits'} for it" if n else ""
             found.append(("bad" if held else "warn", f"The {facts.mode} executor is not running{held}."))
     stuck = [row for row in status.positions if row["payload"].get("waiting")]
     if stuck:
-        found.append(("bad", f"{len(stuck)} due exits wait: {', '.join(row['payload']['waiting'] for row in stuck)}"))
+        reasons = ", ".join(sorted({row["payload"]["waiting"] for row in stuck}))
+        found.append(("bad", f"{len(stuck)} due exit{'s wait' if len(stuck) > 1 else ' waits'}: {reasons}"))
     ingest = facts.ingest
     if ingest is not None and (ingest.silent_seconds or 0) > _SILENT_SECONDS:
         found.append(("warn", "Ingest writes nothing: it has ended, or its stream is silent."))
@@ -237,7 +239,13 @@ def _positions(facts: Facts) -> dict[str, Any]:
         for row in facts.status.orders
         if facts.has_book
     ]
-    return {"rows": rows, "orders": orders, "has_book": facts.has_book, "live": facts.is_live}
+    return {
+        "rows": rows,
+        "orders": orders,
+        "has_book": facts.has_book,
+        "live": facts.is_live,
+        "running": facts.status.running,
+    }
 
 
 def _held(facts: Facts, row: Row) -> Clock:

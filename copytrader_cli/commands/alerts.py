@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Annotated, Literal
 
 import typer
@@ -22,6 +23,7 @@ def alerts(
     test: Annotated[bool, typer.Option("--test", help="send one message to every receiver and end")] = False,
 ) -> None:
     """Send what happens to a phone or a webhook, and take orders from the phone; in the foreground."""
+    os.environ.setdefault("PGCONNECT_TIMEOUT", "5")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(RedactSecrets())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Annotated, Literal
 
 import typer
@@ -29,6 +30,7 @@ def cockpit(
     new_token: Annotated[bool, typer.Option("--new-token", help="make a new token; every session ends")] = False,
 ) -> None:
     """Open the cockpit: one page that shows how everything stands, and has the red button with --actions."""
+    os.environ.setdefault("PGCONNECT_TIMEOUT", "5")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(RedactSecrets())

@@ -25,7 +25,7 @@ from copytrader_core.settings import settings
 from copytrader_core.store.postgres import embedded, plain_url
 from executor.status import Status, StatusReader
 
-__all__ = ["Facts", "Looker", "known_url"]
+__all__ = ["Facts", "Looker", "known_url", "reading"]
 
 _DAY_NS: Final = 86_400_000_000_000
 # How long a look waits for the tables, and how old what they told may be before they count as away.
@@ -35,7 +35,16 @@ _LEADERS_EVERY_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 3.0
 _DAMAGED_SECONDS: Final = 30.0
 _FOR_EVER_SECONDS: Final = 1e9
+_OURS_SECONDS: Final = 60.0
 _OPTIONS: Final = "-c timezone=UTC -c default_transaction_read_only=on -c statement_timeout=4000"
+# A peer that is gone without a word is noticed within 15 s, not after two hours.
+_LINE: Final[Mapping[str, Any]] = {
+    "connect_timeout": 3,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 5,
+    "tcp_user_timeout": 10_000,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +72,11 @@ class Facts:
 
     @property
     def is_live(self) -> bool:
-        """Whether the journal runs in our own time, so that its clocks tick; a replayed market's stand still."""
-        return abs(self.at - self.status.now_ns / 1e9) < 60 and self.status.running
+        """Whether the journal's time is ours, so that its clocks tick, with nobody there to sell too.
+
+        Those of a market that was replayed stand still.
+        """
+        return abs(self.at - self.status.now_ns / 1e9) < _OURS_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,11 @@ def known_url() -> str | None:
     """Where the database is: DATABASE_URL, or the embedded one if it ever ran. Nothing is started or migrated."""
     given = settings().database_url
     return plain_url(given) if given else embedded().last_url()
+
+
+def reading(url: str) -> psycopg.Connection[Any]:
+    """A connection that can only read, and whose statements end after 4 s."""
+    return psycopg.connect(url, autocommit=True, options=_OPTIONS, application_name="copytrader watch", **_LINE)
 
 
 class Looker:
@@ -205,9 +222,7 @@ class _Tables:
             url = known_url()
             if url is None:
                 raise DataError("there is no database yet: `copytrader db url` makes one")
-            self._connection = psycopg.connect(
-                url, autocommit=True, options=_OPTIONS, application_name="copytrader watch", connect_timeout=3
-            )
+            self._connection = reading(url)
         return self._connection
 
     def _looked(self, connection: psycopg.Connection[Any]) -> _Told:

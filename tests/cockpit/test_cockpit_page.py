@@ -94,19 +94,27 @@ async def test_positions_have_clocks_that_the_page_counts_down(folder: Path, jou
     assert "target 1.5" in parts["positions"] and "0.750" in parts["positions"]
 
 
-async def test_the_clocks_of_an_executor_that_is_gone_stand_still(folder: Path) -> None:
+async def test_with_the_executor_gone_the_clocks_go_on_and_that_is_said(folder: Path) -> None:
+    wal = Wal(folder / "paper")
+    wal.append(opened(at_ns=time.time_ns()))
+    wal.close()
+    parts = await shown(folder)
+    assert "data-until" in parts["positions"] and "nobody sells when these clocks" in parts["positions"]
+
+
+async def test_the_clocks_of_a_market_of_the_past_stand_still(folder: Path) -> None:
     wal = Wal(folder / "paper")
     wal.append(opened(at_ns=NOON))
     wal.close()
     parts = await shown(folder)
-    assert "data-until" not in parts["positions"] and "clocks stand where its journal ends" in parts["positions"]
-    assert "not running; 1 positions wait for it" in parts["notes"]
+    assert "data-until" not in parts["positions"] and "clocks stand where it does" in parts["positions"]
+    assert "not running; 1 position waits for it" in parts["notes"]
 
 
 async def test_an_exit_that_waits_is_an_alarm(folder: Path, journal: Journal) -> None:
     journal(opened(at_ns=time.time_ns(), due="timer", waiting="NO_QUOTE"))
     parts = await shown(folder)
-    assert "1 due exits wait: NO_QUOTE" in parts["notes"] and "due: timer, NO_QUOTE" in parts["positions"]
+    assert "1 due exit waits: NO_QUOTE" in parts["notes"] and "due: timer, NO_QUOTE" in parts["positions"]
 
 
 async def test_todays_line_adds_up_to_todays_result(folder: Path, journal: Journal) -> None:
