@@ -268,7 +268,7 @@ class ExecutorSettings(_Section):
 class CockpitSettings(_Section):
     """The cockpit: its port on loopback, and whether its buttons do anything."""
 
-    port: int = Field(3100, ge=0, le=65535, description="port on 127.0.0.1, 0 for any free one")
+    port: int = Field(8420, ge=0, le=65535, description="port on 127.0.0.1, 0 for any free one")
     actions: bool = Field(False, description="reduce, halt, flatten and resume from the page; else it only shows")
     allow_hosts: tuple[str, ...] = Field(
         (), description="further HOST or HOST:PORT names under which a tunnel or a proxy reaches it"

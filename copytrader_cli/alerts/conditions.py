@@ -53,6 +53,9 @@ def changes(before: Conditions, facts: Facts, lag_seconds: float) -> tuple[Condi
 
 def _process(before: Conditions, facts: Facts, said: list[Said]) -> Conditions:
     status = facts.status
+    if status.source == "none" and facts.away is not None:
+        # Its journal is elsewhere, and who could tell is away.
+        return before
     if before.running and not status.running:
         held = f"; {len(status.positions)} positions are open and nobody sells them" if status.positions else ""
         said.append(("executor", f"The {facts.mode} executor is not running any more{held}"))

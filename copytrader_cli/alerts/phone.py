@@ -154,14 +154,15 @@ def status_text(facts: Facts) -> str:
     status, ingest = facts.status, facts.ingest
     why = f" ({status.reason})" if status.reason else ""
     lines = [f"{facts.mode}: {status.state}{', selling everything' if status.flatten else ''}{why}"]
-    lines.append(f"executor {'runs' if status.running else 'does not run'}, release {_release(facts)}")
+    process = "runs" if status.running else "is not known" if facts.is_blind else "does not run"
+    lines.append(f"executor {process}, release {_release(facts)}")
     if facts.has_book:
         cost = sum(row["cost_lamports"] for row in status.positions) / LAMPORTS_PER_SOL
         lines.append(f"{len(status.positions)} open, cost {cost:.3f} SOL")
         pnl = status.pnl_today_lamports / LAMPORTS_PER_SOL
         lines.append(f"today {pnl:+.4f} SOL, {status.closed_today} closed, {status.won_today} won")
     else:
-        lines.append("nothing has been journalled yet")
+        lines.append("no journal is here" if facts.is_blind else "nothing has been journalled yet")
     if facts.journal_problem:
         lines.append(f"the journal cannot be read: {facts.journal_problem}")
     if ingest is None:
@@ -176,7 +177,7 @@ def positions_text(facts: Facts) -> str:
     """One line a position, the time to its exits in seconds."""
     rows = facts.status.positions
     if not facts.has_book:
-        return "Nothing has been journalled yet."
+        return "Not known: no journal is here." if facts.is_blind else "Nothing has been journalled yet."
     lines = []
     for row in rows[:_MOST_POSITIONS]:
         mark, cost = row.get("mark_lamports"), row["cost_lamports"]

@@ -23,12 +23,11 @@ from copytrader_cli.alerts.phone import Phone, message_of
 from copytrader_cli.alerts.senders import BotApi, NeverError, NotNowError, Sender, TelegramChat, Webhook, pause
 from copytrader_cli.watch.aside import aside
 from copytrader_cli.watch.look import Facts, Looker
-from copytrader_cli.watch.press import Button, press, wish_of
+from copytrader_cli.watch.press import Button, has_journal, press, wish_of
 from copytrader_cli.watch.secret_file import credential, read_secret
-from copytrader_core.errors import ConfigError, CopytraderError, DataError
+from copytrader_core.errors import ConfigError, CopytraderError, DataError, StoreError
 from copytrader_core.service import Service
 from copytrader_core.settings import AlertSettings, Settings
-from executor.journal_view import writer_of
 
 __all__ = ["CREDENTIAL", "run", "send_test"]
 
@@ -343,12 +342,15 @@ def _presser(world: _World) -> Callable[[Button, str], Any]:
             problem = await aside(partial(press, wish), _PRESS_SECONDS)
         except TimeoutError:
             problem = "it does not answer"
+            if not has_journal(world.settings.home_path / "executor"):
+                return "Not known to be done: Postgres does not answer. Send it again."
+        except StoreError as error:
+            return f"Not done: {error}."
         except OSError as error:
             return f"Not done: the control file cannot be written ({error})."
         text = f"Done: {wish.state}{', selling everything' if wish.flatten else ''}."
-        folder = world.settings.home_path / "executor" / world.mode
-        if button == "flatten" and writer_of(folder) is None:
-            text += f" No {world.mode} executor runs on this machine: the next one sells first."
+        if button == "flatten" and not (await world.look()).status.running:
+            text += f" No {world.mode} executor is seen running: the next one sells first."
         if problem is not None:
             text += f" It stands in the file, but not in Postgres ({problem})."
         return text

@@ -22,9 +22,9 @@ from copytrader_cli.cockpit.access import Access, Keys, form_of
 from copytrader_cli.cockpit.live import Hub
 from copytrader_cli.cockpit.panels import STATIC, document
 from copytrader_cli.watch.aside import aside
-from copytrader_cli.watch.press import BUTTONS, Button, press, wish_of
+from copytrader_cli.watch.press import BUTTONS, Button, has_journal, press, wish_of
+from copytrader_core.errors import StoreError
 from copytrader_core.settings import settings
-from executor.journal_view import writer_of
 
 __all__ = ["cockpit_app"]
 
@@ -119,21 +119,24 @@ class _Cockpit:
             problem = await aside(partial(press, wish), _PRESS_SECONDS)
         except TimeoutError:
             problem = f"it has not answered for {_PRESS_SECONDS:.0f} s"
+            if not has_journal(settings().home_path / "executor"):
+                return _said(f"Not known to be done: Postgres {problem.removeprefix('it ')}. Press again.", 504)
+        except StoreError as error:
+            return _said(f"Not done: {error}.", 503)
         except OSError as error:
             return _said(f"Not done: the control file cannot be written ({error}).", 500)
         await self._hub.nudge()
-        text = self._flattening() if button == "flatten" else _DONE[button]
+        text = await self._flattening() if button == "flatten" else _DONE[button]
         if problem is not None:
             text += f" It stands in the file, but not in Postgres ({problem}): other machines have not heard of it."
         return _said(text)
 
-    def _flattening(self) -> str:
-        folder = settings().home_path / "executor" / self._mode
-        if writer_of(folder) is not None:
+    async def _flattening(self) -> str:
+        if (await self._hub.facts()).status.running:
             return f"REDUCING and flatten: the {self._mode} executor that runs sells everything now."
         # The page holds no key on purpose; the command does it where the key is.
         hint = "" if self._mode == "paper" else "; `copytrader executor flatten --mode live` sells without one"
-        return f"REDUCING and flatten: no {self._mode} executor runs here; the next one sells first{hint}."
+        return f"REDUCING and flatten: no {self._mode} executor is seen running; the next one sells first{hint}."
 
 
 class _Safe(str):

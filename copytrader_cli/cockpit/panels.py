@@ -120,7 +120,14 @@ def _state(facts: Facts) -> dict[str, Any]:
         "REDUCING": "No buys; exits go on",
         "HALTED": "Nothing is sent, exits neither",
     }[status.state]
-    return {"status": status, "where": where, "meaning": meaning, "locks": [_lock(row) for row in status.locks]}
+    process = "runs" if status.running else "not known" if facts.is_blind else "not running"
+    return {
+        "status": status,
+        "process": process,
+        "where": where,
+        "meaning": meaning,
+        "locks": [_lock(row) for row in status.locks],
+    }
 
 
 def _lock(row: Row) -> str:
@@ -138,7 +145,10 @@ def _notes(facts: Facts) -> Sequence[tuple[str, str]]:
             ("bad", f"Postgres is away ({facts.away}): ingest, leaders, locks and prices are not known meanwhile.")
         )
     if not status.running:
-        if status.newest_ns is None:
+        if facts.is_blind:
+            elsewhere = "whether one runs on another machine is not known"
+            found.append(("warn", f"No {facts.mode} executor has a journal here; {elsewhere}."))
+        elif status.newest_ns is None:
             start = f"copytrader executor run --mode {facts.mode}"
             found.append(("warn", f"No {facts.mode} executor has run here yet, its journal is empty: {start}"))
         else:
@@ -196,7 +206,7 @@ def _release(facts: Facts) -> Tile:
 def _open(facts: Facts) -> Tile:
     rows = facts.status.positions
     if not facts.has_book:
-        return Tile("open positions", "none yet", "the journal is empty")
+        return Tile("open positions", *_no_book(facts))
     if not rows:
         return Tile("open positions", "0", "nothing is held")
     cost = sum(row["cost_lamports"] for row in rows)
@@ -209,11 +219,17 @@ def _open(facts: Facts) -> Tile:
 def _pnl(facts: Facts) -> Tile:
     status = facts.status
     if not facts.has_book:
-        return Tile("PnL today", "none yet", "the journal is empty")
+        return Tile("PnL today", *_no_book(facts))
     pnl = status.pnl_today_lamports
     tone = "good" if pnl > 0 else "bad" if pnl < 0 else ""
     won = f", {status.won_today} won" if status.closed_today else ""
     return Tile("PnL today", sol(pnl), f"{status.closed_today} closed{won}", tone)
+
+
+def _no_book(facts: Facts) -> tuple[str, str, str]:
+    """What stands in place of a number that nobody knows: value, note, tone."""
+    blind = ("not known", "no journal is here, and Postgres is away", "warn")
+    return blind if facts.is_blind else ("none yet", "the journal is empty", "")
 
 
 def _positions(facts: Facts) -> dict[str, Any]:

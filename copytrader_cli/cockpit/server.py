@@ -52,7 +52,7 @@ def demand_loopback(host: str, allow_remote: bool) -> None:
     if not loopback and not allow_remote:
         raise ConfigError(
             f"--host {host}: other machines could reach the cockpit there, and it speaks no TLS."
-            " Leave it on 127.0.0.1 and go through `ssh -L 3100:127.0.0.1:3100 MACHINE`;"
+            " Leave it on 127.0.0.1 and go through `ssh -L 8420:127.0.0.1:8420 MACHINE`;"
             " if the network is private and you mean it, add --allow-remote and --allow-host NAME"
         )
 

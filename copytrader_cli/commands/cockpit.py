@@ -18,7 +18,7 @@ app = typer.Typer()
 @app.command()
 def cockpit(
     mode: Annotated[Literal["paper", "live"], typer.Option(help="which executor's journal")] = "paper",
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 for any free one; default 3100")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 for any free one; default 8420")] = None,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     actions: Annotated[bool, typer.Option("--actions", help="reduce, halt, flatten and resume from the page")] = False,
     allow_host: Annotated[

@@ -71,6 +71,11 @@ class Facts:
         return self.status.newest_ns is not None
 
     @property
+    def is_blind(self) -> bool:
+        """No journal is here and Postgres is away: there may be an executor elsewhere, or none."""
+        return self.status.source == "none" and self.away is not None
+
+    @property
     def is_live(self) -> bool:
         """Whether the journal's time is ours, so that its clocks tick, with nobody there to sell too.
 

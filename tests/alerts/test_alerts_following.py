@@ -29,7 +29,7 @@ INGEST = Ingest(1_000, 990.0, 999.0, 1_000.0, 0, 0, [])
 def facts(home: Path, *, ingest: Ingest | None = INGEST, away: str | None = None, **status: Any) -> Facts:
     known = StatusReader("paper", home).read(None, away)
     row = Control("ACTIVE") if away is None else None
-    known = replace(known, **({"row": row, "state": "ACTIVE", "reason": None} | status))
+    known = replace(known, **({"row": row, "state": "ACTIVE", "reason": None, "source": "journal"} | status))
     return Facts("paper", known, None, away, ingest, [], None, None, 1_000.0)
 
 
@@ -47,6 +47,12 @@ def test_the_end_of_the_executor_is_told_once(tmp_path: Path) -> None:
 
 def test_an_executor_that_never_ran_is_no_news(tmp_path: Path) -> None:
     assert said(Conditions(), facts(tmp_path, running=False))[1] == []
+
+
+def test_an_executor_elsewhere_is_not_missed_while_only_the_database_is_away(tmp_path: Path) -> None:
+    first, _ = said(Conditions(), facts(tmp_path, running=True, source="tables"))
+    _, told = said(first, facts(tmp_path, away="no answer", ingest=None, running=False, source="none"))
+    assert told == []
 
 
 def test_a_state_set_while_nobody_trades_is_told_and_a_database_away_is_no_state(tmp_path: Path) -> None:

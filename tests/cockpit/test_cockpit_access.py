@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TOKEN
+from running_cockpit import TOKEN
 from typer.testing import CliRunner
 
 from copytrader_cli.cockpit.panels import STATIC

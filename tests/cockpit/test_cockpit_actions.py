@@ -17,6 +17,14 @@ from executor.wal import Wal
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 
 
+@pytest.fixture
+def journal(home: Path) -> Any:
+    """An executor's home: the file in it is looked at."""
+    wal = Wal(home / "executor" / "paper")
+    yield wal
+    wal.close()
+
+
 def row(url: str) -> tuple[Any, ...] | None:
     with psycopg.connect(url) as connection:
         return connection.execute("SELECT state, flatten, reason FROM exec_state").fetchone()
@@ -32,7 +40,7 @@ def row(url: str) -> tuple[Any, ...] | None:
     ],
 )
 async def test_a_button_sets_file_and_row_and_says_who(
-    pg_url: str, cockpit: Any, home: Path, button: str, state: str, flatten: bool
+    pg_url: str, cockpit: Any, home: Path, journal: Wal, button: str, state: str, flatten: bool
 ) -> None:
     write_control(home / "executor", Control("HALTED", False, "before"))
     async with cockpit(actions=True) as running:
@@ -74,7 +82,7 @@ async def _state_that(events: Any, sought: str) -> str:
 
 
 async def test_without_postgres_the_file_is_set_and_that_is_said(
-    cockpit: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+    cockpit: Any, home: Path, journal: Wal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", NOWHERE)
     async with cockpit(actions=True) as running:
@@ -83,7 +91,7 @@ async def test_without_postgres_the_file_is_set_and_that_is_said(
 
 
 async def test_a_postgres_that_hangs_does_not_hold_the_button(
-    cockpit: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+    cockpit: Any, home: Path, journal: Wal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("DATABASE_URL", f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none")
@@ -93,32 +101,45 @@ async def test_a_postgres_that_hangs_does_not_hold_the_button(
     assert status == 200 and "not in Postgres" in text and read_control(home / "executor").state == "HALTED"
 
 
-async def test_nothing_is_started_by_looking_or_pressing(cockpit: Any, home: Path) -> None:
+async def test_nothing_is_started_by_looking_or_pressing(cockpit: Any, home: Path, journal: Wal) -> None:
     async with cockpit(actions=True) as running:
         status, text = await running.press("reduce")
     assert status == 200 and "no database is known here" in text and not (home / "pg").exists()
 
 
-async def test_flatten_says_whether_somebody_sells(cockpit: Any, home: Path) -> None:
+async def test_flatten_says_whether_somebody_sells(cockpit: Any, journal: Wal) -> None:
     async with cockpit(actions=True) as running:
-        _, alone = await running.press("flatten", confirm="flatten")
-        wal = Wal(home / "executor" / "paper")
         _, together = await running.press("flatten", confirm="flatten")
-        wal.close()
-    assert "no paper executor runs here" in alone and "the paper executor that runs sells" in together
+        journal.close()
+        _, alone = await running.press("flatten", confirm="flatten")
+        journal.__init__(journal.folder)  # type: ignore[misc]
+    assert "no paper executor is seen running" in alone and "the paper executor that runs sells" in together
 
 
-async def test_for_a_live_wallet_the_page_names_the_command_that_has_the_key(cockpit: Any) -> None:
+async def test_for_a_live_wallet_the_page_names_the_command_that_has_the_key(cockpit: Any, journal: Wal) -> None:
     async with cockpit(actions=True, mode="live") as running:
         _, text = await running.press("flatten", confirm="flatten")
     assert "copytrader executor flatten --mode live" in text
 
 
-async def test_a_reason_is_one_short_line_whatever_was_typed(cockpit: Any, home: Path) -> None:
+async def test_a_reason_is_one_short_line_whatever_was_typed(cockpit: Any, home: Path, journal: Wal) -> None:
     async with cockpit(actions=True) as running:
         await running.press("reduce", why="two\r\nlines\x1b[31m and " + "much " * 100)
     reason = read_control(home / "executor").reason or ""
     assert reason.startswith("by cockpit: two lines [31m and much") and len(reason) <= 140 and reason.isprintable()
+
+
+async def test_on_another_machine_the_row_alone_is_set(pg_url: str, cockpit: Any, home: Path) -> None:
+    async with cockpit(actions=True) as running:
+        status, _ = await running.press("halt", confirm="halt")
+    assert status == 200 and row(pg_url) == ("HALTED", False, "by cockpit")
+    assert not (home / "executor" / "control.json").exists(), "a file that nobody looks at would only grow old"
+
+
+async def test_where_nobody_would_hear_it_nothing_is_said_to_be_done(cockpit: Any, home: Path) -> None:
+    async with cockpit(actions=True) as running:
+        status, text = await running.press("halt", confirm="halt")
+    assert status == 503 and "nobody hears it" in text and not (home / "executor" / "control.json").exists()
 
 
 async def test_a_name_that_is_no_button_does_nothing(cockpit: Any, home: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from browser import Page, browsing
-from conftest import TOKEN, Running
+from running_cockpit import TOKEN, Running
 from test_cockpit_page import closed, opened
 
 from executor.control import read_control
@@ -93,7 +93,7 @@ async def test_the_page_fits(page: Page, cockpit: Any, journal: Wal, width: int,
     assert page.complaints == []
 
 
-async def test_halt_by_keys_alone_and_not_by_one_of_them(page: Page, cockpit: Any, home: Path) -> None:
+async def test_halt_by_keys_alone_and_not_by_one_of_them(page: Page, cockpit: Any, home: Path, journal: Wal) -> None:
     def state() -> str:
         return read_control(home / "executor").state
 

@@ -72,7 +72,7 @@ async def shown(folder: Path) -> dict[str, str]:
 
 async def test_where_nothing_is_each_part_says_so(folder: Path) -> None:
     parts = await shown(folder)
-    assert "No paper executor has run here yet" in parts["notes"] and "Postgres is away" in parts["notes"]
+    assert "whether one runs on another machine is not known" in parts["notes"] and "Postgres is away" in parts["notes"]
     for name in ("tiles", "positions", "leaders", "guards", "decisions"):
         assert "not known" in parts[name].lower() or "none yet" in parts[name]
     assert '<b class="">0</b>' not in parts["tiles"] and "0.0000" not in "".join(parts.values())
