@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import logging
 import mimetypes
+import signal
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -28,6 +30,8 @@ from copytrader_core.settings import settings
 
 __all__ = ["cockpit_app"]
 
+_log = logging.getLogger("copytrader.cockpit")
+
 _CONFIRMED: Final = ("halt", "flatten", "resume")
 _PRESS_SECONDS: Final = 6.0
 _MOST_WHY: Final = 120
@@ -48,6 +52,7 @@ def cockpit_app(hub: Hub, token: str, hosts: Collection[str], mode: str, *, acti
     @asynccontextmanager
     async def living(app: Starlette) -> AsyncIterator[None]:
         running = asyncio.create_task(hub.run())
+        running.add_done_callback(_ended)
         try:
             yield
         finally:
@@ -66,6 +71,13 @@ def cockpit_app(hub: Hub, token: str, hosts: Collection[str], mode: str, *, acti
         middleware=[Middleware(Access, keys=keys, hosts=hosts, door=door, style=style)],
         lifespan=living,
     )
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """A page that nothing tells any more must not look alive: the process ends, and its manager starts another."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("the cockpit cannot look any more", exc_info=error)
+        signal.raise_signal(signal.SIGTERM)
 
 
 class _Cockpit:
