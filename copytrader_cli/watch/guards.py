@@ -12,16 +12,16 @@ import psycopg
 from copytrader_core.errors import DataError
 from executor.wal import WalReader, first_of, segments_of
 
-__all__ = ["CodesToday", "codes_from_tables"]
+__all__ = ["CodesOfTables", "CodesToday"]
 
 _DAY_NS: Final = 86_400_000_000_000
 _LINES_AT_ONCE: Final = 500
 _LINES_OF_TABLES: Final = 20_000
+_NEWEST: Final = "SELECT COALESCE(max(journal_seq), 0) FROM exec_journal WHERE mode = %(mode)s"
 _CODES: Final = """
-SELECT payload #>> '{decision,code}' AS code, count(*) AS n FROM exec_journal
-WHERE mode = %(mode)s AND kind = 'DECISION' AND at_ns >= %(since_ns)s
-  AND journal_seq > (SELECT COALESCE(max(journal_seq), 0) - %(lines)s FROM exec_journal WHERE mode = %(mode)s)
-GROUP BY 1
+SELECT payload #>> '{decision,code}' FROM exec_journal
+WHERE mode = %(mode)s AND journal_seq > %(after)s AND journal_seq <= %(newest)s AND kind = 'DECISION'
+  AND at_ns >= %(since_ns)s AND at_ns < %(until_ns)s
 """
 
 
@@ -81,7 +81,23 @@ class CodesToday:
         return first_of(segments[0]) - 1
 
 
-def codes_from_tables(connection: psycopg.Connection[Any], mode: str, since_ns: int) -> Counter[str]:
-    """The same from the newest lines in Postgres."""
-    values = {"mode": mode, "since_ns": since_ns, "lines": _LINES_OF_TABLES}
-    return Counter(dict(connection.execute(_CODES.encode(), values).fetchall()))
+@dataclass(slots=True)
+class CodesOfTables:
+    """The same from Postgres, of its newest 20,000 lines and of all that come; only what is new is asked for."""
+
+    mode: str
+    counts: Counter[str] = field(default_factory=Counter)
+    _day: int = -1
+    _seq: int | None = None
+
+    def refresh(self, connection: psycopg.Connection[Any], day: int) -> None:
+        """Counts on; a new day begins at nothing."""
+        if day != self._day:
+            self._day, self.counts = day, Counter()
+        newest = connection.execute(_NEWEST.encode(), {"mode": self.mode}).fetchone()
+        last = int(newest[0]) if newest else 0
+        after = max(0, last - _LINES_OF_TABLES) if self._seq is None else self._seq
+        values = {"mode": self.mode, "after": after, "newest": last}
+        span = {"since_ns": day * _DAY_NS, "until_ns": (day + 1) * _DAY_NS}
+        self.counts.update(code for (code,) in connection.execute(_CODES.encode(), values | span))
+        self._seq = last

@@ -17,7 +17,7 @@ from typing import Any, Final
 import psycopg
 
 from copytrader_cli.watch.aside import aside
-from copytrader_cli.watch.guards import CodesToday, codes_from_tables
+from copytrader_cli.watch.guards import CodesOfTables, CodesToday
 from copytrader_cli.watch.ingest import Ingest, read_ingest
 from copytrader_cli.watch.leaders import Leader, read_leaders
 from copytrader_core.errors import CopytraderError, DataError
@@ -32,6 +32,7 @@ _DAY_NS: Final = 86_400_000_000_000
 _WAIT_SECONDS: Final = 2.0
 _FRESH_SECONDS: Final = 6.0
 _LEADERS_EVERY_SECONDS: Final = 5.0
+_LEADERS_SHARE: Final = 20.0
 _RETRY_SECONDS: Final = 3.0
 _DAMAGED_SECONDS: Final = 30.0
 _FOR_EVER_SECONDS: Final = 1e9
@@ -204,13 +205,13 @@ class _Tables:
     """One connection that is kept, and looked through from one thread at a time."""
 
     def __init__(self, mode: str, home: Path, n_decisions: int) -> None:
-        self._mode = mode
         self._reader = _Reader(mode, home, n_decisions)
         self._connection: psycopg.Connection[Any] | None = None
         self._problem = ""
         self._not_before = 0.0
-        self._leaders: Sequence[Leader] = ()
-        self._leaders_at = float("-inf")
+        self._codes = CodesOfTables(mode)
+        self._leaders: Sequence[Leader] | None = None
+        self._leaders_again_at = float("-inf")
 
     def look(self) -> _Told:
         """Everything that the tables tell, or why they do not."""
@@ -234,11 +235,22 @@ class _Tables:
         status, damage = self._reader.read(connection)
         codes = None
         if status.source == "tables" and status.newest_ns is not None:
-            codes = codes_from_tables(connection, self._mode, status.now_ns // _DAY_NS * _DAY_NS)
-        if time.monotonic() - self._leaders_at > _LEADERS_EVERY_SECONDS:
-            self._leaders, self._leaders_at = read_leaders(connection), time.monotonic()
+            self._codes.refresh(connection, status.now_ns // _DAY_NS)
+            codes = Counter(self._codes.counts)
         ingest = read_ingest(connection)
-        return _Told(time.monotonic(), status, damage, ingest, self._leaders, codes)
+        return _Told(time.monotonic(), status, damage, ingest, self._known_leaders(connection), codes)
+
+    def _known_leaders(self, connection: psycopg.Connection[Any]) -> Sequence[Leader] | None:
+        """As they were read last: seldom, and the more so the longer it takes. None where it takes too long."""
+        began = time.monotonic()
+        if began >= self._leaders_again_at:
+            try:
+                self._leaders = read_leaders(connection)
+            except psycopg.errors.QueryCanceled:
+                self._leaders = None
+            took = time.monotonic() - began
+            self._leaders_again_at = began + max(_LEADERS_EVERY_SECONDS, _LEADERS_SHARE * took)
+        return self._leaders
 
     def close(self) -> None:
         """Hangs up; the next look begins anew."""

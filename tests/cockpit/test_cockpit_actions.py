@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -146,3 +147,20 @@ async def test_a_name_that_is_no_button_does_nothing(cockpit: Any, home: Path) -
     async with cockpit(actions=True) as running:
         status, _ = await running.press("explode", confirm="explode")
     assert status == 404 and not (home / "executor" / "control.json").exists()
+
+
+async def test_a_cockpit_that_cannot_look_any_more_ends(cockpit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr("copytrader_cli.cockpit.app.signal.raise_signal", ended.append)
+
+    async def broken(**_: Any) -> Any:
+        raise KeyError("a fault of ours")
+
+    async with cockpit() as running, running.session.get(running.url + "/events") as events:
+        await events.content.readline()
+        monkeypatch.setattr(running.hub, "facts", broken)
+        for _ in range(200):
+            if ended:
+                break
+            await asyncio.sleep(0.05)
+    assert ended == [signal.SIGTERM]

@@ -251,9 +251,18 @@ async def test_the_executor_of_another_machine_is_seen_through_the_tables(pg_url
             " VALUES ('p', 'paper', 'ann', 'coin', 'CLOSED', 1, 1, 1, 1000000000, 1250000000, %s, '{}')",
             (time.time_ns(),),
         )
-    facts = await look(folder)
+    looker = Looker("paper", folder)
+    facts = await looker.look()
     assert facts.status.source == "tables" and pnl_line(facts)["ys"] == [0.25]
     assert "0 of 1 signals taken" in panels(facts)["guards"]
+    with psycopg.connect(pg_url) as connection:
+        connection.execute(
+            "INSERT INTO exec_journal (run_id, mode, at_ns, slot, mint, kind, payload, journal_seq)"
+            " SELECT run_id, mode, at_ns, slot, mint, kind, payload, 2 FROM exec_journal"
+        )
+    facts = await looker.look()
+    looker.close()
+    assert "0 of 2 signals taken" in panels(facts)["guards"]
 
 
 @pytest.mark.parametrize(
