@@ -339,9 +339,9 @@ class Settings(BaseSettings):
     network: NetworkSettings = NetworkSettings()
     policy: PolicySettings = PolicySettings()
     risk: RiskSettings = RiskSettings()
-    executor: ExecutorSettings = ExecutorSettings()
     cockpit: CockpitSettings = CockpitSettings()
     alerts: AlertSettings = AlertSettings()
+    executor: ExecutorSettings = ExecutorSettings()
 
     @classmethod
     def settings_customise_sources(
