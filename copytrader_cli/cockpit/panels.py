@@ -16,6 +16,7 @@ import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from copytrader_cli.cockpit.words import ago, hour, short, sol
 from copytrader_cli.watch.leaders import Leader
 from copytrader_cli.watch.look import Facts
 from copytrader_core.records import LAMPORTS_PER_SOL
@@ -28,7 +29,6 @@ _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
 PANELS: Final = ("state", "notes", "tiles", "positions", "leaders", "guards", "decisions")
 _ACCEPTED: Final = "ACCEPTED"
-_SHORT: Final = 14
 _SILENT_SECONDS: Final = 30.0
 _LATE_SECONDS: Final = 15.0
 _DAY_SECONDS: Final = 86_400
@@ -343,7 +343,7 @@ def _guards(facts: Facts) -> dict[str, Any]:
         "rows": rows,
         "taken": facts.codes.get(_ACCEPTED, 0),
         "total": total,
-        "since": _hour(since) if since else None,
+        "since": hour(since) if since else None,
     }
 
 
@@ -355,41 +355,11 @@ def _decisions(facts: Facts) -> dict[str, Any]:
             "code": row["code"],
             "taken": row["code"] == _ACCEPTED,
             "spend": f"{int(row['spend_lamports']) / LAMPORTS_PER_SOL:.3f}" if row["spend_lamports"] else "",
-            "at": _hour(row["at_ns"]),
+            "at": hour(row["at_ns"]),
         }
         for row in facts.status.decisions
     ]
     return {"rows": rows, "has_book": facts.has_book}
-
-
-# --- words and numbers ------------------------------------------------------------------------------------------------
-
-
-def sol(lamports: int) -> str:
-    """An amount with its sign."""
-    return f"{lamports / LAMPORTS_PER_SOL:+.4f}"
-
-
-def short(name: str) -> str:
-    """Names whole, addresses by their ends."""
-    return name if len(name) <= _SHORT else f"{name[:5]}…{name[-4:]}"
-
-
-def ago(seconds: float) -> str:
-    """A span in its two largest units; the page's script writes it the same way."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = int(seconds)
-    for size, unit, less, part in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            rest = whole % size // less
-            return f"{whole // size} {unit}" + (f" {rest} {part}" if rest else "")
-    return f"{whole} s"
-
-
-def _hour(at_ns: int) -> str:
-    seconds = at_ns // 1_000_000_000 % _DAY_SECONDS
-    return f"{seconds // 3_600:02d}:{seconds % 3_600 // 60:02d}:{seconds % 60:02d}"
 
 
 @lru_cache(maxsize=1)

@@ -12,7 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from copytrader_cli.cockpit.panels import ago, panels, pnl_line
+from copytrader_cli.cockpit.panels import panels, pnl_line
+from copytrader_cli.cockpit.words import ago
 from copytrader_cli.watch.guards import CodesToday
 from copytrader_cli.watch.look import Facts, Looker
 from copytrader_core.records import WSOL

@@ -6,7 +6,7 @@ let ahead = 0;      // the server's clock minus ours, in ms
 let heardAt = 0;    // when the last event came, by performance.now()
 let plot = null;
 
-// --- time: written as `ago` in panels.py writes it
+// --- time: written as `ago` in words.py writes it
 const UNITS = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]];
 function span(seconds) {
   if (seconds < 10) return seconds.toFixed(1) + " s";
