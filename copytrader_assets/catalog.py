@@ -30,6 +30,16 @@ from copytrader_assets.schemas import (
     WALLET_WINDOWS,
     Table,
 )
+from copytrader_assets.tape_schemas import TAPE, TAPE_SLOTS
+from copytrader_assets.value_schemas import (
+    CALIBRATION,
+    CALIBRATION_BINS,
+    COPIES,
+    COPY_EXITS,
+    COPY_VALUE,
+    EXIT_CURVES,
+    LEADER_EXITS,
+)
 from copytrader_core.settings import settings
 
 RAW_EVENTS: Final = "raw_events"
@@ -44,11 +54,19 @@ STAGES: Final[Mapping[str, Sequence[str]]] = {
     "ledger": (TRADES.name, OPEN_POSITIONS.name),
     "network": [table.name for table in _NETWORK],
     "fingerprints": (WALLET_PATTERNS.name, WALLET_WINDOWS.name),
+    "replay": (TAPE.name, TAPE_SLOTS.name, COPIES.name, COPY_EXITS.name),
+    "value": (*(LEADER_EXITS.name, EXIT_CURVES.name, COPY_VALUE.name), CALIBRATION.name, CALIBRATION_BINS.name),
     "release": (RELEASE, LEADER_LINKS.name),
 }
 _STAGE_OF: Final = {asset: stage for stage, assets in STAGES.items() for asset in assets}
 # What the work is done with, beside where the rows are kept.
-_ENGINES: Final = {"ledger": {"numba"}, "network": {"numpy"}, "fingerprints": {"duckdb"}}
+_ENGINES: Final = {
+    "ledger": {"numba"},
+    "network": {"numpy"},
+    "fingerprints": {"duckdb"},
+    "replay": {"numba"},
+    "value": {"numpy"},
+}
 _ROWS: Final = {
     RAW_EVENTS: "one event that moved a wallet's coins, or the creation of a coin",
     EVENTS.name: "one event that moved a wallet's coins, or the creation of a coin",
@@ -64,6 +82,15 @@ _ROWS: Final = {
     INFLOW_CALIBRATION.name: "one number of slots and one tenth of the leaders' buys",
     WALLET_PATTERNS.name: "one tracked wallet with a finished trip in the window",
     WALLET_WINDOWS.name: "one tracked wallet and one window",
+    TAPE.name: "one trade, or a deposit or withdrawal of a coin's own pool",
+    TAPE_SLOTS.name: "one slot of the day",
+    COPIES.name: "one buy of a leader, copied so many slots late with so much SOL",
+    COPY_EXITS.name: "one buy of a leader, copied and sold by one exit rule",
+    LEADER_EXITS.name: "one leader and one exit rule",
+    EXIT_CURVES.name: "one leader and one point of a survival curve",
+    COPY_VALUE.name: "one leader, one latency and one size",
+    CALIBRATION.name: "one leader",
+    CALIBRATION_BINS.name: "one tenth of the expectations of one kind",
     LEADER_LINKS.name: "one buy of a follower",
     RELEASE: "one release: the fingerprints, edges and forecasts that the executor reads, whole",
 }

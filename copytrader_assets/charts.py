@@ -33,6 +33,14 @@ def reliability(calibration: pa.Table, slots: int = 2) -> str:
     return _square(points, highest, f"predicted SOL after slot +{slots}", "realised")
 
 
+def expected_and_realised(pairs: Sequence[tuple[float, float]]) -> str:
+    """Mean return expected (across) and realised (up), bin by bin; what lies below zero is drawn from the lowest on."""
+    lowest = min((min(pair) for pair in pairs), default=0.0)
+    shifted: list[Point] = [(x - lowest, y - lowest, "dot") for x, y in pairs]
+    highest = max((max(x, y) for x, y, _ in shifted), default=1.0) or 1.0
+    return _square(shifted, highest, f"expected return, from {lowest:.0%} on", "realised")
+
+
 def _square(points: Sequence[Point], highest: float, across: str, up: str) -> str:
     low, high = _MARGIN, _SIZE - 12
     scale = (high - low) / highest

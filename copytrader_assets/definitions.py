@@ -12,7 +12,9 @@ from copytrader_assets.assets.fingerprints import fingerprints
 from copytrader_assets.assets.leader_links import leader_links
 from copytrader_assets.assets.network import copy_network, first_buys
 from copytrader_assets.assets.release import pattern_release
+from copytrader_assets.assets.replay import copies, copy_exits, market_tape
 from copytrader_assets.assets.trades import round_trips
+from copytrader_assets.assets.value import copy_values
 from copytrader_assets.catalog import shown
 from copytrader_assets.event_log import event_log_retention
 from copytrader_assets.housekeeping import retention
@@ -29,7 +31,8 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         assets=shown(
             [
                 *(raw_events, events, round_trips, first_buys, copy_network, fingerprints),
-                *(pattern_release, leader_links),
+                *(market_tape, copy_exits, copies),
+                *(copy_values, pattern_release, leader_links),
             ]
         ),
         jobs=[daily_job, intraday, retention, event_log_retention],

@@ -23,6 +23,7 @@ from copytrader_assets.schemas import (
     WALLET_PATTERNS,
     Table,
 )
+from copytrader_assets.value_schemas import COPIES, COPY_EXITS
 from copytrader_core.settings import settings
 
 INPUTS: Final = "inputs_hash"
@@ -87,6 +88,40 @@ def stale(lake: Lake, table: Table, day: dt.date, first: dt.date | None) -> str 
         f"{table.name} {day} was computed from other days than the published ones {inputs.days[0]} to {day}: "
         f"run `copytrader materialize --from {day} --to {day}`"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class CopyInputs:
+    """What the values of one day are computed from: round trips of the window, and the copies of its days.
+
+    Copies are demanded from the first day on that has any: before that nothing has been replayed.
+    """
+
+    trips: Inputs
+    copies: Inputs
+
+    @classmethod
+    def of(cls, lake: Lake, day: dt.date, first: dt.date | None) -> CopyInputs:
+        """The inputs of `day`, if the first events are those of `first`."""
+        days = settings().copies.window_days
+        replayed = [one for table in (COPIES, COPY_EXITS) for one in lake.days(table.name) if one <= day]
+        copied = _window(day, days, min(replayed)) if replayed else ()
+        return cls(Inputs(_window(day, days, first), (TRADES, OPEN_POSITIONS)), Inputs(copied, (COPIES, COPY_EXITS)))
+
+    def missing(self, lake: Lake) -> str | None:
+        """A message that names the first snapshot that is not there, or None."""
+        return self.trips.missing(lake) or (self.copies.missing(lake) if self.copies.days else None)
+
+    def content_hash(self, lake: Lake) -> str:
+        """One hash over what all of them hold. They must be there."""
+        both = self.trips.content_hash(lake) + self.copies.content_hash(lake)
+        return hashlib.sha256(both.encode()).hexdigest()
+
+    def is_current(self, lake: Lake, table: Table, day: dt.date) -> bool:
+        """Whether the published `day` of `table` was computed from what is published now."""
+        if not lake.has(table.name, day) or self.missing(lake):
+            return False
+        return lake.snapshot(table.name, day).facts.get(INPUTS) == self.content_hash(lake)
 
 
 def _window(day: dt.date, days: int, first: dt.date | None) -> tuple[dt.date, ...]:

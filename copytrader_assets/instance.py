@@ -45,7 +45,9 @@ def set_storage_url() -> str:
 def _own_schema(url: str) -> str:
     """The database's URL with Dagster's tables apart from ours."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}")
+        # Where roles are kept apart it is there already, and making one is not for every role.
+        if connection.execute("SELECT to_regnamespace(%s)", (_SCHEMA,)).fetchone() == (None,):
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}")
     return f"{sqlalchemy_url(url)}{'&' if '?' in url else '?'}options=-csearch_path%3D{_SCHEMA}"
 
 

@@ -87,6 +87,16 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 ).fetchall()
             )
 
+    def slot_times(self, day: dt.date) -> dict[int, int]:
+        """Block times in whole seconds of the day's slots, by slot, as far as the worker heard them."""
+        start, end = (ns // 1_000_000_000 for ns in day_bounds_ns(day))
+        with self.connection() as connection:
+            return dict(
+                connection.execute(
+                    "SELECT slot, block_time FROM ingest_slots WHERE block_time >= %s AND block_time < %s", (start, end)
+                ).fetchall()
+            )
+
     def has_events_before(self, day: dt.date) -> bool:
         """Whether raw_events holds, or held before retention, anything older than `day`."""
         start, _ = day_bounds_ns(day)

@@ -16,6 +16,8 @@ from copytrader_assets.tables import count as _count
 from copytrader_assets.tables import floating as _float
 from copytrader_assets.tables import milliseconds as _ms
 from copytrader_assets.tables import share as _share
+from copytrader_assets.tape_schemas import TAPE, TAPE_SLOTS
+from copytrader_assets.value_schemas import VALUE_TABLES
 from copytrader_core.records import WSOL
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ __all__ = [
     "LEADER_SCORES",
     "OPEN_POSITIONS",
     "TABLES",
+    "TAPE",
+    "TAPE_SLOTS",
     "TRADES",
     "WALLET_LINKS",
     "WALLET_PATTERNS",
@@ -393,5 +397,6 @@ TABLES: Final = {
     for t in (
         *(EVENTS, TRADES, OPEN_POSITIONS, FIRST_BUYS, WALLET_LINKS, FOLLOW_EDGES, LEADER_SCORES, ENTITIES),
         *(EDGE_VALIDATION, LEADER_INFLOW, INFLOW_CALIBRATION, LEADER_LINKS, WALLET_PATTERNS, WALLET_WINDOWS),
+        *(TAPE, TAPE_SLOTS, *VALUE_TABLES),
     )
 }

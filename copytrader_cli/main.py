@@ -17,6 +17,7 @@ from copytrader_core.errors import CopytraderError
 # name -> "module:Typer application"; a command's module is imported when it is called, so that none pays for another.
 COMMANDS = {
     "db": "copytrader_cli.commands.db",
+    "doctor": "copytrader_cli.commands.doctor",
     "wallets": "copytrader_cli.commands.wallets",
     "decode": "copytrader_cli.commands.decode",
     "ingest": "copytrader_cli.commands.ingest",
@@ -29,11 +30,13 @@ COMMANDS = {
     "ui": "copytrader_cli.commands.ui",
     "executor": "copytrader_cli.commands.executor",
     "explain": "copytrader_cli.commands.explain",
+    "backtest": "copytrader_cli.commands.backtest",
     "report": "copytrader_cli.commands.report",
     "simnet": "copytrader_cli.commands.simnet",
 }
 SUMMARIES = {
-    "db": "Start, find or stop the database.",
+    "db": "Start, find, stop, back up or restore the database.",
+    "doctor": "Check this set-up and say what to do.",
     "wallets": "Import the tracked wallets and their names.",
     "decode": "Decode recorded transactions to raw_events rows.",
     "ingest": "Run the ingest worker in the foreground.",
@@ -46,6 +49,7 @@ SUMMARIES = {
     "ui": "Open Dagster's web server and daemon.",
     "executor": "Run and control the executor.",
     "explain": "Tell why a signal was taken or refused.",
+    "backtest": "Walk the policy forward over recorded days.",
     "report": "Write the HTML report.",
     "simnet": "Run the local chain.",
 }

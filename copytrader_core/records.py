@@ -10,6 +10,8 @@ WSOL = "So11111111111111111111111111111111111111112"
 LAMPORTS_PER_SOL = 1_000_000_000
 
 Action = Literal["CREATE", "BUY", "SELL", "SWAP", "ADD", "REMOVE"]
+Verdict = Literal["COPY", "UNPROVEN", "UNCOPYABLE"]
+Tier = Literal["BENCH", "PROBATION", "ACTIVE"]
 ExitStyle = Literal["time_stop", "target_x", "panic_dump", "scale_out", "mixed"]
 
 
@@ -104,11 +106,43 @@ class Inflow:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyValue:
+    """What copying one leader is worth (`copy_value` rows): a grid of latency x size, and what we make of it.
+
+    Returns (`*_x`) are profit of a landed copy as a share of its size, every cost in: posterior mean and lower 5 %
+    bound, by latency, then size; `landing` is the share that lands. `state_x` is added by the coin's state at the
+    signal, `state_half_x` is half of its 90 % interval. Both grids ascend.
+    """
+
+    leader: str
+    verdict: Verdict
+    tier: Tier
+    alpha: float
+    """Our size as a share of the best one: 0 to 1."""
+    beta: float
+    """The share of what a copy is worth that its price may give away: 0 to 1."""
+    rule: str
+    """The exit rule that the values were replayed under."""
+    capacity_sol: float
+    latencies: tuple[int, ...]
+    sizes_lamports: tuple[int, ...]
+    mean_x: tuple[tuple[float, ...], ...]
+    lower_x: tuple[tuple[float, ...], ...]
+    landing: tuple[tuple[float, ...], ...]
+    state_x: tuple[float, ...]
+    state_half_x: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
-    """One consistent set of patterns, edges and inflow by leader, as published together. `as_of` is an ISO date."""
+    """One consistent set of patterns, edges, inflow and copy values by leader, as published together.
+
+    `as_of` is an ISO date.
+    """
 
     release_id: str
     as_of: str
     patterns: Mapping[str, Pattern]
     edges: tuple[Edge, ...]
     inflow: Mapping[str, Inflow] = field(default_factory=dict)
+    values: Mapping[str, CopyValue] = field(default_factory=dict)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -33,7 +34,7 @@ class EndpointSettings(_Section):
 
     address: str = Field(description="HOST:PORT or URL of the Yellowstone endpoint")
     x_token_file: Path | None = Field(None, description="file with this provider's token, owner-readable only")
-    tls: bool = Field(False, description="TLS with verification; https URLs have it anyway")
+    tls: bool | None = Field(None, description="TLS with verification; default: for every host but this machine")
 
 
 class IngestSettings(_Section):
@@ -41,7 +42,7 @@ class IngestSettings(_Section):
 
     endpoint: str = Field("127.0.0.1:10000", description="HOST:PORT of the Yellowstone endpoint")
     x_token_file: Path | None = Field(None, description="file with the provider's token, owner-readable only")
-    tls: bool = Field(False, description="TLS with verification; off for loopback endpoints")
+    tls: bool | None = Field(None, description="TLS with verification; default: for every host but this machine")
     endpoints: tuple[EndpointSettings, ...] = Field(
         (), description="providers in the order of preference; if any is given, the three above are not used"
     )
@@ -119,13 +120,53 @@ class NetworkSettings(_Section):
     max_q_value: float = Field(0.05, gt=0, le=1)
 
 
+class CopySettings(_Section):
+    """Copies of every leader's buy that are replayed: how late, how large, how long they are followed."""
+
+    latencies: tuple[int, ...] = Field((1, 2, 4, 8, 16), min_length=1, description="slots after the leader, ascending")
+    sizes_sol: tuple[float, ...] = Field(
+        (0.1, 0.2, 0.5, 1.0, 2.0, 5.0), min_length=1, description="what each copy spends, SOL, ascending"
+    )
+    reference_latency: int = Field(
+        2, ge=0, description="one of latencies: where exit rules are compared and leaders ranked"
+    )
+    reference_size_sol: float = Field(0.5, gt=0, description="one of sizes_sol: the same")
+    horizon_seconds: float = Field(1_800.0, gt=0, description="a copy that is still held then is sold")
+    window_days: int = Field(30, ge=1, description="days of copies that a leader's value is read from")
+    min_copies: int = Field(20, ge=1, description="landed copies below which nothing is proven")
+    min_coin_days: int = Field(10, ge=1, description="different coins, or days of one, below which nothing is proven")
+    max_false_share: float = Field(
+        0.1, gt=0, lt=1, description="share of the leaders that stand out which may do so by chance"
+    )
+
+    @model_validator(mode="after")
+    def _is_a_grid(self) -> Self:
+        for name, values in (("latencies", self.latencies), ("sizes_sol", self.sizes_sol)):
+            if values[0] < 0 or any(later <= earlier for earlier, later in pairwise(values)):
+                raise ValueError(f"{name} must be positive and ascending, found {values}")
+        if self.reference_latency not in self.latencies or self.reference_size_sol not in self.sizes_sol:
+            raise ValueError("reference_latency and reference_size_sol must be values of latencies and sizes_sol")
+        return self
+
+
 class PolicySettings(_Section):
     """The decision: the seed's rule by default. Sizes in SOL, slippage in basis points, times in ms."""
 
-    gate: Literal["seed"] = "seed"
-    exit: Literal["seed"] = "seed"
-    expected_value: Literal["seed", "inflow"] = Field(
-        "seed", description="what must be positive: the seed's estimate, or the value of our place among the followers"
+    gate: Literal["auto", "seed", "copy_value"] = Field(
+        "auto",
+        description="who is followed: the seed's sample and win rate, or whose copies are proven to be worth it; "
+        "auto: copy_value where the release has copy values, else seed",
+    )
+    exit: Literal["auto", "seed", "value"] = Field(
+        "auto",
+        description="when to sell: the seed's formulas, or the exit rule that is best for copies of the leader; "
+        "auto: value with the gate copy_value, else seed",
+    )
+    expected_value: Literal["auto", "seed", "inflow", "copy"] = Field(
+        "auto",
+        description="what must be positive: the seed's estimate, the value of our place among the followers, or what "
+        "copies of the leader are worth; copy also sizes the buy and bounds its price; auto: copy with the gate "
+        "copy_value, else seed",
     )
     min_sample_trades: int = Field(50, ge=0)
     min_win_rate: float = Field(0.52, ge=0, le=1)
@@ -303,6 +344,7 @@ class Settings(BaseSettings):
     ledger: LedgerSettings = LedgerSettings()
     patterns: PatternSettings = PatternSettings()
     network: NetworkSettings = NetworkSettings()
+    copies: CopySettings = CopySettings()
     policy: PolicySettings = PolicySettings()
     risk: RiskSettings = RiskSettings()
     executor: ExecutorSettings = ExecutorSettings()

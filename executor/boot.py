@@ -18,9 +18,11 @@ from executor.control import Switch
 from executor.desk import Desk
 from executor.engine import Engine
 from executor.journal import Entry, Journal
+from executor.market_book import MarketBook
 from executor.marks import landed_event
 from executor.orders import order_from
 from executor.paper import PaperBroker
+from executor.what_if import WhatIfBook
 
 
 def start(
@@ -28,10 +30,11 @@ def start(
 ) -> Engine:
     """An engine that goes on where the last run of this mode ended, however that ended. Without `broker` on paper."""
     opening = 0 if journal.mode == "live" else lamports(settings.executor.paper_balance_sol)
-    desk = Desk(journal, broker or PaperBroker(settings.executor), clock, settings, switch, opening)
+    market = WhatIfBook() if broker is None else MarketBook()
+    desk = Desk(journal, broker or PaperBroker(settings.executor), clock, settings, switch, opening, market)
     engine = Engine(desk, release)
     facts = {
-        "settings": settings_document(settings),
+        "settings": settings_document(desk.settings),
         "positions": len(desk.holdings.open),
         "balance_lamports": desk.holdings.balance_lamports,
         "state": switch.state,
@@ -45,9 +48,14 @@ def start(
 
 
 def know_markets(desk: Desk, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Takes landed reserves (`last_markets`): an overdue exit need not wait for the coin's next trade."""
+    """Takes landed reserves (`last_markets`): an overdue exit need not wait for the coin's next trade.
+
+    What is held on paper is put back into its market.
+    """
     for row in rows:
         desk.market.hear(landed_event(row))
+    for position in desk.holdings.open.values():
+        desk.market.restore(position)
 
 
 def _resume_orders(journal: Journal, desk: Desk) -> None:

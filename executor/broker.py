@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from copytrader_core.policy.market import MarketState, SellQuote
+from copytrader_core.policy.market import MarketState
 from copytrader_core.policy.values import LeaderBuy
 from copytrader_core.settings import ExecutorSettings
 from executor.orders import Order, Signed
@@ -86,8 +86,4 @@ class Broker(Protocol):
 
     def land(self, order: Order, market: MarketState | None) -> Landed | Reverted | None:
         """What happens to an order of `next_due` on `market`, as its slot leaves it; None: it never lands."""
-        ...
-
-    def quote_sell(self, market: MarketState, tokens_raw: int, paid_in_lamports: int) -> SellQuote:
-        """What our coins bring. Raises QuoteError where the venue gives no quote."""
         ...

@@ -12,6 +12,7 @@ from typing import Final
 
 from copytrader_core.errors import QuoteError
 from copytrader_core.policy.escalation import dearest_exit
+from copytrader_core.policy.market import quote_sell
 from copytrader_core.policy.values import ExitPlan
 from copytrader_core.solana.transaction import RawTransaction
 from executor.accounts import CoinNews
@@ -316,7 +317,7 @@ class ChainEvents:
         worth = 0
         if news is not None and news.refusal is None and not self._desk.holdings.in_mint(mint):
             with suppress(QuoteError):
-                worth = self._broker.quote_sell(news.market, amount, 0).proceeds_lamports
+                worth = quote_sell(news.market, amount).proceeds_lamports
             if news.market.complete:
                 worth = dearest_exit(self._desk.settings.executor) + 1
         if worth > dearest_exit(self._desk.settings.executor):

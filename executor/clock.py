@@ -65,6 +65,7 @@ class ChainClock:
 
     A slot lasts 400 ms from an anchor. A block time, which is cut to whole seconds, moves the anchor only where the
     estimate leaves that second; where that moves it down, `now_ns` stands still until the estimate has caught up.
+    Every slot that is heard counts in that, whether somebody asks for the time then or not.
     """
 
     def __init__(self) -> None:
@@ -80,7 +81,6 @@ class ChainClock:
 
     def now_ns(self) -> int:
         """The time of the newest slot."""
-        self._latest_ns = max(self._latest_ns, self.at_slot(self._slot))
         return self._latest_ns
 
     def at_slot(self, slot: int) -> int:
@@ -98,8 +98,12 @@ class ChainClock:
     def heard(self, slot: int, block_time: int | None) -> None:
         """Moves the newest slot, and the anchor where the block time proves it wrong."""
         self._slot = max(self._slot, slot)
-        if block_time is None:
-            return
+        self._latest_ns = max(self._latest_ns, self.at_slot(self._slot))
+        if block_time is not None:
+            self._correct(slot, block_time)
+            self._latest_ns = max(self._latest_ns, self.at_slot(self._slot))
+
+    def _correct(self, slot: int, block_time: int) -> None:
         second = block_time * _NS_PER_SECOND
         if self._anchor_ns is None or self.at_slot(slot) < second:
             self._anchor_slot, self._anchor_ns = slot, second

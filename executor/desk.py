@@ -15,6 +15,7 @@ from copytrader_core.errors import QuoteError, TransactionError
 from copytrader_core.policy.decide import decide
 from copytrader_core.policy.entry import transaction_cost
 from copytrader_core.policy.escalation import affordable, exit_terms, is_urgent, min_out
+from copytrader_core.policy.market import MarketState, quote_sell
 from copytrader_core.policy.promptly import Plans, prompt_plans
 from copytrader_core.policy.record import decision_document, inputs_document
 from copytrader_core.policy.values import (
@@ -26,7 +27,7 @@ from copytrader_core.policy.values import (
     Now,
     TradingState,
 )
-from copytrader_core.records import Edge, Inflow, Pattern
+from copytrader_core.records import CopyValue, Edge, Inflow, Pattern
 from copytrader_core.settings import Settings
 from executor.broker import Broker, Landed, Reverted
 from executor.clock import Clock
@@ -66,13 +67,14 @@ class Desk:
         settings: Settings,
         switch: Switch,
         opening_lamports: int,
+        market: MarketBook | None = None,
     ) -> None:
         self.journal = journal
         self.broker = broker
         self.clock = clock
         self.settings = settings
         self.switch = switch
-        self.market = MarketBook()
+        self.market = market or MarketBook()
         self.coins = CoinBook()
         self.tally = Tally()
         self.head_slot = 0
@@ -82,6 +84,8 @@ class Desk:
         self.wall_ns: Callable[[], int] = time.time_ns
         self.retries = journal.mode == "live"
         """Whether an order may never come to an end that we hear of, so that waiting for it has to end."""
+        self._multiples: dict[str, tuple[MarketState | None, int, float | None]] = {}
+        """What each position was worth last, on which market."""
         self._left_early: set[str] = set()
         """Positions to be, whose leader has sold before our buy has landed."""
         self.unsure: set[str] = set()
@@ -104,20 +108,23 @@ class Desk:
         received_ns: int,
         inflow: Inflow | None = None,
         stream_age_ms: int = 0,
+        value: CopyValue | None = None,
     ) -> None:
         """Decides on a leader's buy, writes the decision down with all of its numbers, and buys if it says so."""
         now = Now(self.head_slot, self.clock.now_ns())
         book = self._book(signal, state, now, stream_age_ms)
         # Signed first, explained afterwards: nothing is written or sent before `decide` has said the same.
-        plans = prompt_plans(signal, pattern, book, self.settings, now, inflow) if pattern is not None else None
+        plans = None
+        if pattern is not None:
+            plans = prompt_plans(signal, pattern, book, self.settings, now, inflow, value)
         order, signed, why = self._buy(signal, plans, now)
         signed_ns = self.wall_ns()
-        decision = decide(signal, pattern, edges, book, self.settings, now, inflow)
+        decision = decide(signal, pattern, edges, book, self.settings, now, inflow, value=value)
         if (decided := _plans(decision)) != plans:
             order, signed, why = self._buy(signal, decided, now)
             signed_ns = self.wall_ns()
         latency_us = (signed_ns - received_ns) // 1000
-        inputs = inputs_document(signal, pattern, edges, book, now, inflow)
+        inputs = inputs_document(signal, pattern, edges, book, now, inflow, value)
         payload = {"inputs": inputs, "decision": decision_document(decision), "latency_us": latency_us}
         if why is not None:
             payload["not_signed"] = why
@@ -131,19 +138,26 @@ class Desk:
         else:
             self.journal.write(self._entry(planned, order, self.head_slot, {"code": decision.code}, order))
 
-    def rehearse(self, signal: LeaderBuy, pattern: Pattern, edges: Sequence[Edge], inflow: Inflow | None) -> None:
+    def rehearse(
+        self,
+        signal: LeaderBuy,
+        pattern: Pattern,
+        edges: Sequence[Edge],
+        inflow: Inflow | None,
+        value: CopyValue | None = None,
+    ) -> None:
         """Goes the way of `consider` up to the journal's line, as if nothing were held, and forgets what came of it.
 
         Code and tables that have not run for a while have left the processor's caches, and take four times as long.
         """
         now = Now(signal.slot, self.clock.now_ns())
         book = replace(self._book(signal, "ACTIVE", now, 0), trading_state="ACTIVE", mint_count={}, last_trade_ns={})
-        plans = prompt_plans(signal, pattern, book, self.settings, now, inflow)
+        plans = prompt_plans(signal, pattern, book, self.settings, now, inflow, value)
         if plans is not None:
             with suppress(TransactionError):
                 self.broker.rehearse(self._order(signal, plans, now))
-        decision_document(decide(signal, pattern, edges, book, self.settings, now, inflow))
-        inputs_document(signal, pattern, edges, book, now, inflow)
+        decision_document(decide(signal, pattern, edges, book, self.settings, now, inflow, value=value))
+        inputs_document(signal, pattern, edges, book, now, inflow, value)
 
     def sell(self, position: Position, reason: ExitReason, slot: int) -> Order | None:
         """Sends one attempt to sell with a fresh quote; None (and the exit stays due) where that is not possible."""
@@ -208,7 +222,7 @@ class Desk:
         market = self.market.state(position.mint)
         if market is None:
             raise QuoteError(f"no trade of {position.mint} has been seen by this run: its reserves are not known")
-        return self.broker.quote_sell(market, position.qty_raw, position.paid_in_lamports).proceeds_lamports
+        return quote_sell(market, position.qty_raw).proceeds_lamports
 
     def leader_sold(self, leader: str, mint: str) -> None:
         """A leader has left a coin that we are still buying after him."""
@@ -224,6 +238,13 @@ class Desk:
 
     def multiple(self, position: Position) -> float | None:
         """What selling now would bring, all costs off, over what was paid; None without a quote."""
+        market = self.market.state(position.mint)
+        known = self._multiples.get(position.position_id)
+        if known is None or known[0] is not market or known[1] != position.qty_raw:
+            known = self._multiples[position.position_id] = (market, position.qty_raw, self._multiple(position))
+        return known[2]
+
+    def _multiple(self, position: Position) -> float | None:
         try:
             proceeds = self.quote(position)
         except QuoteError:
@@ -246,7 +267,12 @@ class Desk:
         if outcome is None:
             self.expire(order, "it was never included")
         else:
+            if isinstance(outcome, Landed):
+                self.market.insert(order, outcome)
             self.settle(order, outcome, slot)
+        is_under_way = any(other.mint == order.mint for other in self.broker.orders)
+        if not is_under_way and not self.holdings.in_mint(order.mint):
+            self.market.leave(order.mint)
 
     def settle(
         self, order: Order, outcome: Landed | Reverted, slot: int, *, sig: str | None = None, final: bool = True
@@ -433,6 +459,7 @@ class Desk:
         entry = self._entry("FILL", order, landing.slot, payload | {"pnl_lamports": pnl}, order)
         self.journal.closed(order, landed, landing, position, proceeds, entry)
         self.holdings.drop(position.position_id)
+        self._multiples.pop(position.position_id, None)
         if position.leader:
             self.holdings.realised(entry.at_ns, pnl, mint=position.mint, leader=position.leader)
         self.tally.sold += 1
@@ -459,7 +486,11 @@ class Desk:
             "base_raw": order.expected_out if bought else order.amount_in,
             "quote_lamports": order.amount_in if bought else order.expected_out,
         }
-        return asdict(landed) | {"expected": expected, "attempt": order.attempt} | self._late(order, slot)
+        return (
+            {name: getattr(landed, name) for name in Landed.__slots__}
+            | {"expected": expected, "attempt": order.attempt}
+            | self._late(order, slot)
+        )
 
     def _late(self, order: Order, slot: int) -> dict[str, Any]:
         return {"slots_late": slot - order.decided_slot, "routes": self.broker.routes_of(order)}
@@ -540,7 +571,6 @@ class Desk:
             due_slot=slot + self.settings.executor.paper_latency_slots,
             attempt=attempt,
             reason=reason,
-            paid_in_lamports=position.paid_in_lamports,
             expected_out=quoted,
             priority_fee_lamports=terms.priority_fee_lamports,
             tip_lamports=terms.tip_lamports,

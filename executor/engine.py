@@ -11,6 +11,7 @@ from typing import Final
 
 from copytrader_core.policy.exits import due_exit, needs_multiple
 from copytrader_core.policy.record import settings_document
+from copytrader_core.policy.resolved import resolved
 from copytrader_core.policy.values import ExitReason, LeaderBuy, TradingState
 from copytrader_core.records import Edge, Event, Release
 from copytrader_core.settings import Settings
@@ -43,7 +44,11 @@ class Engine:
         """Whether the chain has been asked what we hold; live it has to be, before anything is bought."""
         self.stream_age_ms = 0
         """How long the stream had been silent when somebody looked last."""
+        self._given = desk.settings
+        """The settings as they are set; the desk's say what `auto` means under the release."""
+        self._is_begun = False
         self.swap_release(release)
+        self._is_begun = True
 
     @property
     def release(self) -> Release:
@@ -54,15 +59,20 @@ class Engine:
         """Decides by another release from now on. Positions keep the exits that they were opened with."""
         self._release = release
         self.desk.release_id = release.release_id
+        before = self.desk.settings
+        self.desk.settings = resolved(self._given, release)
+        if self._is_begun and self.desk.settings != before:
+            self.desk.note("SETTINGS", {"settings": settings_document(self.desk.settings)})
         self._edges: dict[str, list[Edge]] = {}
         for edge in release.edges:
             self._edges.setdefault(edge.leader, []).append(edge)
 
     def swap_settings(self, settings: Settings) -> None:
         """Decides by other settings from now on. Positions keep the exits that they were opened with."""
-        self.desk.settings = settings
+        self._given = settings
+        self.desk.settings = resolved(settings, self._release)
         self.desk.broker.adopt(settings.executor)
-        self.desk.note("SETTINGS", {"settings": settings_document(settings)})
+        self.desk.note("SETTINGS", {"settings": settings_document(self.desk.settings)})
 
     @property
     def trading_state(self) -> TradingState:
@@ -76,6 +86,8 @@ class Engine:
     ) -> None:
         """One transaction's events in chain order. `received_ns` is when its bytes came."""
         self._advance(slot, slot - 1)
+        if not events:
+            return
         if tx is not None:
             for event in events:
                 if event.wallet in self._release.patterns:
@@ -102,15 +114,16 @@ class Engine:
         signal = leader_buy(buy, self.desk.market.state(buy.swap.base))
         pattern = self._release.patterns.get(signal.leader)
         if pattern is not None and self.trading_state == "ACTIVE":
-            inflow = self._release.inflow.get(signal.leader)
-            self.desk.rehearse(signal, pattern, self._edges.get(signal.leader, []), inflow)
+            inflow, value = self._release.inflow.get(signal.leader), self._release.values.get(signal.leader)
+            self.desk.rehearse(signal, pattern, self._edges.get(signal.leader, []), inflow, value)
 
     def _signal(self, signal: LeaderBuy, received_ns: int) -> None:
         """A leader's buy is decided on once, whatever the stream repeats."""
         if decided_key(signal.sig, signal.mint) not in self._decided:
             pattern, edges = self._release.patterns.get(signal.leader), self._edges.get(signal.leader, [])
-            inflow = self._release.inflow.get(signal.leader)
-            self.desk.consider(signal, pattern, edges, self.trading_state, received_ns, inflow, self.stream_age_ms)
+            inflow, value = self._release.inflow.get(signal.leader), self._release.values.get(signal.leader)
+            state, age = self.trading_state, self.stream_age_ms
+            self.desk.consider(signal, pattern, edges, state, received_ns, inflow, age, value)
 
     def on_slot(self, slot: int) -> None:
         """The stream has begun to show `slot`."""
@@ -118,6 +131,8 @@ class Engine:
 
     def on_block(self, slot: int, block_time: int | None) -> None:
         """A slot is complete: everything of it has been shown."""
+        # What lies before the slot happens by what was known before it.
+        self._advance(slot, slot - 1)
         self.desk.clock.heard(slot, block_time)
         self._advance(slot, slot)
         self.on_tick()
@@ -174,7 +189,8 @@ class Engine:
             # What came due before this run's stream is overdue, not something to be done in its own slot.
             self._first_slot, self.desk.head_slot = slot, shown
         tried: set[str] = set()
-        while self.desk.clock.is_set and (step := self._next_step(shown, tried)) is not None:
+        since = self.desk.head_slot
+        while self.desk.clock.is_set and (step := self._next_step(since, shown, tried)) is not None:
             at, what = step
             self.desk.head_slot = max(self.desk.head_slot, at)
             if isinstance(what, Order):
@@ -186,8 +202,8 @@ class Engine:
             self.desk.head_slot = slot
             self.desk.clock.heard(slot, None)
 
-    def _next_step(self, shown: int, tried: set[str]) -> tuple[int, Order | Position] | None:
-        """The first landing or deadline up to slot `shown`; a landing before a deadline of the same slot."""
+    def _next_step(self, since: int, shown: int, tried: set[str]) -> tuple[int, Order | Position] | None:
+        """The first landing up to slot `shown`, or deadline after `since`; a landing before one of the same slot."""
         order = self.desk.broker.next_due(shown)
         first: tuple[int, Order | Position] | None = (order.due_slot, order) if order else None
         if self.desk.clock.slot_at(0) is None:
@@ -196,7 +212,7 @@ class Engine:
             if not self._may_try(position) or position.position_id in tried:
                 continue
             at = self.desk.clock.slot_at(deadline_ns(position))
-            if at is not None and self.desk.head_slot < at <= shown and (first is None or at < first[0]):
+            if at is not None and since < at <= shown and (first is None or at < first[0]):
                 first = (at, position)
         return first
 
@@ -211,11 +227,15 @@ class Engine:
         """Sells what is due: coins of `mints` by their new price, every coin by the clock; all of both where None."""
         if not self.desk.clock.is_set:
             return
-        holdings, now_ns = self.desk.holdings, self.desk.clock.now_ns()
+        holdings = self.desk.holdings
+        # In chain time a slot's deadlines fall at its end: a transaction within it comes before them.
+        is_within = mints is not None and self.desk.clock.slot_at(0) is not None
+        at = self.desk.head_slot - 1 if is_within else self.desk.head_slot
+        now_ns = 0 if is_within else self.desk.clock.now_ns()
         pressing = list(holdings.open.values()) if mints is None else holdings.pressing(mints, now_ns)
         for position in pressing:
             if self._may_try(position):
-                self._exit_if_due(position, self.desk.head_slot)
+                self._exit_if_due(position, self.desk.head_slot, at)
         if not self._recovered:
             self._recovered = True
             self.desk.note("RECOVERED", {"positions": len(self.desk.holdings.open)})
@@ -238,8 +258,10 @@ class Engine:
         safe = alone or self.desk.broker.is_exclusive(position.position_id)
         return safe and self.desk.retries and waited_ns >= self.desk.settings.executor.exit_retry_ms * _NS_PER_MS
 
-    def _exit_if_due(self, position: Position, slot: int) -> None:
-        reason = "flatten" if self.desk.switch.control.flatten else self._due(position, slot)
+    def _exit_if_due(self, position: Position, slot: int, ended: int | None = None) -> None:
+        """Sells at `slot` what is due when slot `ended` (the same, if not given) is over."""
+        at = slot if ended is None else ended
+        reason = "flatten" if self.desk.switch.control.flatten else self._due(position, at)
         if reason is not None:
             self.desk.sell(position, reason, slot)
             self._migrate_if_nobody_does(position)

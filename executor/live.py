@@ -16,7 +16,7 @@ from solders.hash import Hash
 from solders.pubkey import Pubkey
 
 from copytrader_core.errors import TransactionError
-from copytrader_core.policy.market import MarketState, SellQuote, quote_sell
+from copytrader_core.policy.market import MarketState
 from copytrader_core.policy.values import LeaderBuy, TradingState
 from copytrader_core.pump.addresses import JITO_TIP_ACCOUNTS
 from copytrader_core.settings import ExecutorSettings
@@ -300,10 +300,6 @@ class LiveBroker:
     def land(self, order: Order, market: MarketState | None) -> Landed | Reverted | None:
         """Never asked: see `next_due`."""
         raise NotImplementedError("a live order lands on the chain")
-
-    def quote_sell(self, market: MarketState, tokens_raw: int, paid_in_lamports: int) -> SellQuote:
-        """What our coins bring. Raises QuoteError where the venue gives no quote."""
-        return quote_sell(market, tokens_raw)
 
     async def close(self) -> None:
         """Waits for sends that are under way to end."""

@@ -13,7 +13,9 @@ from copytrader_core.pump.addresses import AMM_PROGRAM, canonical_pool
 from copytrader_core.pump.curve import INITIAL_SOL_CURVE
 from copytrader_core.pump.fees import CURVE_FEES, POOL_FEES, Fees
 from copytrader_core.records import WSOL, Event
+from executor.broker import Landed
 from executor.glance import Glance
+from executor.orders import Order, Position
 
 _AMM: Final = str(AMM_PROGRAM)
 _CURVE_FEES: Final = CURVE_FEES.flat
@@ -62,6 +64,15 @@ class MarketBook:
         old = kept.get(mint)
         if old is None or (market.slot, market.tx_index) >= (old.slot, old.tx_index):
             kept[mint] = market
+
+    def insert(self, order: Order, landed: Landed) -> None:
+        """A trade of ours has gone through: the stream shows it like everybody's."""
+
+    def restore(self, position: Position) -> None:
+        """A position of an earlier run: its buy is in what the stream shows."""
+
+    def leave(self, mint: str) -> None:
+        """Nothing of ours is in the coin any more."""
 
     def hear(self, event: Event) -> MarketState | None:
         """Takes one event; returns the market that it shows, None where it shows none that we trade."""

@@ -29,8 +29,8 @@ class Order:
     """One buy or sell under way, exact-in: `amount_in` lamports for coins, or coins for lamports, at least `min_out`.
 
     `expected_out` is what it was quoted, `due_slot` when it should land (in paper: when it lands). A buy carries the
-    exit plan of the position that it opens. A sell says why it sells, and what the position's buy had put into the
-    market. A migration moves the coin's complete curve into its pool and trades nothing.
+    exit plan of the position that it opens, a sell says why it sells. A migration moves the coin's complete curve into
+    its pool and trades nothing.
     """
 
     intent_id: str
@@ -45,7 +45,6 @@ class Order:
     due_slot: int
     attempt: int = 0
     reason: str = ""
-    paid_in_lamports: int = 0
     expected_out: int = 0
     priority_fee_lamports: int = 0
     tip_lamports: int = 0

@@ -1,9 +1,8 @@
 """The paper broker: orders land some slots later on the reserves that the stream then shows. No clock, no database.
 
 What it models: the delay and its spread, transactions that never land, the revert when the price has moved beyond the
-order's bound (the network fee is lost, the tip is not paid), swap fees, network and priority fee, tip. What it does
-not: paper fills do not move the market, neither for others nor for our own later sell, so that a round trip pays its
-own price impact twice.
+order's bound (the network fee is lost, the tip is not paid), swap fees, network and priority fee, tip. That fills move
+the market is `executor.what_if`'s.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any, Final
 
 from copytrader_core.errors import QuoteError
 from copytrader_core.policy.entry import BASE_FEE_LAMPORTS
-from copytrader_core.policy.market import MarketState, SellQuote, quote_buy, quote_sell
+from copytrader_core.policy.market import MarketState, quote_buy, quote_sell
 from copytrader_core.policy.values import LeaderBuy
 from copytrader_core.settings import ExecutorSettings
 from executor.broker import Landed, Reverted
@@ -81,15 +80,6 @@ class PaperBroker:
         due = [order for order in self._orders.values() if order.due_slot <= last_slot]
         return min(due, key=lambda order: (order.due_slot, order.decided_slot)) if due else None
 
-    def quote_sell(self, market: MarketState, tokens_raw: int, paid_in_lamports: int) -> SellQuote:
-        """What our coins bring. Raises QuoteError where the venue gives no quote.
-
-        The stream's reserves lack what our paper buy would have put in. The price is theirs all the same, but the SOL
-        to pay it with must count, or a coin that everybody else has left could never be sold.
-        """
-        own = replace(market, real_quote_raw=market.real_quote_raw + paid_in_lamports)
-        return quote_sell(own, tokens_raw)
-
     def land(self, order: Order, market: MarketState | None) -> Landed | Reverted | None:
         """What happens to `order` on `market`, as it is at the end of the slot in which the order lands."""
         if _draws(order.intent_id)[1] < self._settings.paper_lost_share:
@@ -111,7 +101,7 @@ class PaperBroker:
         if order.side == "BUY":
             bought = quote_buy(market, order.amount_in)
             return bought.tokens_raw, bought.paid_lamports, bought.fee_lamports
-        sold = self.quote_sell(market, order.amount_in, order.paid_in_lamports)
+        sold = quote_sell(market, order.amount_in)
         return order.amount_in, sold.proceeds_lamports, sold.fee_lamports
 
 

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from copytrader_assets.analysis.moves import TEXT, shared_codes
-from copytrader_assets.analysis.wide import ONE, ZERO, Words, share
 from copytrader_core.compiled import uncounted
+from copytrader_core.wide import ONE, ZERO, Words, share
 
 COIN_COLUMNS = (
     "action",

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from copytrader_assets.analysis.coin_facts import PairMarks
 from copytrader_assets.analysis.ledger_kernel import COST, DEAD, HELD, MATCHED, QUOTE, STATUS, Rows
-from copytrader_assets.analysis.wide import ONE, ZERO, Words, sell_quote, share
 from copytrader_core.compiled import kernel, uncounted
 from copytrader_core.settings import LedgerSettings
+from copytrader_core.wide import ONE, ZERO, Words, sell_quote, share
 
 _NS_PER_HOUR = 3_600_000_000_000
 _MILLION = np.uint64(1_000_000)

@@ -70,10 +70,11 @@ from copytrader_assets.analysis.trip_tables import (
     load,
     written_off_table,
 )
-from copytrader_assets.analysis.wide import total, wide_words
+from copytrader_assets.analysis.wide_columns import wide_words
 from copytrader_core.compiled import kernel, uncounted
 from copytrader_core.records import WSOL
 from copytrader_core.settings import LedgerSettings
+from copytrader_core.wide import total
 
 # Decimal fractions of this many digits are exact.
 _FINEST_DUST = 10**18

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from copytrader_assets.analysis.wide import (
+from copytrader_core.compiled import uncounted
+from copytrader_core.wide import (
     ONE,
     ZERO,
     Words,
@@ -25,7 +26,6 @@ from copytrader_assets.analysis.wide import (
     signed_share,
     subtract,
 )
-from copytrader_core.compiled import uncounted
 
 OPEN, CLOSED, DEAD = range(3)
 N_TRIPS, N_LOTS, N_LEGS, N_LEFTOVERS, N_PURSES, PLACE, N_COUNTS = range(7)

@@ -39,8 +39,8 @@ class ShrunkenRates:
         return np.asarray(1 - betainc(self.prior_alpha + wins, self.prior_beta + trials - wins, threshold))
 
 
-def shrink(wins: Ints, trials: Ints) -> ShrunkenRates:
-    """Shrunken win rates of all wallets; a wallet without trials gets the prior itself."""
+def shrink(wins: Ints | Floats, trials: Ints) -> ShrunkenRates:
+    """Shrunken win rates of all wallets; a wallet without trials gets the prior itself. Wins may be shares of one."""
     alpha, beta = _fit_prior(wins.astype(np.float64), trials.astype(np.float64))
     a, b = alpha + wins, beta + trials - wins
     mean = a / (a + b)
@@ -116,3 +116,18 @@ def _fit_normal(means: Floats, error: Floats, scale: float) -> tuple[float, floa
     best = minimize_scalar(loss, bounds=(expected - 14, expected + 7), method="bounded")
     tau2 = float(np.exp(best.x))
     return centre(tau2), tau2
+
+
+def spread_between(values: Floats, error2: Floats, certainty: float = 0.0) -> float:
+    """The variance of the true values behind `values` with squared errors `error2`, zero where chance explains it all.
+
+    The moment estimate of DerSimonian and Laird 1986; with `certainty` only what exceeds chance by so many standard
+    errors counts.
+    """
+    freedom = len(values) - 1
+    if freedom < 1:
+        return 0.0
+    precision = 1 / np.maximum(error2, _LEAST_VARIANCE)
+    scatter = float((precision * (values - np.average(values, weights=precision)) ** 2).sum())
+    scale = float(precision.sum() - (precision**2).sum() / precision.sum())
+    return float(max(0.0, scatter - freedom - certainty * np.sqrt(2 * freedom)) / scale)

@@ -58,6 +58,11 @@ def ages_of(keys: Ints) -> Ints:
     return np.asarray(keys % _AGE_SPACE)
 
 
+def codes_of(keys: Ints) -> Ints:
+    """The groups of the steps of `curve`."""
+    return np.asarray(keys // _AGE_SPACE)
+
+
 def _survival(keys: Ints, deaths: Ints, ends: Ints, entries: Ints, group: Ints) -> Floats:
     """The product-limit estimate just after each key, restarted at 1 in every group."""
     entered = np.searchsorted(entries, keys, side="right")

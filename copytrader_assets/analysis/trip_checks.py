@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from copytrader_assets.analysis.ledger import Folded
 from copytrader_assets.analysis.moves import shared_codes, text_buffers
 from copytrader_assets.analysis.trip_tables import Carry
-from copytrader_assets.analysis.wide import total, wide_words
+from copytrader_assets.analysis.wide_columns import wide_words
 from copytrader_core.compiled import kernel
+from copytrader_core.wide import total
 
 _KEY_PATH = ("open_outer_ix", "open_inner_ix", "open_event_seq")
 _PRIME = np.uint64(0x9E3779B97F4A7C15)

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from copytrader_assets.analysis.wide import ZERO, Words, difference, divided
 from copytrader_core.compiled import uncounted
+from copytrader_core.wide import ZERO, Words, difference, divided
 
 _TEN = np.uint64(10)
 _TEN_19 = np.uint64(10**19)

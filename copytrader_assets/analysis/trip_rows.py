@@ -26,9 +26,10 @@ from copytrader_assets.analysis.trip_json import (
     text_column,
 )
 from copytrader_assets.analysis.trip_tables import Flat, laid_flat
-from copytrader_assets.analysis.wide import ONE, Words, to_floats, wide_array, wide_words
+from copytrader_assets.analysis.wide_columns import wide_array, wide_words
 from copytrader_assets.schemas import AMOUNT, OPEN_POSITIONS, TRADES
 from copytrader_core.records import LAMPORTS_PER_SOL, WSOL
+from copytrader_core.wide import ONE, Words, to_floats
 
 _PATH = ("outer_ix", "inner_ix", "event_seq")
 _NS_PER_MS = 1_000_000

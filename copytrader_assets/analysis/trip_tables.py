@@ -19,9 +19,10 @@ from copytrader_assets.analysis import ledger_kernel as k
 from copytrader_assets.analysis.coin_facts import LAST_TRADES, MARKS, CoinFacts
 from copytrader_assets.analysis.ledger_kernel import Book, Codes, Rows
 from copytrader_assets.analysis.moves import TEXT, text_buffers
-from copytrader_assets.analysis.wide import Words, wide_array, wide_words
+from copytrader_assets.analysis.wide_columns import wide_array, wide_words
 from copytrader_assets.schemas import AMOUNT
 from copytrader_core.compiled import kernel
+from copytrader_core.wide import Words
 
 LOT = pa.struct([("qty_raw", pa.uint64()), ("cost_raw", AMOUNT), ("left_raw", pa.uint64())])
 LEG = pa.struct(

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import dagster as dg
@@ -11,13 +11,14 @@ import pyarrow.compute as pc
 
 from copytrader_assets import checks
 from copytrader_assets.catalog import RELEASE
-from copytrader_assets.inputs import WINDOWED, first_day, stale
+from copytrader_assets.inputs import WINDOWED, CopyInputs, first_day, stale
 from copytrader_assets.lake import Lake
 from copytrader_assets.partitions import POSTGRES, before, daily, days_of
 from copytrader_assets.publish import refuse
 from copytrader_assets.resources import LakeFolder, Warehouse
 from copytrader_assets.retries import retried
 from copytrader_assets.schemas import FOLLOW_EDGES, LEADER_INFLOW, OPEN_POSITIONS, TRADES, WALLET_PATTERNS
+from copytrader_assets.value_schemas import COPY_VALUE, LEADER_EXITS
 from copytrader_core.settings import settings
 from copytrader_core.store import releases
 from copytrader_core.store.releases import Connection, Rows
@@ -26,7 +27,10 @@ _NEWEST: Final = "newest_day"
 
 
 @dg.asset(
-    deps=[WALLET_PATTERNS.name, FOLLOW_EDGES.name, LEADER_INFLOW.name, TRADES.name, OPEN_POSITIONS.name],
+    deps=[
+        *(WALLET_PATTERNS.name, FOLLOW_EDGES.name, LEADER_INFLOW.name, TRADES.name, OPEN_POSITIONS.name),
+        *(COPY_VALUE.name, LEADER_EXITS.name),
+    ],
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool=POSTGRES,
@@ -57,10 +61,11 @@ def pattern_release(
                 metadata={"released": False, "current": current.isoformat()},
                 check_results=[_newest(warehouse, current)],
             )
-        inflow = _inflow(lake, as_of, first_day(lake, warehouse.first_sealed_day()))
-        if inflow is None:
-            context.log.warning(f"released without leader_inflow: materialize it for {as_of} and release again")
-        release_id = _release(connection, lake, as_of, inflow)
+        optional = _optional(lake, as_of, first_day(lake, warehouse.first_sealed_day()))
+        for name in (LEADER_INFLOW.name, COPY_VALUE.name, LEADER_EXITS.name):
+            if name not in optional:
+                context.log.warning(f"released without {name}: materialize it for {as_of} and release again")
+        release_id = _release(connection, lake, as_of, optional)
         served = _serve(connection, lake, as_of, wallets)
     metadata = {"released": True, "release_id": release_id, "days_of_trades_copied": served}
     context.add_asset_metadata(metadata, partition_key=as_of.isoformat())
@@ -99,24 +104,32 @@ def _demand_present_and_current(lake: Lake, warehouse: Warehouse, as_of: dt.date
             raise refuse(problem)
 
 
-def _release(connection: Connection, lake: Lake, as_of: dt.date, inflow: pa.Table | None) -> str:
+def _release(connection: Connection, lake: Lake, as_of: dt.date, optional: Mapping[str, pa.Table]) -> str:
     names = (WALLET_PATTERNS.name, FOLLOW_EDGES.name)
-    content = "".join(lake.snapshot(name, as_of).content_hash for name in names)
+    content = "".join(lake.snapshot(name, as_of).content_hash for name in (*names, *optional))
     patterns, edges = (_rows(lake.read(name, as_of)) for name in names)
-    if inflow is not None:
-        content += lake.snapshot(LEADER_INFLOW.name, as_of).content_hash
-    content_hash = hashlib.sha256(content.encode()).hexdigest()
-    forecast = _rows(inflow) if inflow is not None else None
+    more = {name: _rows(table) for name, table in optional.items()}
     return releases.write_release(
-        connection, as_of, content_hash, patterns, edges, forecast, until_slot=lake.last_slot(as_of)
+        connection,
+        as_of,
+        hashlib.sha256(content.encode()).hexdigest(),
+        patterns,
+        edges,
+        more.get(LEADER_INFLOW.name),
+        more.get(COPY_VALUE.name),
+        more.get(LEADER_EXITS.name),
+        until_slot=lake.last_slot(as_of),
     )
 
 
-def _inflow(lake: Lake, as_of: dt.date, first: dt.date | None) -> pa.Table | None:
-    """The forecast, where one stands that was computed from what is published now. The policy can do without."""
-    if not lake.has(LEADER_INFLOW.name, as_of) or stale(lake, LEADER_INFLOW, as_of, first):
-        return None
-    return lake.read(LEADER_INFLOW.name, as_of)
+def _optional(lake: Lake, as_of: dt.date, first: dt.date | None) -> dict[str, pa.Table]:
+    """What the policy can do without, where it was computed from what is published now: inflow, values, exits."""
+    current = []
+    if lake.has(LEADER_INFLOW.name, as_of) and not stale(lake, LEADER_INFLOW, as_of, first):
+        current.append(LEADER_INFLOW.name)
+    inputs = CopyInputs.of(lake, as_of, first)
+    current += [table.name for table in (COPY_VALUE, LEADER_EXITS) if inputs.is_current(lake, table, as_of)]
+    return {name: lake.read(name, as_of) for name in current}
 
 
 def _serve(connection: Connection, lake: Lake, as_of: dt.date, wallets: Collection[str]) -> int:

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from math import isfinite
 
 from copytrader_core.errors import QuoteError
+from copytrader_core.policy.coin_state import state_of
+from copytrader_core.policy.copy_terms import CopyTerms, capped, copy_entry, copy_terms, headroom_x, worth
 from copytrader_core.policy.entry import entry_plan, seed_size, seed_slippage_bps
-from copytrader_core.policy.exits import seed_exit
 from copytrader_core.policy.expected_value import deciding_value, expected_value, price_multiple
 from copytrader_core.policy.guards import GUARDS, Guard, Proposal
-from copytrader_core.policy.inflow import queue_at, queue_value
+from copytrader_core.policy.inflow import Queue, queue_at, queue_value
 from copytrader_core.policy.market import MarketState
+from copytrader_core.policy.rules import chosen_exit
 from copytrader_core.policy.values import (
     ACCEPTED,
     Book,
@@ -25,7 +27,7 @@ from copytrader_core.policy.values import (
     Now,
     Number,
 )
-from copytrader_core.records import Edge, Inflow, Pattern
+from copytrader_core.records import CopyValue, Edge, Inflow, Pattern
 from copytrader_core.settings import Settings
 
 
@@ -38,11 +40,12 @@ def decide(
     now: Now,
     inflow: Inflow | None = None,
     guards: Sequence[Guard] = GUARDS,
+    value: CopyValue | None = None,
 ) -> Decision:
     """Accepts with an entry and an exit plan, or refuses with a standard code.
 
-    `pattern`, `edges` and `inflow` are the leader's own, of the release in force. Of the settings the sections
-    `policy`, `risk` and `executor` count. `guards` differ from today's only where an
+    `pattern`, `edges`, `inflow` and `value` are the leader's own, of the release in force. Of the settings the sections
+    `policy`, `risk`, `executor` and `copies` count. `guards` differ from today's only where an
     old decision is replayed. Codes: NO_PATTERN, PATTERN_INCOMPLETE, those of `guards`, NO_QUOTE,
     EXPECTED_VALUE.
     """
@@ -51,8 +54,9 @@ def decide(
         return Decision("NO_PATTERN", None, None, numbers)
     if not is_usable(pattern):
         return Decision("PATTERN_INCOMPLETE", None, None, numbers)
-    spend = seed_size(pattern, settings.policy, settings.risk)
-    proposal = Proposal(signal, pattern, book, settings, now, spend)
+    terms = terms_at(value, signal.market, settings)
+    spend = size_of(pattern, terms, settings)
+    proposal = Proposal(signal, pattern, book, settings, now, spend, value, terms)
     for guard in guards:
         check = guard(proposal)
         numbers.update(check.numbers)
@@ -82,40 +86,107 @@ def _facts(signal: LeaderBuy, edges: Sequence[Edge]) -> dict[str, Number]:
     }
 
 
+def terms_at(value: CopyValue | None, market: MarketState | None, settings: Settings) -> CopyTerms | None:
+    """What a copy is worth with the coin as `market` has it; None where the release or the market does not say."""
+    policy = settings.policy
+    is_asked = policy.expected_value == "copy" or policy.gate == "copy_value"
+    if value is None or market is None or not is_asked:
+        return None
+    return copy_terms(value, state_of(market), settings)
+
+
+def size_of(pattern: Pattern, terms: CopyTerms | None, settings: Settings) -> int:
+    """The spend in lamports: that of the best copy, or the seed's."""
+    if terms is not None and settings.policy.expected_value == "copy":
+        return terms.spend_lamports
+    return seed_size(pattern, settings.policy, settings.risk)
+
+
 def _with_plans(proposal: Proposal, inflow: Inflow | None, numbers: dict[str, Number]) -> Decision:
-    """What passed the guards is quoted, timed and valued; `EXPECTED_VALUE` stands for its leader's typical multiple
-    where no target sells: a time_stop leader's exit is the clock, and what it reaches by then is p50.
-    """
-    settings, market = proposal.settings, proposal.signal.market
+    """What passed the guards is quoted, timed and valued."""
+    market = proposal.signal.market
     if market is None:
         return Decision("NO_MARKET", None, None, numbers)
-    slippage = seed_slippage_bps(proposal.pattern, settings.policy)
-    numbers.update(slippage_bps=slippage, fee_bps=market.fee_bps, venue=market.venue)
+    queue = queue_at(inflow, proposal.settings.executor.paper_latency_slots)
+    numbers.update(fee_bps=market.fee_bps, venue=market.venue)
+    valued = _as_copy if proposal.settings.policy.expected_value == "copy" else _as_seed
     try:
-        entry = entry_plan(market, proposal.spend_lamports, slippage, settings.executor)
+        entry, plan, value = valued(proposal, market, queue, numbers)
     except QuoteError as error:
         return Decision("NO_QUOTE", None, None, {**numbers, "quote_error": str(error)})
-    plan = seed_exit(proposal.pattern, settings.policy)
+    if entry is None or value is None:
+        return Decision("NO_QUOTE" if entry is not None else "EXPECTED_VALUE", None, None, numbers)
+    if proposal.settings.policy.require_positive_ev and value <= 0:
+        return Decision("EXPECTED_VALUE", None, None, numbers)
+    return Decision(ACCEPTED, entry, plan, numbers)
+
+
+_Valued = tuple[EntryPlan | None, ExitPlan, float | None]
+
+
+def _as_seed(proposal: Proposal, market: MarketState, queue: Queue, numbers: dict[str, Number]) -> _Valued:
+    """The seed's slippage and estimate, or what the followers are worth. `EXPECTED_VALUE` stands for the leader's
+    typical multiple where no target sells: a time_stop leader's exit is the clock, and what it reaches by then is p50.
+    """
+    settings = proposal.settings
+    slippage = seed_slippage_bps(proposal.pattern, settings.policy)
+    numbers.update(slippage_bps=slippage)
+    entry = entry_plan(market, proposal.spend_lamports, slippage, settings.executor)
+    plan = chosen_exit(proposal.pattern, proposal.value, settings)
     numbers.update(_plan_numbers(entry, plan))
     expected_x = plan.target_x if plan.target_x is not None else proposal.pattern.p50_target_x
     price_x = price_multiple(expected_x, market.fee_bps)
     value = expected_value(price_x, slippage, market.fee_bps, entry.spend_lamports, entry.network_lamports)
     numbers.update(expected_x=expected_x, expected_price_x=price_x, expected_value_lamports=value)
-    queued = _queue_numbers(proposal, market, inflow, entry)
+    queued = _queue_numbers(market, queue, entry)
     numbers.update(queued)
-    deciding = deciding_value(settings.policy, value, _whole(queued["inflow_value_lamports"]))
-    if deciding is None:
-        return Decision("NO_QUOTE", None, None, numbers)
-    if settings.policy.require_positive_ev and deciding <= 0:
-        return Decision("EXPECTED_VALUE", None, None, numbers)
-    return Decision(ACCEPTED, entry, plan, numbers)
+    return entry, plan, deciding_value(settings.policy, value, _whole(queued["inflow_value_lamports"]))
 
 
-def _queue_numbers(
-    proposal: Proposal, market: MarketState, inflow: Inflow | None, entry: EntryPlan
-) -> dict[str, Number]:
+def _as_copy(proposal: Proposal, market: MarketState, queue: Queue, numbers: dict[str, Number]) -> _Valued:
+    """What copies of the leader were worth at this latency, size and state; the price at which that is gone is the
+    bound. Own impact is in it already. Nothing is known of a leader without copies: no entry.
+    """
+    settings, value, terms = proposal.settings, proposal.value, proposal.terms
+    plan = chosen_exit(proposal.pattern, value, settings)
+    if value is None or terms is None:
+        numbers.update(expected_value_lamports=None)
+        return None, plan, None
+    headroom = headroom_x(market)
+    mean, lower = capped(terms.mean_x, headroom), capped(terms.lower_x, headroom)
+    expected = worth(terms, mean, settings)
+    numbers.update(_copy_numbers(value, terms))
+    numbers.update(
+        copy_latency_slots=settings.executor.paper_latency_slots,
+        copy_headroom_x=headroom,
+        copy_mean_x=mean,
+        copy_lower_x=lower,
+        expected_value_lamports=expected,
+        lower_value_lamports=worth(terms, lower, settings),
+    )
+    entry = copy_entry(market, terms, mean, value.beta, queue.ahead_lamports, settings)
+    numbers.update(_plan_numbers(entry, plan) | {"slippage_bps": entry.slippage_bps})
+    numbers.update(_queue_numbers(market, queue, entry))
+    return entry, plan, expected
+
+
+def _copy_numbers(value: CopyValue, terms: CopyTerms) -> dict[str, Number]:
+    return {
+        "copy_verdict": value.verdict,
+        "copy_tier": value.tier,
+        "copy_alpha": value.alpha,
+        "copy_beta": value.beta,
+        "copy_rule": value.rule,
+        "copy_capacity_sol": value.capacity_sol,
+        "copy_best_lamports": terms.best_lamports,
+        "copy_landing": terms.landing,
+        "copy_state": terms.state,
+        "copy_state_x": terms.state_x,
+    }
+
+
+def _queue_numbers(market: MarketState, queue: Queue, entry: EntryPlan) -> dict[str, Number]:
     """Our place among the leader's followers, and what it is worth."""
-    queue = queue_at(inflow, proposal.settings.executor.paper_latency_slots)
     return {
         "inflow_ahead_lamports": queue.ahead_lamports,
         "inflow_behind_lamports": queue.behind_lamports,

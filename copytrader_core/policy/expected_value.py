@@ -8,7 +8,8 @@ leader's `target_x` is measured after the leader's own swap fees, so the price m
 target_x x (1 + f) / (1 - f): charging the fees on target_x itself would count them twice.
 
 With `expected_value = "inflow"` it is what the leader's followers alone are worth to us (`inflow.queue_value`): bought
-behind those who are faster, sold after those who are slower, on the venue's own curve.
+behind those who are faster, sold after those who are slower, on the venue's own curve. With `expected_value = "copy"`
+it is what replayed copies of the leader brought (`copy_terms`).
 """
 
 from __future__ import annotations
@@ -33,4 +34,4 @@ def expected_value(
 
 def deciding_value(policy: PolicySettings, seed_lamports: float, inflow_lamports: int | None) -> float | None:
     """The estimate that a buy is judged by; None where it needs a quote that the venue did not give."""
-    return seed_lamports if policy.expected_value == "seed" else inflow_lamports
+    return inflow_lamports if policy.expected_value == "inflow" else seed_lamports

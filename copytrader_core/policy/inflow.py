@@ -7,11 +7,10 @@ on both ways. Not here: the forecast itself, and whether the value is enough (`d
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from copytrader_core.errors import QuoteError
+from copytrader_core.policy.interpolation import between
 from copytrader_core.policy.market import MarketState, after_buy, quote_buy, quote_sell
 from copytrader_core.records import LAMPORTS_PER_SOL, Inflow
 
@@ -36,7 +35,7 @@ def queue_at(inflow: Inflow | None, slots_late: int) -> Queue:
     if inflow is None:
         return NOBODY
     ahead, behind, followers = (
-        _between(inflow.slots, values, slots_late)
+        between(inflow.slots, values, slots_late)
         for values in (inflow.ahead_sol, inflow.behind_sol, inflow.followers_ahead)
     )
     return Queue(int(ahead * LAMPORTS_PER_SOL), int(behind * LAMPORTS_PER_SOL), followers)
@@ -55,14 +54,3 @@ def queue_value(market: MarketState, queue: Queue, spend_lamports: int, network_
     except QuoteError:
         return None
     return sold.proceeds_lamports - bought.paid_lamports - 2 * network_lamports
-
-
-def _between(slots: Sequence[int], values: Sequence[float], at: int) -> float:
-    """`values` at `at` by linear interpolation; the nearest end outside of `slots`."""
-    place = bisect_right(slots, at)
-    if place == 0:
-        return values[0]
-    if place == len(slots):
-        return values[-1]
-    share = (at - slots[place - 1]) / (slots[place] - slots[place - 1])
-    return values[place - 1] + share * (values[place] - values[place - 1])

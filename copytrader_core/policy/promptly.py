@@ -10,18 +10,18 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from copytrader_core.errors import QuoteError
-from copytrader_core.policy.decide import is_usable
+from copytrader_core.policy.coin_state import state_of
+from copytrader_core.policy.copy_terms import CopyTerms, capped, copy_entry, headroom_x, worth
+from copytrader_core.policy.decide import is_usable, size_of, terms_at
 from copytrader_core.policy.entry import (
     TOKEN_ACCOUNT_RENT_LAMPORTS,
     VOLUME_ACCOUNT_RENT_LAMPORTS,
     entry_plan,
     lamports,
-    seed_size,
     seed_slippage_bps,
     transaction_cost,
 )
 from copytrader_core.policy.escalation import dearest_exit
-from copytrader_core.policy.exits import seed_exit
 from copytrader_core.policy.expected_value import expected_value, price_multiple
 from copytrader_core.policy.guards import GUARDS, Guard, Proposal
 from copytrader_core.policy.guards.gate_sample import gate_sample
@@ -30,8 +30,9 @@ from copytrader_core.policy.guards.max_tip import max_tip
 from copytrader_core.policy.guards.per_trade_cap import per_trade_cap
 from copytrader_core.policy.inflow import queue_at, queue_value
 from copytrader_core.policy.market import MarketState, price_impact_bps
+from copytrader_core.policy.rules import chosen_exit
 from copytrader_core.policy.values import Book, EntryPlan, ExitPlan, LeaderBuy, Now
-from copytrader_core.records import WSOL, Inflow, Pattern
+from copytrader_core.records import WSOL, CopyValue, Inflow, Pattern
 from copytrader_core.settings import RiskSettings, Settings
 
 __all__ = ["Plans", "prompt_plans"]
@@ -71,9 +72,13 @@ class _Limits(NamedTuple):
 
 
 class _Terms(NamedTuple):
-    """What a buy after one leader is made with under one version of the settings. `exit` is None: nothing is bought."""
+    """What a buy after one leader is made with under one version of the settings. `exit` is None: nothing is bought.
+
+    `copy`: what copies are worth in the state of the coin, where that decides.
+    """
 
     pattern: Pattern
+    value: CopyValue | None
     settings: Settings
     limits: _Limits
     spend: int
@@ -82,51 +87,93 @@ class _Terms(NamedTuple):
     dearest_exit: int
     expected_x: float
     exit: ExitPlan | None
+    copy: CopyTerms | None = None
 
 
-_terms: Final[dict[tuple[int, int], _Terms]] = {}
+_terms: Final[dict[tuple[int, int, int, int], _Terms]] = {}
 
 
 def prompt_plans(
-    signal: LeaderBuy, pattern: Pattern, book: Book, settings: Settings, now: Now, inflow: Inflow | None = None
+    signal: LeaderBuy,
+    pattern: Pattern,
+    book: Book,
+    settings: Settings,
+    now: Now,
+    inflow: Inflow | None = None,
+    value: CopyValue | None = None,
 ) -> Plans | None:
     """The plans of `decide` for the same arguments where it accepts; None where it may refuse."""
-    terms = _terms_of(signal, pattern, book, settings, now)
     market = signal.market
+    terms = _terms_of(signal, pattern, book, settings, now, value)
     if not IS_WHOLE or terms.exit is None or market is None or market.complete:
         return None
     if not (_may_buy(terms, signal, book, now) and _is_affordable(terms, book)):
         return None
+    impact = price_impact_bps(market, terms.spend)
+    if impact is not None and impact > terms.limits.impact_bps:
+        return None
     try:
-        entry = entry_plan(market, terms.spend, terms.slippage_bps, settings.executor)
+        entry = _entry(terms, market, inflow)
     except QuoteError:
         return None
-    impact = price_impact_bps(market, terms.spend)
-    if (impact is not None and impact > terms.limits.impact_bps) or not _is_worth_it(terms, market, inflow, entry):
+    return None if entry is None else Plans(entry, terms.exit)
+
+
+def _entry(terms: _Terms, market: MarketState, inflow: Inflow | None) -> EntryPlan | None:
+    """The buy, where it is worth it. Raises QuoteError where the venue gives no quote."""
+    settings = terms.settings
+    if settings.policy.gate == "copy_value" and not _is_copied(terms, market):
         return None
-    return Plans(entry, terms.exit)
+    if settings.policy.expected_value == "copy":
+        return _copy_entry(terms, market, inflow)
+    entry = entry_plan(market, terms.spend, terms.slippage_bps, settings.executor)
+    return entry if _is_worth_it(terms, market, inflow, entry) else None
 
 
-def _terms_of(signal: LeaderBuy, pattern: Pattern, book: Book, settings: Settings, now: Now) -> _Terms:
-    """Remembered by identity: both are frozen, and what is remembered keeps them alive."""
-    key = (id(pattern), id(settings))
+def _is_copied(terms: _Terms, market: MarketState) -> bool:
+    """Whether COPY_VALUE lets the buy pass; verdict and tier have been looked at."""
+    return terms.copy is not None and capped(terms.copy.lower_x, headroom_x(market)) > 0
+
+
+def _copy_entry(terms: _Terms, market: MarketState, inflow: Inflow | None) -> EntryPlan | None:
+    if terms.copy is None or terms.value is None:
+        return None
+    settings = terms.settings
+    mean = capped(terms.copy.mean_x, headroom_x(market))
+    if settings.policy.require_positive_ev and worth(terms.copy, mean, settings) <= 0:
+        return None
+    queue = queue_at(inflow, settings.executor.paper_latency_slots)
+    return copy_entry(market, terms.copy, mean, terms.value.beta, queue.ahead_lamports, settings)
+
+
+def _terms_of(
+    signal: LeaderBuy, pattern: Pattern, book: Book, settings: Settings, now: Now, value: CopyValue | None
+) -> _Terms:
+    """Remembered by identity: all three are frozen, and what is remembered keeps them alive."""
+    state = -1 if value is None or signal.market is None else state_of(signal.market)
+    key = (id(pattern), id(settings), id(value), state)
     known = _terms.get(key)
     if known is None:
         if len(_terms) >= _MAX_TERMS:
             _terms.clear()
-        known = _terms[key] = _new_terms(signal, pattern, book, settings, now)
+        known = _terms[key] = _new_terms(signal, pattern, book, settings, now, value)
     return known
 
 
-def _new_terms(signal: LeaderBuy, pattern: Pattern, book: Book, settings: Settings, now: Now) -> _Terms:
+def _new_terms(
+    signal: LeaderBuy, pattern: Pattern, book: Book, settings: Settings, now: Now, value: CopyValue | None
+) -> _Terms:
     limits = _limits(settings.risk)
     if not is_usable(pattern):
-        return _Terms(pattern, settings, limits, 0, 0, 0, 0, 0.0, None)
-    spend = seed_size(pattern, settings.policy, settings.risk)
-    proposal = Proposal(signal, pattern, book, settings, now, spend)
-    plan = seed_exit(pattern, settings.policy)
+        return _Terms(pattern, value, settings, limits, 0, 0, 0, 0, 0.0, None)
+    copy = terms_at(value, signal.market, settings)
+    spend = size_of(pattern, copy, settings)
+    proposal = Proposal(signal, pattern, book, settings, now, spend, value, copy)
+    plan = chosen_exit(pattern, value, settings)
+    may_buy = all(guard(proposal).passed for guard in _OF_THE_LEADER) and _is_followed(value, settings)
     return _Terms(
         pattern=pattern,
+        value=value,
         settings=settings,
         limits=limits,
         spend=spend,
@@ -134,8 +181,16 @@ def _new_terms(signal: LeaderBuy, pattern: Pattern, book: Book, settings: Settin
         network=transaction_cost(settings.executor),
         dearest_exit=dearest_exit(settings.executor),
         expected_x=plan.target_x if plan.target_x is not None else pattern.p50_target_x,
-        exit=plan if all(guard(proposal).passed for guard in _OF_THE_LEADER) else None,
+        exit=plan if may_buy else None,
+        copy=copy,
     )
+
+
+def _is_followed(value: CopyValue | None, settings: Settings) -> bool:
+    """Whether verdict and tier let the leader be followed; the seed's gate does not ask for them."""
+    if settings.policy.gate != "copy_value":
+        return True
+    return value is not None and value.verdict == "COPY" and value.tier != "BENCH"
 
 
 def _limits(risk: RiskSettings) -> _Limits:
@@ -207,7 +262,7 @@ def _is_affordable(terms: _Terms, book: Book) -> bool:
 
 def _is_worth_it(terms: _Terms, market: MarketState, inflow: Inflow | None, entry: EntryPlan) -> bool:
     policy = terms.settings.policy
-    if policy.expected_value == "seed":
+    if policy.expected_value != "inflow":
         price_x = price_multiple(terms.expected_x, market.fee_bps)
         worth = expected_value(
             price_x, terms.slippage_bps, market.fee_bps, entry.spend_lamports, entry.network_lamports
@@ -223,7 +278,15 @@ _KNOWN: Final = frozenset(
     {
         *("trading_state", "locked", "protocol_drift", "stream_stale", "blocked_mint", "blocked_leader"),
         *("quote_currency", "no_market", "curve_complete", "quote_age", "leader_min_size", "gate_sample"),
-        *("gate_win_rate", "per_trade_cap", "max_tip", "open_positions", "per_mint", "per_leader_positions"),
+        *(
+            "gate_win_rate",
+            "copy_value",
+            "per_trade_cap",
+            "max_tip",
+            "open_positions",
+            "per_mint",
+            "per_leader_positions",
+        ),
         *("cool_down", "exposure", "per_mint_exposure", "per_leader_exposure", "loss_hour", "loss_day", "balance"),
         *("sol_floor", "price_impact"),
     }

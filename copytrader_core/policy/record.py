@@ -13,10 +13,11 @@ from copytrader_core.policy.decide import decide
 from copytrader_core.policy.guards import FIRST_CODES, GUARDS, Guard, Proposal, code, guards_named
 from copytrader_core.policy.market import MarketState
 from copytrader_core.policy.values import Book, Check, Decision, EntryPlan, ExitPlan, LeaderBuy, Lock, Now
-from copytrader_core.records import Edge, Inflow, Pattern
+from copytrader_core.records import CopyValue, Edge, Inflow, Pattern
 from copytrader_core.settings import Settings
 
 _GUARDS: Final = "guards"
+_SECTIONS: Final = ("policy", "risk", "executor", "copies")
 
 
 def canonical(document: Mapping[str, Any]) -> str:
@@ -47,6 +48,7 @@ def inputs_document(
     book: Book,
     now: Now,
     inflow: Inflow | None = None,
+    value: CopyValue | None = None,
 ) -> dict[str, Any]:
     """Everything but the settings that the decision depended on; of the book's coins and leaders only the signal's."""
     seen = book.about(signal.leader, signal.mint)
@@ -57,6 +59,7 @@ def inputs_document(
         "book": _flat(seen) | {"locks": [_flat(lock) for lock in seen.locks]},
         "now": _flat(now),
         "inflow": _flat(inflow) if inflow else None,
+        "value": _flat(value) if value else None,
     }
 
 
@@ -67,7 +70,7 @@ def _flat(record: Any) -> dict[str, Any]:
 
 def settings_document(settings: Settings) -> dict[str, Any]:
     """The sections that a decision reads, and the codes of the guards that are asked, in order. They hold no secret."""
-    sections = {name: getattr(settings, name).model_dump(mode="json") for name in ("policy", "risk", "executor")}
+    sections = {name: getattr(settings, name).model_dump(mode="json") for name in _SECTIONS}
     return sections | {_GUARDS: [code(guard) for guard in GUARDS]}
 
 
@@ -100,6 +103,11 @@ def _guards(settings: Mapping[str, Any]) -> tuple[Guard, ...]:
 
 def _replay(inputs: Mapping[str, Any], settings: Mapping[str, Any], guards: Sequence[Guard]) -> Decision:
     sections = {name: section for name, section in settings.items() if name != _GUARDS}
+    return replay_with(inputs, Settings(**sections), guards)
+
+
+def replay_with(inputs: Mapping[str, Any], settings: Settings, guards: Sequence[Guard]) -> Decision:
+    """The decision on journalled inputs under other settings and guards than those of then."""
     signal = dict(inputs["signal"])
     market = signal.pop("market")
     return decide(
@@ -107,10 +115,11 @@ def _replay(inputs: Mapping[str, Any], settings: Mapping[str, Any], guards: Sequ
         Pattern(**inputs["pattern"]) if inputs["pattern"] else None,
         tuple(Edge(**edge) for edge in inputs["edges"]),
         _book(inputs["book"]),
-        Settings(**sections),
+        settings,
         Now(**inputs["now"]),
         _inflow(inputs.get("inflow")),
         guards,
+        _value(inputs.get("value")),
     )
 
 
@@ -135,6 +144,15 @@ def _inflow(document: Mapping[str, Any] | None) -> Inflow | None:
         return None
     curves = (tuple(document[name]) for name in ("slots", "ahead_sol", "behind_sol", "followers_ahead"))
     return Inflow(document["leader"], document["n_followers"], *curves)
+
+
+def _value(document: Mapping[str, Any] | None) -> CopyValue | None:
+    """A leader's copy value from its JSON; what was journalled before there were any has none."""
+    return None if document is None else CopyValue(**{name: _tupled(field) for name, field in document.items()})
+
+
+def _tupled(field: Any) -> Any:
+    return tuple(_tupled(one) for one in field) if isinstance(field, list) else field
 
 
 def exit_plan(document: Mapping[str, Any]) -> ExitPlan:

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from copytrader_core.errors import StoreError
-from copytrader_core.records import Edge, Inflow, Pattern, Release
+from copytrader_core.records import CopyValue, Edge, Inflow, Pattern, Release
 
 CHANNEL: Final = "copytrader_release"
 # One publisher at a time; "release" in ASCII.
@@ -27,7 +27,14 @@ CURRENT: Final = """
 SELECT r.release_id, r.as_of::text,
        (SELECT coalesce(json_agg(p ORDER BY p.wallet), '[]') FROM wallet_patterns p),
        (SELECT coalesce(json_agg(e ORDER BY e.leader, e.follower), '[]') FROM follow_edges e),
-       (SELECT coalesce(json_agg(i ORDER BY i.leader, i.slots), '[]') FROM leader_inflow i)
+       (SELECT coalesce(json_agg(i ORDER BY i.leader, i.slots), '[]') FROM leader_inflow i),
+       (SELECT coalesce(json_agg(v ORDER BY v.leader), '[]')
+        FROM (SELECT leader, min(verdict) AS verdict, min(tier) AS tier, min(rule) AS rule,
+                     min(alpha) AS alpha, min(beta) AS beta, coalesce(min(capacity_sol), 0) AS capacity_sol,
+                     (array_agg(to_json(state_x)))[1] AS state_x, (array_agg(to_json(state_half_x)))[1] AS state_half_x,
+                     json_agg(json_build_array(latency_slots, size_lamports, mean_x, lo_x, landing)
+                              ORDER BY latency_slots, size_lamports) AS cells
+              FROM copy_value GROUP BY leader) v)
 FROM release_current c JOIN releases r USING (release_id)
 """
 
@@ -54,10 +61,16 @@ def release_from(row: tuple[Any, ...] | None) -> Release:
     """The release of a row of CURRENT, its documents parsed. Raises StoreError where there is no row."""
     if row is None:
         raise StoreError("nothing has been released yet: run `copytrader materialize --from DAY --to DAY`")
-    release_id, as_of, patterns, edges, inflow = row
-    known = [p for p in patterns if all(p[name] is not None for name in _DECIDED_BY)]
-    by_wallet = {p["wallet"]: _pattern(p) for p in known}
-    return Release(release_id, as_of, by_wallet, tuple(_edge(e) for e in edges), _inflows(inflow))
+    release_id, as_of, patterns, edges, inflow, values = row
+    by_wallet = patterns_from(patterns)
+    worth = {v["leader"]: _copy_value(v) for v in values}
+    return Release(release_id, as_of, by_wallet, tuple(_edge(e) for e in edges), _inflows(inflow), worth)
+
+
+def patterns_from(rows: Iterable[Mapping[str, Any]]) -> dict[str, Pattern]:
+    """Rows of `wallet_patterns` by wallet; one without a full fingerprint (no closed trip yet) is left out."""
+    known = (row for row in rows if all(row[name] is not None for name in _DECIDED_BY))
+    return {row["wallet"]: _pattern(row) for row in known}
 
 
 def lock_releases(connection: Connection) -> dt.date | None:
@@ -79,9 +92,12 @@ def write_release(
     patterns: Rows,
     edges: Rows,
     inflow: Rows | None = None,
+    values: Rows | None = None,
+    exits: Rows | None = None,
     until_slot: int | None = None,
 ) -> str:
-    """Replaces fingerprints, edges and inflow forecasts (none for None), moves the pointer, tells the listeners.
+    """Replaces fingerprints, edges, inflow forecasts, copy values and exits (none for None), moves the pointer, tells
+    the listeners.
 
     They listen on CHANNEL. Returns the release id. The same content of the same day is the same release. With
     `until_slot` it is provisional: its last day is known up to that slot only, and its id says so.
@@ -93,10 +109,16 @@ def write_release(
         "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (release_id) DO NOTHING",
         (release_id, as_of, content_hash, len(patterns.values), len(edges.values), until_slot),
     )
-    tables = (("wallet_patterns", patterns), ("follow_edges", edges), ("leader_inflow", inflow or Rows((), ())))
-    for table, rows in tables:
+    tables = {
+        "wallet_patterns": patterns,
+        "follow_edges": edges,
+        "leader_inflow": inflow,
+        "copy_value": values,
+        "leader_exits": exits,
+    }
+    for table, rows in tables.items():
         connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
-        if not rows.columns:
+        if rows is None:
             continue
         _copy(connection, table, (*rows.columns, "release_id"), ((*values, release_id) for values in rows.values))
     connection.execute(
@@ -187,3 +209,31 @@ def _inflow(leader: str, curve: Sequence[Mapping[str, Any]]) -> Inflow:
     slots, ahead, behind = (tuple(row[name] for row in curve) for name in ("slots", "ahead_sol", "behind_sol"))
     followers = tuple(row["followers_ahead"] for row in curve)
     return Inflow(leader, curve[0]["n_followers"], slots, ahead, behind, followers)
+
+
+def _copy_value(row: Mapping[str, Any]) -> CopyValue:
+    """A leader's grid. Latencies that lack one of the sizes are left out: between cells that are not there nothing can
+    be read off.
+    """
+    by_latency: dict[int, dict[int, Sequence[float]]] = {}
+    for latency, size, *cell in row["cells"]:
+        by_latency.setdefault(latency, {})[size] = cell
+    sizes = sorted({size for cells in by_latency.values() for size in cells})
+    grid = {latency: [cells[s] for s in sizes] for latency, cells in by_latency.items() if len(cells) == len(sizes)}
+    mean, lower, landing = (tuple(tuple(cell[n] for cell in cells) for cells in grid.values()) for n in range(3))
+    return CopyValue(
+        leader=row["leader"],
+        verdict=row["verdict"],
+        tier=row["tier"],
+        alpha=row["alpha"],
+        beta=row["beta"],
+        rule=row["rule"],
+        capacity_sol=row["capacity_sol"],
+        latencies=tuple(grid),
+        sizes_lamports=tuple(sizes),
+        mean_x=mean,
+        lower_x=lower,
+        landing=landing,
+        state_x=tuple(row["state_x"]),
+        state_half_x=tuple(row["state_half_x"]),
+    )

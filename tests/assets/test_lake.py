@@ -166,7 +166,11 @@ def test_duplicates_are_found_and_only_the_first_ten_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "missing"), [("wallet_patterns", {"release_id", "updated_at"}), ("follow_edges", {"release_id"})]
+    ("table", "missing"),
+    [
+        ("wallet_patterns", {"release_id", "updated_at"}),
+        *((name, {"release_id"}) for name in ("follow_edges", "leader_inflow", "copy_value", "leader_exits")),
+    ],
 )
 def test_lake_columns_are_the_columns_of_postgres(table: str, missing: set[str]) -> None:
     assert set(TABLES[table].names) == postgres_columns(table) - missing

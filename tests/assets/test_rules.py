@@ -56,6 +56,17 @@ _BREAKS: dict[str, dict[str, dict[str, Any]]] = {
         "follow_prob is follow_prob_5s - baseline_prob": {"follow_prob": 0.3},
     },
     "wallet_links": {"a link joins two": {"partner": "w", "wallet": "w"}},
+    "copies": {
+        "what landed was held": {"hold_ms": None},
+        "what did not land earns nothing": {"outcome": "REVERTED", "hold_ms": None},
+    },
+    "copy_value": {
+        "state_x has one number for each of the 8 states": {"state_x": [0.0]},
+        "state_half_x has one number for each of the 8 states": {"state_half_x": [0.0] * 9},
+        "whose copies are not proven is on the bench": {"verdict": "UNPROVEN"},
+    },
+    "calibration": {"the bench buys nothing": {"tier": "BENCH"}},
+    "leader_exits": {"the seed's exit stands beside the rules": {"rule": "seed"}},
     "wallet_patterns": _PATTERN_BREAKS,
     "wallet_windows": _PATTERN_BREAKS,
 }  # fmt: skip

@@ -7,7 +7,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copytrader_assets.analysis import wide
+from copytrader_assets.analysis import wide_columns
+from copytrader_core import wide
 
 EXACT = settings(deadline=None)
 ALL = 2**64 - 1
@@ -60,6 +61,6 @@ def test_sell_quotes_are_exact_however_large_the_bag_is(base: int, quote: int, h
 @given(st.lists(st.integers(-(2**100), 2**100), max_size=20))
 def test_columns_and_sums_keep_every_digit(values: list[int]) -> None:
     column = pa.array(values, pa.decimal128(38, 0))
-    there = wide.wide_words(column)
-    assert wide.wide_array(there, column.type).equals(column)
+    there = wide_columns.wide_words(column)
+    assert wide_columns.wide_array(there, column.type).equals(column)
     assert wide.total(there) == sum(values)

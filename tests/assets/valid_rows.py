@@ -68,6 +68,44 @@ _NETWORK: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+_SIGNAL = {"leader": "a", "mint": "m", "sig": "s", "slot": 5}
+_RESULT = {"spend_lamports": 10, "pnl_lamports": 2, "hold_ms": 900, "exit_reason": "timer", "censored": False}
+_VALUES: dict[str, dict[str, Any]] = {
+    "copies": _SIGNAL | _RESULT | {
+        "tx_index": 0, "ts_ns": 10**18, "venue": "curve", "real_quote_lamports": 7, "leader_size_lamports": 3,
+        "latency_slots": 2, "size_lamports": 9, "rule": "timer=20s", "outcome": "LANDED", "entry_premium_bps": 50.0,
+    },
+    "copy_exits": _SIGNAL | _RESULT | {"rule": "timer=20s"},
+    "copy_value": {
+        "leader": "a", "latency_slots": 2, "size_lamports": 9, "n_signals": 30, "n_landed": 25, "n_days": 5,
+        "n_coin_days": 20, "landed_share": 0.8, "landing": 0.8, "raw_mean_x": 0.2, "median_x": 0.0, "mean_x": 0.1,
+        "lo_x": 0.02, "hi_x": 0.2, "p_positive": 0.98, "value_x": 0.08, "value_lo_x": 0.01, "value_hi_x": 0.16,
+        "verdict": "COPY", "reason": "r", "q_value": 0.01, "capacity_sol": 2.0, "capacity_lo_sol": 1.0,
+        "capacity_hi_sol": 3.0, "break_even_slots": 6.0, "rule": "timer=20s", "tier": "ACTIVE", "alpha": 1.0,
+        "beta": 1.0, "state_x": [0.0] * 8, "state_half_x": [0.0] * 8, "as_of": DAY,
+    },
+    "leader_exits": {
+        "leader": "a", "rule": "timer=20s", "n_copies": 25, "n_coin_days": 20, "raw_mean_x": 0.2, "mean_x": 0.1,
+        "lo_x": 0.02, "hi_x": 0.2, "behind_x": 0.0, "behind_se_x": 0.0, "over_seed_x": 0.03, "over_seed_lo_x": 0.0,
+        "over_seed_hi_x": 0.06, "conditions": 1, "is_chosen": True, "as_of": DAY,
+    },
+    "exit_curves": {
+        "leader": "a", "curve": "hold_ms", "at": 500.0, "survival": 0.9, "n_trips": 20, "n_censored": 2, "as_of": DAY,
+    },
+    "calibration": {
+        "leader": "a", "mode": "live", "n_decided": 9, "n_landed": 8, "expected_landing": 0.9, "landing_p_value": 0.6,
+        "expected_slots": 2.0, "slots_late": 2.5, "entry_premium_bps": 10.0, "entry_premium_se_bps": 3.0,
+        "exit_premium_bps": -5.0, "n_finished": 7, "expected_x": 0.05, "realised_x": 0.04, "score": -1.0,
+        "kill_line": -12.0, "cusum": 0.4, "drifted": False, "killed": False, "tier": "ACTIVE", "scale": 0.9,
+        "alpha": 0.9, "beta": 1.0, "since": DAY, "benched": None, "as_of": DAY,
+    },
+    "calibration_bins": {
+        "kind": "return", "bin": 1, "n_copies": 5, "expected": 0.1, "realised": 0.08, "realised_lo": 0.0,
+        "realised_hi": 0.2, "as_of": DAY,
+    },
+}  # fmt: skip
+
+
 def _measures(table: Table) -> dict[str, Any]:
     """Every measure known: three trips, one of them dead, one position held."""
     row: dict[str, Any] = {}
@@ -91,6 +129,7 @@ _ROWS: dict[str, dict[str, Any]] = {
     "open_positions": _TRIP | _OPEN,
     "follow_edges": _EDGE,
     **_NETWORK,
+    **_VALUES,
     "leader_scores": {"wallet": "w", "followership_score": 0.5, "leader_score": 0.5},
     "wallet_patterns": _measures(TABLES["wallet_patterns"]),
     "wallet_windows": _measures(TABLES["wallet_windows"]),

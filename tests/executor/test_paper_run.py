@@ -6,7 +6,7 @@ import pytest
 from planted_market import FIRST_SLOT, LEADER, OTHER, World, address, publish, settings
 from running import forget, rows, trade
 
-from copytrader_core.policy.market import quote_buy, quote_sell
+from copytrader_core.policy.market import after_buy, quote_buy, quote_sell
 from copytrader_core.settings import Settings
 
 COSTS = 5_000 + 100_000 + 1_000_000
@@ -50,7 +50,9 @@ async def test_the_timer_sells_at_the_exact_quote_of_its_landing_slot(pg_url: st
     sale = rows(pg_url, "SELECT * FROM exec_fills WHERE side = 'SELL'")[0]
     # 0.6 x 10 s after slot 1003 is slot 1018; the sell lands two slots later.
     assert sale["slot"] == FIRST_SLOT + 3 + 15 + 2
-    exact = quote_sell(world.market_at("coin", sale["slot"]), int(buy["base_raw"]))
+    # Our buy is in the market, and what somebody bought for 1.5 SOL after it came from there.
+    moved = after_buy(after_buy(world.market_at("coin", FIRST_SLOT + 3), 750_000_000), 1_500_000_000)
+    exact = quote_sell(moved, int(buy["base_raw"]))
     assert (sale["quote_lamports"], sale["swap_fee_lamports"]) == (exact.proceeds_lamports, exact.fee_lamports)
     position = rows(pg_url, "SELECT * FROM exec_positions")[0]
     assert (position["state"], position["exit_reason"]) == ("CLOSED", "timer")
@@ -164,7 +166,7 @@ async def test_what_is_left_at_the_end_is_closed_at_the_last_quote(pg_url: str) 
     fill = rows(pg_url, "SELECT base_raw FROM exec_fills WHERE side = 'BUY'")[0]
     position = rows(pg_url, "SELECT * FROM exec_positions")[0]
     assert position["exit_reason"] == "end_of_run"
-    last = quote_sell(world.market_at("coin", world.slot), int(fill["base_raw"]))
+    last = quote_sell(after_buy(world.market_at("coin", world.slot), 750_000_000), int(fill["base_raw"]))
     assert position["proceeds_lamports"] == last.proceeds_lamports - COSTS
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from copytrader_core.policy.decide import decide
 from copytrader_core.policy.market import MarketState
 from copytrader_core.policy.values import Book, Decision, LeaderBuy, Now
-from copytrader_core.records import WSOL, Edge, Pattern
+from copytrader_core.records import WSOL, CopyValue, Edge, Pattern
 from copytrader_core.settings import Settings
 
 SOL = 1_000_000_000
@@ -44,6 +44,24 @@ PATTERN = Pattern(
 )
 EDGES = (Edge("leader", "follower", 0.5, 900, 2_000, 0.3),)
 BOOK = Book("ACTIVE", 100 * SOL)
+SIZES = (100_000_000, 500_000_000, 1_000_000_000, 5_000_000_000)
+VALUE = CopyValue(
+    leader="leader",
+    verdict="COPY",
+    tier="ACTIVE",
+    alpha=1.0,
+    beta=1.0,
+    rule="timer=40s target=1.4",
+    capacity_sol=3.0,
+    latencies=(1, 2, 4),
+    sizes_lamports=SIZES,
+    mean_x=((0.14, 0.13, 0.11, -0.08), (0.12, 0.11, 0.09, -0.1), (0.02, 0.01, -0.01, -0.2)),
+    lower_x=((0.08, 0.07, 0.05, -0.14), (0.06, 0.05, 0.03, -0.16), (-0.04, -0.05, -0.07, -0.26)),
+    landing=((0.95,) * 4, (0.9,) * 4, (0.8,) * 4),
+    state_x=(0.0, -0.02, 0.0, 0.03, 0.0, 0.0, 0.0, -0.2),
+    state_half_x=(0.0, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0, 0.05),
+)
+COPY_POLICY = {"gate": "copy_value", "exit": "value", "expected_value": "copy"}
 NOW = Now(100, 1_791_800_000 * SOL)
 
 

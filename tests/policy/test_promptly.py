@@ -13,7 +13,7 @@ from copytrader_core.policy.guards import GUARDS
 from copytrader_core.policy.promptly import IS_WHOLE, Plans, prompt_plans
 from copytrader_core.policy.values import Lock, Now
 from copytrader_core.records import Inflow
-from tests.policy.policy_inputs import BOOK, EDGES, MARKET, NOW, PATTERN, SIGNAL, SOL, settings
+from tests.policy.policy_inputs import BOOK, COPY_POLICY, EDGES, MARKET, NOW, PATTERN, SIGNAL, SOL, VALUE, settings
 
 INFLOW = Inflow("leader", 3, (0, 2, 10), (0.0, 0.5, 1.0), (3.0, 2.0, 0.1), (0.0, 1.0, 2.0))
 
@@ -23,6 +23,11 @@ CONFIG = [
     settings(policy={"expected_value": "inflow"}, risk={"blocked_mints": ["other"], "leader_cool_down_ms": 3_000}),
     settings(policy={"min_win_rate": 0.6, "trailing_fraction": 0.2, "stop_x": 0.5}),
     settings(risk={"blocked_leaders": ["leader"]}),
+    settings(policy=COPY_POLICY),
+    settings(policy=COPY_POLICY, executor={"paper_latency_slots": 3}),
+    settings(policy=COPY_POLICY | {"gate": "seed", "require_positive_ev": False, "max_slippage_bps": 100}),
+    settings(policy={"gate": "copy_value"}),
+    settings(policy={"exit": "value", "expected_value": "inflow"}),
     settings(policy={"max_size_sol": 0.3}, risk={"max_tip_share_bps": 1, "max_positions_per_mint": 2}),
 ]
 markets = st.builds(
@@ -51,6 +56,23 @@ patterns = st.builds(
     st.sampled_from([0.52, 0.7, 0.5199]),
     st.sampled_from([1.5, 1.01, 3.0]),
     st.sampled_from([10_000, 10_000, 0]),
+)
+values = st.builds(
+    lambda verdict, tier, factors, capacity, shift: replace(
+        VALUE,
+        verdict=verdict,
+        tier=tier,
+        alpha=factors[0],
+        beta=factors[1],
+        capacity_sol=capacity,
+        mean_x=tuple(tuple(x + shift for x in row) for row in VALUE.mean_x),
+        lower_x=tuple(tuple(x + shift for x in row) for row in VALUE.lower_x),
+    ),
+    st.sampled_from(["COPY", "COPY", "COPY", "UNPROVEN"]),
+    st.sampled_from(["ACTIVE", "PROBATION", "BENCH"]),
+    st.sampled_from([(1.0, 1.0), (0.5, 0.5), (0.0, 0.0)]),
+    st.sampled_from([3.0, 0.15, 20.0]),
+    st.sampled_from([0.0, 0.0, -0.06, -0.2, 0.5]),
 )
 few = st.sampled_from([0, 0, 0, 1, 9, 10, 19, 20])
 sums = st.sampled_from([0, 0, 0, SOL, 2_749_000_000, 2_750_000_000, 5 * SOL, 9 * SOL, 20 * SOL])
@@ -91,11 +113,17 @@ books = st.builds(
 )
 
 
-@hypothesis_settings(max_examples=1_500, deadline=None)
-@given(signals, st.one_of(st.just(PATTERN), patterns), st.one_of(st.just(BOOK), books), st.sampled_from(CONFIG))
-def test_plans_are_those_of_the_decision_or_there_are_none(signal, pattern, book, config):
-    decision = decide(signal, pattern, EDGES, book, config, NOW, INFLOW)
-    plans = prompt_plans(signal, pattern, book, config, NOW, INFLOW)
+@hypothesis_settings(max_examples=2_500, deadline=None)
+@given(
+    signals,
+    st.one_of(st.just(PATTERN), patterns),
+    st.one_of(st.just(BOOK), books),
+    st.sampled_from(CONFIG),
+    st.one_of(st.just(VALUE), values, st.none()),
+)
+def test_plans_are_those_of_the_decision_or_there_are_none(signal, pattern, book, config, value):
+    decision = decide(signal, pattern, EDGES, book, config, NOW, INFLOW, value=value)
+    plans = prompt_plans(signal, pattern, book, config, NOW, INFLOW, value)
     accepted = Plans(decision.entry, decision.exit) if decision.accepted else None
     # A lock of something else leaves the answer to the decision; nothing else that is accepted does.
     assert plans == (None if book.locks else accepted)
@@ -131,3 +159,13 @@ def test_other_settings_are_another_answer_at_once():
     first, second = (prompt_plans(SIGNAL, PATTERN, BOOK, config, NOW) for config in (CONFIG[0], small))
     assert first is not None and second is not None
     assert (first.entry.spend_lamports, second.entry.spend_lamports) == (750_000_000, 500_000_000)
+
+
+def test_a_copy_is_sized_and_left_by_its_value_before_signing_too():
+    config = settings(policy=COPY_POLICY)
+    plans = prompt_plans(SIGNAL, PATTERN, BOOK, config, NOW, INFLOW, VALUE)
+
+    assert plans is not None
+    assert plans.exit.timer_ms == 40_000
+    assert prompt_plans(SIGNAL, PATTERN, BOOK, config, NOW, INFLOW, replace(VALUE, tier="BENCH")) is None
+    assert prompt_plans(SIGNAL, PATTERN, BOOK, config, NOW, INFLOW, None) is None

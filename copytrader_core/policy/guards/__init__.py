@@ -14,6 +14,7 @@ from copytrader_core.policy.guards.balance import balance
 from copytrader_core.policy.guards.blocked_leader import blocked_leader
 from copytrader_core.policy.guards.blocked_mint import blocked_mint
 from copytrader_core.policy.guards.cool_down import cool_down
+from copytrader_core.policy.guards.copy_value import copy_value
 from copytrader_core.policy.guards.curve_complete import curve_complete
 from copytrader_core.policy.guards.exposure import exposure
 from copytrader_core.policy.guards.gate_sample import gate_sample
@@ -55,6 +56,7 @@ GUARDS: Final[tuple[Guard, ...]] = (
     leader_min_size,
     gate_sample,
     gate_win_rate,
+    copy_value,
     per_trade_cap,
     max_tip,
     open_positions,

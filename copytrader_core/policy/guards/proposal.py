@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from copytrader_core.policy.copy_terms import CopyTerms
 from copytrader_core.policy.entry import transaction_cost
 from copytrader_core.policy.values import Book, Check, LeaderBuy, Now
-from copytrader_core.records import Pattern
+from copytrader_core.records import CopyValue, Pattern
 from copytrader_core.settings import Settings
 
 
@@ -21,6 +22,9 @@ class Proposal:
     settings: Settings
     now: Now
     spend_lamports: int
+    value: CopyValue | None = None
+    terms: CopyTerms | None = None
+    """What a copy is worth with the coin as it is; None where the release does not say."""
 
     @property
     def cost_lamports(self) -> int:

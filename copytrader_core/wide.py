@@ -1,7 +1,7 @@
 """Exact integers of 128 bits inside compiled kernels: two's complement in two words, the low one first.
 
-An array of `n` of them has the shape (n, 2) and uint64; it is the memory of an Arrow decimal128 column. A sum of u64
-amounts fits no 64-bit type. Not here: what is summed.
+An array of `n` of them has the shape (n, 2) and uint64, the memory of an Arrow decimal128 column. A sum of u64 amounts
+fits no 64-bit type. Not here: what is summed, and Arrow.
 Division is Knuth's algorithm D for two digits (The Art of Computer Programming, volume 2, section 4.3.1).
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from copytrader_core.compiled import uncounted
@@ -25,22 +24,6 @@ _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _32 = np.uint64(32)
 _63 = np.uint64(63)
 _64 = np.uint64(64)
-
-
-def wide_array(words: Words, kind: pa.DataType) -> pa.Array:
-    """An (n, 2) array as a decimal128 column of scale 0, without NULLs."""
-    return pa.Array.from_buffers(kind, len(words), [None, pa.py_buffer(np.ascontiguousarray(words))])
-
-
-def wide_words(column: pa.ChunkedArray | pa.Array) -> Words:
-    """A decimal128 column without NULLs as its (n, 2) words."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
-    if not len(array):
-        return np.zeros((0, 2), np.uint64)
-    words = np.frombuffer(array.buffers()[1], np.uint64).reshape(-1, 2)
-    return words[array.offset : array.offset + len(array)]
 
 
 def to_floats(words: Words) -> NDArray[np.float64]:

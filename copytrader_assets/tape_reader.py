@@ -1,0 +1,85 @@
+"""A day's tape from the lake into memory: codes for coins and wallets, texts only of the rows that are asked for."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from copytrader_assets.lake import Lake
+from copytrader_assets.tape_schemas import TAPE, TAPE_SLOTS
+from copytrader_core.replay.day import TapeDay
+from copytrader_core.replay.tape import AMOUNTS, FEES, NEXT_FEES, Tape
+
+_CODED: Final = ("wallet", "mint")
+_NUMBERS: Final = ("slot", "tx_index", "tx", "venue", "kind", "is_buy", *AMOUNTS, *FEES, *NEXT_FEES)
+
+
+def read_tape(lake: Lake, day: dt.date, wallets: Iterable[str]) -> TapeDay:
+    """The tape of a day, with the texts of all transactions in which `wallets` trade. Raises StoreError without one."""
+    n = lake.snapshot(TAPE.name, day).rows
+    parts = lake.read_parts(TAPE.name, day, (*_NUMBERS, "ts_ns", *_CODED), _CODED, row_groups=1)
+    columns, names = _columns(parts, n)
+    ts_ns = columns.pop("ts_ns")
+    tape = Tape.of(columns, names["mint"], names["wallet"])
+    slots = lake.read(TAPE_SLOTS.name, day)
+    wanted = set(wallets)
+    mine = np.array([wallet in wanted for wallet in tape.wallets], np.bool_)
+    marked = np.flatnonzero(mine[tape.wallet]) if n else np.zeros(0, np.int64)
+    in_tx = np.flatnonzero(np.isin(tape.tx, np.unique(tape.tx[marked])))
+    texts = _texts(lake, day, in_tx)
+    return TapeDay(tape, slots["slot"].to_numpy(), slots["seconds"].to_numpy(), ts_ns, texts)
+
+
+def tape_of(rows: pa.Table) -> Tape:
+    """The tape of rows of TAPE (all but texts are needed)."""
+    columns, names = _columns([rows], rows.num_rows, with_time=False)
+    return Tape.of(columns, names["mint"], names["wallet"])
+
+
+def _columns(
+    parts: Iterable[pa.Table], n: int, *, with_time: bool = True
+) -> tuple[dict[str, NDArray[Any]], dict[str, list[str]]]:
+    """Every column of numbers as one array, and codes with what they stand for; never more than a part of it twice."""
+    numbers = (*_NUMBERS, "ts_ns") if with_time else _NUMBERS
+    found = {name: np.zeros(n, TAPE.arrow.field(name).type.to_pandas_dtype()) for name in numbers}
+    found |= {name: np.zeros(n, np.int32) for name in _CODED}
+    codes: dict[str, dict[str, int]] = {name: {} for name in _CODED}
+    first = 0
+    for part in parts:
+        end = first + part.num_rows
+        for name in numbers:
+            found[name][first:end] = part[name].to_numpy()
+        for name in _CODED:
+            found[name][first:end] = _coded(part[name], codes[name])
+        first = end
+    return found, {name: list(known) for name, known in codes.items()}
+
+
+def _coded(column: pa.ChunkedArray, known: dict[str, int]) -> NDArray[np.int32]:
+    """The codes of texts; new ones are added to `known`."""
+    parts = [np.zeros(0, np.int32)]
+    for chunk in column.chunks:
+        coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        places = [known.setdefault(text, len(known)) for text in coded.dictionary.to_pylist()]
+        parts.append(np.array(places, np.int32)[coded.indices.to_numpy()] if places else parts[0])
+    return np.concatenate(parts)
+
+
+def _texts(lake: Lake, day: dt.date, rows: NDArray[np.int64]) -> dict[int, tuple[str, str]]:
+    found: dict[int, tuple[str, str]] = {}
+    first = 0
+    if not len(rows):
+        return found
+    for part in lake.read_parts(TAPE.name, day, ("sig", "quote_mint"), row_groups=4):
+        here = rows[(rows >= first) & (rows < first + part.num_rows)]
+        taken = part.take(pa.array(here - first))
+        sigs, quotes = taken["sig"].to_pylist(), pc.fill_null(taken["quote_mint"], "").to_pylist()
+        found |= {int(row): (sig, quote) for row, sig, quote in zip(here, sigs, quotes, strict=True)}
+        first += part.num_rows
+    return found

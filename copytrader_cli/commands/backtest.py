@@ -1,0 +1,80 @@
+"""`copytrader backtest`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from copytrader_assets.lake import Lake
+from copytrader_cli.backtest import OWN, Backtest, DayResult, walk_forward
+from copytrader_cli.days import FirstDay, LastDay, day_range
+from copytrader_cli.executor_table import sol
+from copytrader_core.settings import settings
+
+app = typer.Typer()
+
+
+@app.command()
+def backtest(
+    first: FirstDay,
+    last: LastDay,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="write everything as JSON; - is standard output")
+    ] = None,
+    baselines: Annotated[bool, typer.Option(help="walk the seed's policy and everybody beside it")] = True,
+    shadow: Annotated[bool, typer.Option(help="follow what was refused")] = True,
+) -> None:
+    """Walk the policy forward over recorded days: each by the release as of the day before.
+
+    The executor's own decisions, orders and exits; our trades move the market, and every later trade of a coin is
+    executed again on the moved reserves.
+    """
+    console = Console(stderr=json_file == Path("-"))
+    found = walk_forward(
+        Lake.at(settings().lake_location),
+        day_range(first, last),
+        settings(),
+        baselines=baselines,
+        shadow=shadow,
+        seen=lambda day: console.print(_line(day)),
+    )
+    _print(console, found)
+    if json_file == Path("-"):
+        sys.stdout.write(found.text() + "\n")
+    elif json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(found.text() + "\n", encoding="utf-8")
+
+
+def _line(day: DayResult) -> str:
+    release = day.release or "no release as of the day before: nothing is followed"
+    return (
+        f"{day.day}  {day.events} trades, {day.signals} signals, {day.bought} bought, {day.sold} sold, "
+        f"{sol(day.pnl_lamports)}  [dim]{release}[/dim]"
+    )
+
+
+def _print(console: Console, found: Backtest) -> None:
+    table = Table("", "signals", "bought", "result", "deepest fall", title="walked forward")
+    for name, account in found.accounts.items():
+        style = "bold" if name == OWN else None
+        table.add_row(
+            *(name, str(sum(account.decisions.values())), str(len(account.trips)), sol(account.pnl_lamports)),
+            sol(-account.max_drawdown_lamports),
+            style=style,
+        )
+    console.print(table)
+    if found.shadows:
+        from copytrader_assets.analysis.shadow import audit
+
+        guards = Table("refused by", "signals", "followed", "would have brought", "95 % interval", title="shadow book")
+        for one in audit(found.shadows):
+            interval = f"{sol(one.low_lamports)} to {sol(one.high_lamports)}"
+            guards.add_row(one.code, str(one.refused), str(one.followed), sol(one.pnl_lamports), interval)
+        console.print(guards)
+    console.print(f"decisions {found.hashes[OWN]}")

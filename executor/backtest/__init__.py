@@ -1,0 +1,1 @@
+"""The executor's own engine on recorded days: the same decisions, orders and exits, without the waiting."""
