@@ -103,8 +103,8 @@ class RunningWarehouse(Warehouse):
         mine = {self._running: self._stand_in()} if first <= self._running <= last else {}
         return super().seals(first, last) | mine
 
-    def _seal(self, connection: psycopg.Connection[Any], day: dt.date) -> Seal | None:
-        return self._stand_in() if day == self._running else super()._seal(connection, day)
+    def _seal_in(self, connection: psycopg.Connection[Any], day: dt.date) -> Seal | None:
+        return self._stand_in() if day == self._running else super()._seal_in(connection, day)
 
     def _last_slot(self, day: dt.date) -> int | None:
         return self.slot if day == self._running else None

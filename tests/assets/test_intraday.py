@@ -211,7 +211,7 @@ def test_what_is_held_was_seen_until_the_known_slot_and_not_until_midnight(platf
 
 
 def half_hour(unfinished: dg.DagsterRunStatus | None = None) -> dg.RunRequest | dg.SkipReason:
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.local_temp() as instance:
         if unfinished is not None:
             instance.add_run(dg.DagsterRun(job_name="intraday", status=unfinished))
         now = dt.datetime.now(dt.UTC)
@@ -229,7 +229,7 @@ def test_the_schedule_asks_once_for_each_newest_slot(running: Platform) -> None:
     assert first.run_key == again.run_key == f"{day(2)} up to slot {NOON}" != later.run_key
 
 
-@pytest.mark.parametrize("status", [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED])
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
 def test_a_refresh_that_has_not_ended_is_enough(running: Platform, status: dg.DagsterRunStatus) -> None:
     reason = half_hour(status)
     assert isinstance(reason, dg.SkipReason) and "has not ended" in str(reason.skip_message)
