@@ -67,6 +67,7 @@ _ENGINES: Final = {
     "network": {"numpy"},
     "fingerprints": {"duckdb"},
     "replay": {"numba"},
+    "proof": {"numba"},
     "value": {"numpy"},
 }
 _ROWS: Final = {

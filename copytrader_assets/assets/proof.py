@@ -25,7 +25,9 @@ _SAME = "same_decisions"
 
 
 def _spec(table: Table) -> dg.AssetSpec:
-    return dg.AssetSpec(table.name, deps=[TAPE.name, TAPE_SLOTS.name], description=table.about, skippable=True)
+    return dg.AssetSpec(
+        table.name, deps=[TAPE.name, TAPE_SLOTS.name], description=table.about, kinds={"parquet"}, skippable=True
+    )
 
 
 @dg.multi_asset(
