@@ -215,8 +215,8 @@ def half_hour(unfinished: dg.DagsterRunStatus | None = None) -> dg.RunRequest | 
         if unfinished is not None:
             instance.add_run(dg.DagsterRun(job_name="intraday", status=unfinished))
         now = dt.datetime.now(dt.UTC)
-        context = dg.build_schedule_context(instance, resources=RESOURCES, scheduled_execution_time=now)
-        result = intraday_refresh(context)
+        with dg.build_schedule_context(instance, resources=RESOURCES, scheduled_execution_time=now) as context:
+            result = intraday_refresh(context)
     assert isinstance(result, (dg.RunRequest, dg.SkipReason))
     return result
 
