@@ -33,7 +33,7 @@ def network(facts: ReportFacts) -> str:
     if len(facts.edges) > _MOST_NAMED:
         return _stars(facts.edges) + _egos(facts.edges)
     return (
-        '<p class="lead">Only edges that pass the significance test. An arrow points from the one who buys first; its '
+        '<p class="lead">From follow_edges: only edges that pass the significance test. An arrow points from the one who buys first; its '
         "thickness is the share of buys that are followed within 30 s, its label the median lag and that share; faint "
         "arrows rest on few observations.</p>"
         f'<div class="two"><div class="card"><div class="wide">{follow_graph(facts.edges, 640)}</div>'
@@ -49,7 +49,7 @@ def _stars(edges: Sequence[Edge]) -> str:
     ]
     symbols, (wide, narrow) = in_widths(arrows, (_WIDE, _NARROW))
     return (
-        '<p class="lead">Only edges that pass the significance test. In the middle of each star stands who buys '
+        '<p class="lead">From follow_edges: only edges that pass the significance test. In the middle of each star stands who buys '
         "first, lines lead to those who buy after: the longer, the later (the rings mark 1 s and 5 s), the thicker, "
         "the larger the share of buys that they follow within 30 s. A filled dot is followed itself; a red ring "
         "follows somebody else even more and has its own place there. Point at a dot for its name.</p>"

@@ -33,7 +33,7 @@ def truth_section(comparison: Comparison) -> str:
     )
     return (
         '<p class="lead">This market was planted, so what is true is known. Rings are planted, dots are learned from '
-        "the chain alone. A planted hold is what a time stop waits, for other styles an upper bound; a learned target "
+        "the chain alone (tables wallet_patterns and follow_edges against the truth file). A planted hold is what a time stop waits, for other styles an upper bound; a learned target "
         "is the median multiple of won trips. Errors stand where the planted value is meant to be met.</p>"
         f'<div class="tiles" style="margin-bottom:14px">{"".join(tiles)}</div>'
         f'<div class="halves" style="margin-bottom:14px">{_plots(comparison)}</div>'

@@ -1,0 +1,39 @@
+"""The page's own styles and scripts with the vendored plot library: everything that is inlined, and the policy that allows it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+__all__ = ["policy", "script", "style"]
+
+_HERE: Final = Path(__file__).parent
+_SCRIPTS: Final = ("vendor/uplot.min.js", "static/drawing.js", "static/lines.js", "static/wallets.js", "static/page.js")
+_STYLES: Final = ("vendor/uplot.min.css", "static/report.css")
+
+
+@cache
+def script() -> str:
+    """The one script of the page: uPlot (MIT, vendor/uplot.LICENSE) and the page's own, in a scope of their own."""
+    library, *own = (_read(name) for name in _SCRIPTS)
+    body = "\n".join(own)
+    return f'{library}\n(()=>{{"use strict";\n{body}}})();\n'
+
+
+@cache
+def style() -> str:
+    """All rules."""
+    return "".join(_read(name) for name in _STYLES)
+
+
+def policy() -> str:
+    """The content policy of the page: nothing is fetched from anywhere, and no script runs but the one by this hash."""
+    digest = base64.b64encode(hashlib.sha256(script().encode()).digest()).decode()
+    return f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+def _read(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
