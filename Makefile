@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 # Without compiled bytecode every Dagster command is about three times slower.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test drill check bench ui clean protos lock
+.PHONY: setup demo test drill check bench ui audit clean protos lock
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make test   run the tests          make check   format, lint, types, import rules"
 	@echo "make ui     open Dagster           make drill   the long fault drills of the ingest worker"
 	@echo "make bench  measure                make setup   only install"
+	@echo "make audit  known vulnerabilities of the locked packages (needs the network)"
 
 setup: $(STAMP)
 
@@ -49,6 +50,12 @@ bench: setup
 
 ui: setup
 	@$(BIN)/copytrader ui
+
+# Known vulnerabilities of what requirements.lock names. The only target that asks the network for more than packages, and
+# an environment of its own, so that the auditor is no dependency of what it audits.
+audit:
+	@test -x .venv/audit/bin/pip-audit || { $(PYTHON) -m venv .venv/audit && .venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit; }
+	@.venv/audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements.lock
 
 protos: setup
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=copytrader_core/geyser --pyi_out=copytrader_core/geyser copytrader_geyser.proto

@@ -7,6 +7,7 @@ function returns messages; publishing decides what they mean.
 from __future__ import annotations
 
 import datetime as dt
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -21,6 +22,8 @@ EVENTS_HASH: Final = "events_hash"
 BALANCE: Final = "balance"
 CONTINUITY: Final = "carry_forward_continuity"
 KEYS: Final = "unique_keys"
+_FEWEST_DAYS: Final = 3
+_FACTOR: Final = 4
 
 
 def first_break(lake: Lake, last: dt.date) -> tuple[dt.date, str] | None:
@@ -81,6 +84,19 @@ def stale_successor(lake: Lake, day: dt.date, content_hash: str) -> str | None:
         return None
     last = lake.days(OPEN_POSITIONS.name)[-1]
     return f"{after} continues an older {day}: run `copytrader materialize --from {after} --to {last}`"
+
+
+def unlike_the_week_before(lake: Lake, day: dt.date, rows: int) -> str | None:
+    """Why a day of so many events is odd beside the published ones of the week before, or None.
+
+    Markets double and halve; what is off by more than a factor of four is rather a scope or a filter that changed.
+    """
+    week = [day - dt.timedelta(days=back) for back in range(1, 8)]
+    sizes = [lake.snapshot(EVENTS.name, one).rows for one in week if lake.has(EVENTS.name, one)]
+    usual = statistics.median(sizes) if len(sizes) >= _FEWEST_DAYS else 0
+    if not usual or usual / _FACTOR <= rows <= usual * _FACTOR:
+        return None
+    return f"{day} has {rows} events, the days before it {usual:.0f}: did the scope or the endpoint change?"
 
 
 def seal_problem(lake: Lake, day: dt.date, seal: Seal | None) -> str | None:

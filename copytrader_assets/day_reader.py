@@ -49,8 +49,9 @@ class DayReader:
             tempfile.TemporaryDirectory(prefix="copytrader-duckdb-") as spill,
             duckdb.connect(":memory:", config={"memory_limit": _MEMORY, "temp_directory": spill}) as engine,
         ):
-            if not isinstance(lake.root, Path):
-                engine.register_filesystem(lake.root.fs)
+            for root in lake.roots:
+                if not isinstance(root, Path):
+                    engine.register_filesystem(root.fs)
             engine.register("wallets", pa.table({"wallet": pa.array(sorted(wallets), pa.string())}))
             yield cls(lake, engine)
 

@@ -2,8 +2,10 @@
 
 import dagster as dg
 
+from copytrader_assets.partitions import POSTGRES
 from copytrader_assets.resources import LakeFolder, Warehouse
 from copytrader_assets.retention import late_days, retire
+from copytrader_assets.retries import retried
 
 
 class KeepDays(dg.Config):
@@ -12,7 +14,8 @@ class KeepDays(dg.Config):
     keep_days: int = 60
 
 
-@dg.op
+@dg.op(pool=POSTGRES)
+@retried
 def drop_verified_days(
     context: dg.OpExecutionContext, config: KeepDays, lake_folder: LakeFolder, warehouse: Warehouse
 ) -> None:

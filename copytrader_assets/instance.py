@@ -33,16 +33,21 @@ def prepare_environment() -> None:
 
 
 def set_storage_url() -> str:
-    """The URL of Dagster's tables, also set as DAGSTER_PG_URL: the user's, or a schema of its own in our database."""
-    if "DAGSTER_PG_URL" not in os.environ:
-        os.environ["DAGSTER_PG_URL"] = _own_schema(database_url())
+    """The URL of Dagster's tables, also set as DAGSTER_PG_URL: the user's, or a schema of its own in our database.
+
+    Always with the driver that dagster-postgres works with, whatever the user wrote.
+    """
+    given = os.environ.get("DAGSTER_PG_URL")
+    os.environ["DAGSTER_PG_URL"] = sqlalchemy_url(given) if given else _own_schema(database_url())
     return os.environ["DAGSTER_PG_URL"]
 
 
 def _own_schema(url: str) -> str:
     """The database's URL with Dagster's tables apart from ours."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}")
+        # Where roles are kept apart it is there already, and making one is not for every role.
+        if connection.execute("SELECT to_regnamespace(%s)", (_SCHEMA,)).fetchone() == (None,):
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}")
     return f"{sqlalchemy_url(url)}{'&' if '?' in url else '?'}options=-csearch_path%3D{_SCHEMA}"
 
 

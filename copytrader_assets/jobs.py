@@ -42,16 +42,24 @@ def range_tags(first: dt.date, last: dt.date) -> dict[str, str]:
     return {_RANGE_START: first.isoformat(), _RANGE_END: last.isoformat()}
 
 
-def materialize(definitions: dg.Definitions, first: dt.date, last: dt.date, instance: dg.DagsterInstance) -> Outcome:
-    """Materializes every asset for the days `first` to `last` in one run of this process.
+def materialize(
+    definitions: dg.Definitions,
+    first: dt.date,
+    last: dt.date,
+    instance: dg.DagsterInstance,
+    selection: dg.AssetSelection | None = None,
+) -> Outcome:
+    """Materializes every asset, or those of `selection`, for the days `first` to `last` in one run of this process.
 
     Raises StoreError for days that are no partitions.
     """
     newest = dt.date.fromisoformat(str(daily.get_last_partition_key()))
     if not FIRST_DAY <= first <= last <= newest:
         raise StoreError(f"the days must lie between {FIRST_DAY} and {newest}, in order; found {first} to {last}")
+    chosen = sorted(selection.resolve(definitions.resolve_asset_graph())) if selection is not None else None
     result = definitions.resolve_job_def("daily").execute_in_process(
         instance=instance,
+        asset_selection=chosen,
         tags=range_tags(first, last),
         raise_on_error=False,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from copytrader_assets.analysis.window import end_ns
 from copytrader_assets.lake_root import (
     Root,
     children,
@@ -88,6 +89,23 @@ class Lake:
     def file(self, asset: str, day: dt.date) -> Root:
         """Where the day is, or will be."""
         return self.root / asset / f"day={day.isoformat()}" / _FILE
+
+    def end_ns(self, day: dt.date) -> int:
+        """Until when the events of `day` are known, exclusive: its end, if it is over."""
+        return end_ns(day)
+
+    def last_slot(self, day: dt.date) -> int | None:
+        """The slot up to which the events of `day` are known, None if the day is over."""
+        return None
+
+    def beside(self, day: dt.date) -> Root:
+        """The folder for what is computed of the day and may be lost."""
+        return self.root / ".facts"
+
+    @property
+    def roots(self) -> tuple[Root, ...]:
+        """Every folder that days are read from."""
+        return (self.root,)
 
     def snapshot(self, asset: str, day: dt.date) -> Snapshot:
         """The day's own account of itself. Raises StoreError if it is not published."""

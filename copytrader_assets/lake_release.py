@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from copytrader_assets.lake import Lake
 from copytrader_assets.schemas import FOLLOW_EDGES, LEADER_INFLOW, WALLET_PATTERNS
@@ -10,14 +12,23 @@ from copytrader_assets.value_schemas import COPY_VALUE
 from copytrader_core.records import Release
 from copytrader_core.store.releases import release_from
 
+_OF_A_CELL: Final = ("latency_slots", "size_lamports", "mean_x", "lo_x", "landing")
+
 
 def release_as_of(lake: Lake, day: dt.date) -> Release | None:
-    """Fingerprints, edges, forecasts and copy values as of `day`; None where the lake has no fingerprints of that day."""
+    """What stands in the lake as of `day`; None where it has no fingerprints of that day."""
     if not lake.has(WALLET_PATTERNS.name, day):
         return None
-    rows = [
-        lake.read(name, day).to_pylist() if lake.has(name, day) else []
-        for name in (WALLET_PATTERNS.name, FOLLOW_EDGES.name, LEADER_INFLOW.name, COPY_VALUE.name)
-    ]
+    tables = (WALLET_PATTERNS, FOLLOW_EDGES, LEADER_INFLOW, COPY_VALUE)
+    rows = [lake.read(t.name, day).to_pylist() if lake.has(t.name, day) else [] for t in tables]
     inflow = sorted(rows[2], key=lambda row: (row["leader"], row["slots"]))
-    return release_from((f"{day.isoformat()}-lake", day.isoformat(), rows[0], rows[1], inflow, rows[3]))
+    return release_from((f"{day.isoformat()}-lake", day.isoformat(), rows[0], rows[1], inflow, _leaders(rows[3])))
+
+
+def _leaders(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The cells of each leader together, as `releases.CURRENT` reads them from Postgres."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: (row["leader"], row["latency_slots"], row["size_lamports"])):
+        leader = found.setdefault(row["leader"], {**row, "capacity_sol": row["capacity_sol"] or 0, "cells": []})
+        leader["cells"].append([row[name] for name in _OF_A_CELL])
+    return list(found.values())

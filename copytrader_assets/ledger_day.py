@@ -27,7 +27,6 @@ from copytrader_assets.analysis.trip_order import age_order, end_order, key_orde
 from copytrader_assets.analysis.trip_rows import open_rows, trades_rows
 from copytrader_assets.analysis.trip_tables import Carry
 from copytrader_assets.lake import Lake
-from copytrader_assets.partitions import day_bounds_ns
 from copytrader_assets.schemas import EVENTS
 from copytrader_assets.spark import folded_by_spark
 from copytrader_core.settings import LedgerSettings
@@ -80,8 +79,7 @@ def ledger_day(
             folded = list(_folded(lake, day, carry, coins, rules, pool))
     after = _joined(folded)
     changes = Flow.of(held_raw(carry), held_raw(after), folded)
-    _, day_end_ns = day_bounds_ns(day)
-    return LedgerDay(day_end_ns, [one.finished for one in folded], after, coins.flow.and_(changes))
+    return LedgerDay(lake.end_ns(day), [one.finished for one in folded], after, coins.flow.and_(changes))
 
 
 def _reuse_memory() -> None:
@@ -125,9 +123,7 @@ def _folded(
     for first in range(0, buckets, rules.buckets_at_once):
         wanted = range(first, min(first + rules.buckets_at_once, buckets))
         found = _moves_of(lake, day, wanted, buckets, coins if first == 0 else None, rules.threads)
-        tasks = [
-            pool.submit(_fold, found, b, buckets, carry, coins.facts(), day_bounds_ns(day)[1], rules) for b in wanted
-        ]
+        tasks = [pool.submit(_fold, found, b, buckets, carry, coins.facts(), lake.end_ns(day), rules) for b in wanted]
         yield from (task.result() for task in tasks)
 
 

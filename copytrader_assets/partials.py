@@ -31,7 +31,6 @@ from copytrader_assets.schemas import EVENTS, OPEN_POSITIONS, TRADES, Table
 
 # To be raised with every change of what day_facts computes.
 _VERSION: Final = 1
-_FOLDER: Final = ".facts"
 _BUCKET_ROWS: Final = 2_000_000
 _KEPT_BYTES: Final = 512 * 1024 * 1024
 
@@ -60,7 +59,7 @@ class Partials:
     def of(self, day: dt.date) -> DayFacts:
         """The facts of a published day, from memory, from the folder, or computed and put there."""
         if day not in self._memory:
-            file = self.lake.root / _FOLDER / f"{day.isoformat()}-{self._name(day)}.arrow"
+            file = self.lake.beside(day) / f"{day.isoformat()}-{self._name(day)}.arrow"
             facts = _read(file)
             if facts is None:
                 facts = self._computed(day)

@@ -13,6 +13,8 @@ FIRST_DAY: Final = dt.date(2024, 1, 1)
 daily: Final = dg.DailyPartitionsDefinition(start_date=FIRST_DAY.isoformat(), timezone="UTC", end_offset=1)
 previous_day: Final = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
 
+# Steps of this pool move much between Postgres and here: dagster.yaml lets one run at a time have it.
+POSTGRES: Final = "postgres"
 NS_PER_DAY: Final = 86_400_000_000_000
 _EPOCH = dt.date(1970, 1, 1)
 

@@ -38,7 +38,7 @@ def refuse(message: str) -> dg.Failure:
 def rules_check(table: Table) -> dg.AssetCheckSpec:
     """The check that a table's rows keep its schema, key and rules."""
     return dg.AssetCheckSpec(
-        RULES, asset=table.name, description="Schema, key and rules; a broken one stops the publish."
+        RULES, asset=table.name, blocking=True, description="Schema, key and rules; a broken one stops the publish."
     )
 
 
@@ -154,7 +154,7 @@ class Publication:
             asset_key=asset,
             check_name=name,
             passed=not problems and not warnings,
-            severity=dg.AssetCheckSeverity.ERROR if problems else dg.AssetCheckSeverity.WARN,
+            severity=dg.AssetCheckSeverity.WARN if warnings and not problems else dg.AssetCheckSeverity.ERROR,
             description="\n".join([*problems, *warnings][:_SHOWN_PROBLEMS]) or None,
         )
 

@@ -11,7 +11,6 @@ from typing import Any, Final, Literal
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
-from psycopg import sql
 
 from copytrader_assets.bulk import content
 from copytrader_assets.bulk.day import read_day
@@ -105,11 +104,7 @@ def late_days(connection: Connection) -> list[days.SealedDay]:
 
 def _lock(connection: Connection, day: dt.date) -> int:
     """Keeps writers out of the day until the end of the transaction and returns how many rows it has."""
-    name = partitions.partition_name(day)
-    if connection.execute("SELECT to_regclass(%s)", (name,)).fetchone() == (None,):
-        name = partitions.DEFAULT_PARTITION
-    connection.execute("SELECT set_config('lock_timeout', '700ms', true)")
-    connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(sql.Identifier(name)))
+    connection.execute("SELECT lock_raw_events_day(%s)", (day,))
     start, end = partitions.day_bounds_ns(day)
     found = connection.execute("SELECT count(*) FROM raw_events WHERE ts_ns >= %s AND ts_ns < %s", (start, end))
     return int((found.fetchone() or (0,))[0])

@@ -11,7 +11,11 @@ from copytrader_assets.partitions import FIRST_DAY
 from copytrader_assets.resources import Warehouse
 
 
-@dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Shows the days that the ingest worker has sealed as materialized partitions of raw_events.",
+)
 def sealed_days(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
     """Reports newly sealed days as materializations of `raw_events`. The cursor is the last seal that was seen."""
     since = dt.datetime.fromisoformat(context.cursor) if context.cursor else None

@@ -23,7 +23,6 @@ from copytrader_assets.analysis.moves import DICTIONARIES, EVENT_COLUMNS, MOVES,
 from copytrader_assets.analysis.trip_tables import Carry
 from copytrader_assets.lake import Lake
 from copytrader_assets.lake_root import open_parquet
-from copytrader_assets.partitions import day_bounds_ns
 from copytrader_assets.schemas import EVENTS
 from copytrader_core.errors import ConfigError
 from copytrader_core.settings import LedgerSettings, SparkSettings, settings
@@ -83,7 +82,7 @@ def folded_by_spark(
         tasks = max(1, -(-file.num_row_groups // _ROW_GROUPS))
     pieces = session.range(0, tasks, 1, tasks).mapInArrow(_reading(lake, day, buckets), _PIECES)
     carried = session.createDataFrame(_carried(carry, buckets), _PIECES)
-    fold = _folding(session.sparkContext.broadcast(facts), day_bounds_ns(day)[1], rules)
+    fold = _folding(session.sparkContext.broadcast(facts), lake.end_ns(day), rules)
     found = pieces.unionAll(carried).repartition(buckets, "bucket").groupBy("bucket").applyInArrow(fold, _FOLDED)
     yield from _streamed(found)
 

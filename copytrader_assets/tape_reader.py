@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -22,37 +22,53 @@ _NUMBERS: Final = ("slot", "tx_index", "tx", "venue", "kind", "is_buy", *AMOUNTS
 
 def read_tape(lake: Lake, day: dt.date, wallets: Iterable[str]) -> TapeDay:
     """The tape of a day, with the texts of all transactions in which `wallets` trade. Raises StoreError without one."""
-    parts = list(lake.read_parts(TAPE.name, day, (*_NUMBERS, "ts_ns", *_CODED), _CODED, row_groups=16))
+    n = lake.snapshot(TAPE.name, day).rows
+    parts = lake.read_parts(TAPE.name, day, (*_NUMBERS, "ts_ns", *_CODED), _CODED, row_groups=1)
+    columns, names = _columns(parts, n)
+    ts_ns = columns.pop("ts_ns")
+    tape = Tape.of(columns, names["mint"], names["wallet"])
     slots = lake.read(TAPE_SLOTS.name, day)
-    empty = pa.schema([TAPE.arrow.field(name) for name in (*_NUMBERS, "ts_ns", *_CODED)]).empty_table()
-    rows = pa.concat_tables(parts) if parts else empty
-    tape = tape_of(rows)
     wanted = set(wallets)
     mine = np.array([wallet in wanted for wallet in tape.wallets], np.bool_)
-    marked = np.flatnonzero(mine[tape.wallet]) if len(tape) else np.zeros(0, np.int64)
+    marked = np.flatnonzero(mine[tape.wallet]) if n else np.zeros(0, np.int64)
     in_tx = np.flatnonzero(np.isin(tape.tx, np.unique(tape.tx[marked])))
-    return TapeDay(
-        tape,
-        slots["slot"].to_numpy(),
-        slots["seconds"].to_numpy(),
-        rows["ts_ns"].to_numpy(),
-        _texts(lake, day, in_tx),
-    )
+    texts = _texts(lake, day, in_tx)
+    return TapeDay(tape, slots["slot"].to_numpy(), slots["seconds"].to_numpy(), ts_ns, texts)
 
 
 def tape_of(rows: pa.Table) -> Tape:
     """The tape of rows of TAPE (all but texts are needed)."""
-    columns: dict[str, NDArray[Any]] = {name: rows[name].to_numpy() for name in _NUMBERS}
-    names: dict[str, Sequence[str]] = {}
-    for name in _CODED:
-        coded = rows[name].unify_dictionaries() if pa.types.is_dictionary(rows[name].type) else rows[name]
-        whole = coded.combine_chunks()
-        if isinstance(whole, pa.ChunkedArray):
-            whole = whole.chunk(0) if whole.num_chunks else pa.array([], pa.string())
-        whole = whole if pa.types.is_dictionary(whole.type) else whole.dictionary_encode()
-        columns[name] = whole.indices.to_numpy()
-        names[name] = whole.dictionary.to_pylist()
+    columns, names = _columns([rows], rows.num_rows, with_time=False)
     return Tape.of(columns, names["mint"], names["wallet"])
+
+
+def _columns(
+    parts: Iterable[pa.Table], n: int, *, with_time: bool = True
+) -> tuple[dict[str, NDArray[Any]], dict[str, list[str]]]:
+    """Every column of numbers as one array, and codes with what they stand for; never more than a part of it twice."""
+    numbers = (*_NUMBERS, "ts_ns") if with_time else _NUMBERS
+    found = {name: np.zeros(n, TAPE.arrow.field(name).type.to_pandas_dtype()) for name in numbers}
+    found |= {name: np.zeros(n, np.int32) for name in _CODED}
+    codes: dict[str, dict[str, int]] = {name: {} for name in _CODED}
+    first = 0
+    for part in parts:
+        end = first + part.num_rows
+        for name in numbers:
+            found[name][first:end] = part[name].to_numpy()
+        for name in _CODED:
+            found[name][first:end] = _coded(part[name], codes[name])
+        first = end
+    return found, {name: list(known) for name, known in codes.items()}
+
+
+def _coded(column: pa.ChunkedArray, known: dict[str, int]) -> NDArray[np.int32]:
+    """The codes of texts; new ones are added to `known`."""
+    parts = [np.zeros(0, np.int32)]
+    for chunk in column.chunks:
+        coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        places = [known.setdefault(text, len(known)) for text in coded.dictionary.to_pylist()]
+        parts.append(np.array(places, np.int32)[coded.indices.to_numpy()] if places else parts[0])
+    return np.concatenate(parts)
 
 
 def _texts(lake: Lake, day: dt.date, rows: NDArray[np.int64]) -> dict[int, tuple[str, str]]:

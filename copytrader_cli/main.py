@@ -17,6 +17,7 @@ from copytrader_core.errors import CopytraderError
 # name -> "module:Typer application"; a command's module is imported when it is called, so that none pays for another.
 COMMANDS = {
     "db": "copytrader_cli.commands.db",
+    "doctor": "copytrader_cli.commands.doctor",
     "wallets": "copytrader_cli.commands.wallets",
     "decode": "copytrader_cli.commands.decode",
     "ingest": "copytrader_cli.commands.ingest",
@@ -34,7 +35,8 @@ COMMANDS = {
     "simnet": "copytrader_cli.commands.simnet",
 }
 SUMMARIES = {
-    "db": "Start, find or stop the database.",
+    "db": "Start, find, stop, back up or restore the database.",
+    "doctor": "Check this set-up and say what to do.",
     "wallets": "Import the tracked wallets and their names.",
     "decode": "Decode recorded transactions to raw_events rows.",
     "ingest": "Run the ingest worker in the foreground.",

@@ -34,7 +34,7 @@ class EndpointSettings(_Section):
 
     address: str = Field(description="HOST:PORT or URL of the Yellowstone endpoint")
     x_token_file: Path | None = Field(None, description="file with this provider's token, owner-readable only")
-    tls: bool = Field(False, description="TLS with verification; https URLs have it anyway")
+    tls: bool | None = Field(None, description="TLS with verification; default: for every host but this machine")
 
 
 class IngestSettings(_Section):
@@ -42,7 +42,7 @@ class IngestSettings(_Section):
 
     endpoint: str = Field("127.0.0.1:10000", description="HOST:PORT of the Yellowstone endpoint")
     x_token_file: Path | None = Field(None, description="file with the provider's token, owner-readable only")
-    tls: bool = Field(False, description="TLS with verification; off for loopback endpoints")
+    tls: bool | None = Field(None, description="TLS with verification; default: for every host but this machine")
     endpoints: tuple[EndpointSettings, ...] = Field(
         (), description="providers in the order of preference; if any is given, the three above are not used"
     )
@@ -308,6 +308,18 @@ class SparkSettings(_Section):
     options: dict[str, str] = Field({}, description="further options of Spark by their names, which win over ours")
 
 
+class DagsterSettings(_Section):
+    """What Dagster shows and tells: whose the assets are, how a failing store is retried, who hears of failed runs."""
+
+    owner: str = Field("team:copytrader", description="owner of every asset: team:NAME or an e-mail address")
+    retries: int = Field(3, ge=0, description="how often a step is retried whose database or lake was out of reach")
+    retry_seconds: float = Field(20.0, gt=0, description="wait before the first retry; doubled for each, with jitter")
+    webhook_url_file: Path | None = Field(
+        None, description="file with the URL that hears of failed runs, owner-readable only"
+    )
+    webhook_url_env: str | None = Field(None, description="name of the environment variable that holds it instead")
+
+
 class Settings(BaseSettings):
     """The whole tree. `home` holds everything that the platform writes by itself."""
 
@@ -331,6 +343,7 @@ class Settings(BaseSettings):
     policy: PolicySettings = PolicySettings()
     risk: RiskSettings = RiskSettings()
     executor: ExecutorSettings = ExecutorSettings()
+    dagster: DagsterSettings = DagsterSettings()
 
     @classmethod
     def settings_customise_sources(

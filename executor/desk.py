@@ -15,7 +15,7 @@ from copytrader_core.errors import QuoteError, TransactionError
 from copytrader_core.policy.decide import decide
 from copytrader_core.policy.entry import transaction_cost
 from copytrader_core.policy.escalation import affordable, exit_terms, is_urgent, min_out
-from copytrader_core.policy.market import quote_sell
+from copytrader_core.policy.market import MarketState, quote_sell
 from copytrader_core.policy.promptly import Plans, prompt_plans
 from copytrader_core.policy.record import decision_document, inputs_document
 from copytrader_core.policy.values import (
@@ -84,6 +84,8 @@ class Desk:
         self.wall_ns: Callable[[], int] = time.time_ns
         self.retries = journal.mode == "live"
         """Whether an order may never come to an end that we hear of, so that waiting for it has to end."""
+        self._multiples: dict[str, tuple[MarketState | None, int, float | None]] = {}
+        """What each position was worth last, on which market."""
         self._left_early: set[str] = set()
         """Positions to be, whose leader has sold before our buy has landed."""
         self.unsure: set[str] = set()
@@ -236,6 +238,13 @@ class Desk:
 
     def multiple(self, position: Position) -> float | None:
         """What selling now would bring, all costs off, over what was paid; None without a quote."""
+        market = self.market.state(position.mint)
+        known = self._multiples.get(position.position_id)
+        if known is None or known[0] is not market or known[1] != position.qty_raw:
+            known = self._multiples[position.position_id] = (market, position.qty_raw, self._multiple(position))
+        return known[2]
+
+    def _multiple(self, position: Position) -> float | None:
         try:
             proceeds = self.quote(position)
         except QuoteError:
@@ -450,6 +459,7 @@ class Desk:
         entry = self._entry("FILL", order, landing.slot, payload | {"pnl_lamports": pnl}, order)
         self.journal.closed(order, landed, landing, position, proceeds, entry)
         self.holdings.drop(position.position_id)
+        self._multiples.pop(position.position_id, None)
         if position.leader:
             self.holdings.realised(entry.at_ns, pnl, mint=position.mint, leader=position.leader)
         self.tally.sold += 1
@@ -476,7 +486,11 @@ class Desk:
             "base_raw": order.expected_out if bought else order.amount_in,
             "quote_lamports": order.amount_in if bought else order.expected_out,
         }
-        return asdict(landed) | {"expected": expected, "attempt": order.attempt} | self._late(order, slot)
+        return (
+            {name: getattr(landed, name) for name in Landed.__slots__}
+            | {"expected": expected, "attempt": order.attempt}
+            | self._late(order, slot)
+        )
 
     def _late(self, order: Order, slot: int) -> dict[str, Any]:
         return {"slots_late": slot - order.decided_slot, "routes": self.broker.routes_of(order)}

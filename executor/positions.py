@@ -43,6 +43,7 @@ class Holdings:
         self._deadlines: list[tuple[int, int, Position]] = []
         self._results: list[tuple[int, int]] = []
         self._sums: list[int] = [0]
+        self._swept_ns = 0
         self._exits: dict[str, int] = {}
         self._losses: dict[str, int] = {}
 
@@ -91,18 +92,29 @@ class Holdings:
     def realised(self, ts_ns: int, pnl_lamports: int, *, mint: str | None = None, leader: str | None = None) -> None:
         """Books a closed position's result, or a failed transaction's cost; of an exit also its coin and leader.
 
-        What is older than a day is forgotten: no window and no cool-down is longer.
+        What is older than a day is forgotten in time: no window and no cool-down is longer.
         """
-        insort(self._results, (ts_ns, pnl_lamports))
+        if not self._results or self._results[-1] <= (ts_ns, pnl_lamports):
+            self._results.append((ts_ns, pnl_lamports))
+            self._sums.append(self._sums[-1] + pnl_lamports)
+        else:
+            insort(self._results, (ts_ns, pnl_lamports))
+            self._sums = [0, *accumulate(pnl for _, pnl in self._results)]
+        if ts_ns - self._swept_ns > _HOUR_NS:
+            self._sweep(ts_ns)
+        if mint is not None:
+            _later(self._exits, mint, ts_ns)
+        if leader is not None and pnl_lamports < 0:
+            _later(self._losses, leader, ts_ns)
+
+    def _sweep(self, ts_ns: int) -> None:
+        """Forgets what is older than a day."""
+        self._swept_ns = ts_ns
         del self._results[: bisect_right(self._results, (ts_ns - _DAY_NS, 0))]
         self._sums = [0, *accumulate(pnl for _, pnl in self._results)]
         for times in (self._exits, self._losses):
             for key in [key for key, at_ns in times.items() if at_ns <= ts_ns - _DAY_NS]:
                 del times[key]
-        if mint is not None:
-            _later(self._exits, mint, ts_ns)
-        if leader is not None and pnl_lamports < 0:
-            _later(self._losses, leader, ts_ns)
 
     def loss(self, now_ns: int, window_ns: int) -> int:
         """What the window up to now lost on balance, 0 if it won."""

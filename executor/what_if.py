@@ -8,7 +8,7 @@ impact once, as a real one does. After our last sale the recorded market stands 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -51,13 +51,20 @@ def shifted(market: MarketState, base: int, quote: int) -> MarketState:
     if base == 0 and quote == 0:
         return market
     real_base = market.real_base_raw + base
-    return replace(
-        market,
-        base_raw=market.base_raw + base,
-        quote_raw=market.quote_raw + quote,
-        real_base_raw=real_base,
-        real_quote_raw=market.real_quote_raw + quote,
-        complete=market.venue == "curve" and real_base <= 0,
+    # In the order of the record: `replace` takes five times as long, and a backtest does little else.
+    return MarketState(
+        market.venue,
+        market.pool,
+        market.slot,
+        market.tx_index,
+        market.base_raw + base,
+        market.quote_raw + quote,
+        real_base,
+        market.real_quote_raw + quote,
+        market.lp_fee_bps,
+        market.protocol_fee_bps,
+        market.creator_fee_bps,
+        market.venue == "curve" and real_base <= 0,
     )
 
 

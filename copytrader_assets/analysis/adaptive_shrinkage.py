@@ -23,8 +23,8 @@ _HEAD_START = 10.0
 """As if so many leaders more had been seen that do not differ."""
 _STEP = np.sqrt(2.0)
 _MAX_SCALES = 24
-_ROUNDS = 200
-_TOLERANCE = 1e-6
+_ROUNDS = 100
+_TOLERANCE = 1e-5
 _SLOPE_SPREAD = 0.05
 """Before any data a slope is worth this much for one standard deviation of its covariate."""
 _BISECTIONS = 40

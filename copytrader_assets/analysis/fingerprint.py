@@ -47,10 +47,14 @@ def measure(
     as_of: date,
     history: date,
     settings: PatternSettings,
+    until_ns: int | None = None,
 ) -> Columns:
-    """The measures of the wallets `names`, with the counts that `publishable` needs. `history`: first observed day."""
+    """The measures of the wallets `names`, with the counts that `publishable` needs. `history`: first observed day.
+
+    `until_ns`: until when what is held was observed, None for the end of the as-of day.
+    """
     wallets = pa.array(names, pa.string())
-    sample = Sample.of(facts, wallets, window, as_of, history)
+    sample = Sample.of(facts, wallets, window, as_of, history, until_ns)
     columns: Columns = {"wallet": np.array(names, dtype=object), "since_ns": sample.since_ns}
     columns |= wins(sample) | activity(sample) | money(sample) | targets(sample) | stability(sample)
     columns |= holds(sample, round(settings.hold_over_seconds * 1000))

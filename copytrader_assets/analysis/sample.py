@@ -66,9 +66,19 @@ class Sample:
     held: Counted
     """Every COMPLETE position that is held at the end, whenever it was opened."""
     marks: Counted
+    end_ns: int
+    """Until when what is held was observed: the end of the as-of day, or earlier while that day is running."""
 
     @classmethod
-    def of(cls, facts: DayFacts, names: pa.Array, window: TripWindow, as_of: date, history: date) -> Sample:
+    def of(
+        cls,
+        facts: DayFacts,
+        names: pa.Array,
+        window: TripWindow,
+        as_of: date,
+        history: date,
+        until_ns: int | None = None,
+    ) -> Sample:
         """The sample of the wallets `names`; `history` is the first day that is observed at all."""
         n, end = len(names), end_ns(as_of)
         since = np.full(n, start_ns(window.first_day(as_of, history)), dtype=np.int64)
@@ -90,12 +100,8 @@ class Sample:
             buys=buys.where((at >= since[buys.codes]) & (at < end)),
             held=held,
             marks=marks.where(inside & (marks.ints("day") <= day_number(as_of))),
+            end_ns=end if until_ns is None else until_ns,
         )
-
-    @property
-    def end_ns(self) -> int:
-        """The end of the as-of day."""
-        return end_ns(self.as_of)
 
     @property
     def size(self) -> Ints:

@@ -5,19 +5,22 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from copytrader_assets.partitions import daily, days_of
+from copytrader_assets import checks
+from copytrader_assets.catalog import RAW_EVENTS
+from copytrader_assets.partitions import POSTGRES, daily, days_of
 from copytrader_assets.publish import Publication, Result, refuse, rules_check
 from copytrader_assets.resources import LakeFolder, Seal, Warehouse
+from copytrader_assets.retries import retried
 from copytrader_assets.schemas import EVENTS
 from copytrader_core.errors import DataError
 
 _COMPLETENESS = "completeness"
+_DRIFT = "row_count"
 
 raw_events = dg.AssetSpec(
-    "raw_events",
+    RAW_EVENTS,
     description="Decoded events, as worker or backfill landed them. A sealed day is reported as materialized.",
     partitions_def=daily,
-    group_name="ingest",
     kinds={"postgres"},
 )
 
@@ -27,18 +30,22 @@ raw_events = dg.AssetSpec(
     deps=[raw_events],
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    group_name="lake",
+    pool=POSTGRES,
     kinds={"parquet"},
     description=EVENTS.about,
-    metadata={"dagster/column_schema": EVENTS.metadata()},
     check_specs=[
         rules_check(EVENTS),
         dg.AssetCheckSpec(
-            _COMPLETENESS, asset=EVENTS.name, description="The day has as many events as it was sealed with."
+            _COMPLETENESS,
+            asset=EVENTS.name,
+            blocking=True,
+            description="The day has as many events as it was sealed with.",
         ),
+        dg.AssetCheckSpec(_DRIFT, asset=EVENTS.name, description="The day is about as large as the week before it."),
     ],
     output_required=False,
 )
+@retried
 def events(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse) -> Iterator[Result]:
     """Seals must stand before anything is read: half a day must never look like a day, nor an emptied one."""
     days = days_of(context)
@@ -59,6 +66,8 @@ def events(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse
                     f"day {day} was sealed with {seal.n_events} events, raw_events holds {staged.rows}: "
                     f"call `copytrader seal --from {day} --to {day}` if the change is right",
                 )
+            if odd := checks.unlike_the_week_before(lake_folder.lake, day, staged.rows):
+                publication.warning(EVENTS.name, _DRIFT, odd)
         yield from publication.finish()
 
 

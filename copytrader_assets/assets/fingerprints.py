@@ -17,6 +17,7 @@ from copytrader_assets.partitions import daily, days_of
 from copytrader_assets.pictures import fingerprint_pictures
 from copytrader_assets.publish import Publication, Result, refuse, rules_check
 from copytrader_assets.resources import LakeFolder, Warehouse
+from copytrader_assets.retries import retried
 from copytrader_assets.schemas import (
     EVENTS,
     LEADER_SCORES,
@@ -39,9 +40,7 @@ def _spec(table: Table) -> dg.AssetSpec:
         table.name,
         deps=_DEPS[table.name],
         description=table.about,
-        group_name="patterns",
         kinds={"parquet"},
-        metadata={"dagster/column_schema": table.metadata()},
         skippable=True,
     )
 
@@ -53,6 +52,7 @@ def _spec(table: Table) -> dg.AssetSpec:
     can_subset=True,
     check_specs=[rules_check(WALLET_PATTERNS), rules_check(WALLET_WINDOWS)],
 )
+@retried
 def fingerprints(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse) -> Iterator[Result]:
     """Every day is read once, however many windows it falls into; what it tells is kept beside the lake."""
     lake, rules, days = lake_folder.lake, settings().patterns, days_of(context)
@@ -139,7 +139,7 @@ class _Run:
         parts = [
             measure(
                 self._partials.over(days, wallets), wallets.to_pylist(), window,
-                as_of=day, history=history, settings=self._rules,
+                as_of=day, history=history, settings=self._rules, until_ns=self._lake.end_ns(day),
             )
             for wallets in self._partials.buckets(days) if len(wallets)
         ]  # fmt: skip

@@ -13,9 +13,10 @@ from copytrader_assets.analysis.leader_links import leader_links as links_of
 from copytrader_assets.analysis.slot_clock import DEFAULT_SLOT_MS
 from copytrader_assets.inputs import INPUTS
 from copytrader_assets.lake import Lake
-from copytrader_assets.partitions import before, daily, days_of
+from copytrader_assets.partitions import POSTGRES, before, daily, days_of
 from copytrader_assets.publish import Publication, Result, refuse, rules_check
 from copytrader_assets.resources import LakeFolder, Warehouse
+from copytrader_assets.retries import retried
 from copytrader_assets.schemas import EVENTS, FIRST_BUYS, FOLLOW_EDGES, LEADER_LINKS
 from copytrader_core.settings import settings
 from copytrader_core.store.leader_links import Link, fill_leaders
@@ -28,13 +29,13 @@ _EDGES_HASH: Final = "edges_hash"
     deps=[EVENTS.name, FOLLOW_EDGES.name],
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    group_name="serving",
+    pool=POSTGRES,
     kinds={"parquet", "postgres"},
     description=LEADER_LINKS.about,
-    metadata={"dagster/column_schema": LEADER_LINKS.metadata()},
     check_specs=[rules_check(LEADER_LINKS)],
     output_required=False,
 )
+@retried
 def leader_links(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse) -> Iterator[Result]:
     """A day's own edges link its buys; only that day's rows of raw_events are touched, and the same rows again.
 

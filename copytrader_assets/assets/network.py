@@ -28,6 +28,7 @@ from copytrader_assets.network_picture import overview
 from copytrader_assets.partitions import daily, days_of
 from copytrader_assets.publish import Publication, Result, Shown, refuse, rules_check
 from copytrader_assets.resources import LakeFolder, Warehouse
+from copytrader_assets.retries import retried
 from copytrader_assets.schemas import (
     EDGE_VALIDATION,
     ENTITIES,
@@ -58,9 +59,7 @@ def _spec(table: Table, *deps: str) -> dg.AssetSpec:
         table.name,
         deps=deps,
         description=table.about,
-        group_name="patterns",
         kinds={"parquet"},
-        metadata={"dagster/column_schema": table.metadata()},
         skippable=True,
     )
 
@@ -73,6 +72,7 @@ def _spec(table: Table, *deps: str) -> dg.AssetSpec:
     can_subset=True,
     check_specs=[rules_check(FIRST_BUYS), rules_check(WALLET_LINKS)],
 )
+@retried
 def first_buys(context: dg.AssetExecutionContext, lake_folder: LakeFolder) -> Iterator[Result]:
     """Reads each day of events once, so that a window of thirty needs no event any more."""
     lake = lake_folder.lake
@@ -105,6 +105,7 @@ def first_buys(context: dg.AssetExecutionContext, lake_folder: LakeFolder) -> It
         for table in (FOLLOW_EDGES, LEADER_SCORES, ENTITIES, EDGE_VALIDATION, LEADER_INFLOW, INFLOW_CALIBRATION)
     ],
 )
+@retried
 def copy_network(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse) -> Iterator[Result]:
     """Needs every wallet's buys: chance and followers are found among the others."""
     lake, rules = lake_folder.lake, settings().network
@@ -128,8 +129,11 @@ def copy_network(context: dg.AssetExecutionContext, lake_folder: LakeFolder, war
 
 
 def _edges_shown(found: network.Network, slot_ms: float, leaders: dict[str, str | None]) -> dict[str, Shown]:
-    picture = dg.MetadataValue.md(as_markdown(overview(found.edges, names=leaders), "who follows whom"))
-    return {"slot_ms": slot_ms, "edges": found.edges.num_rows, "network": picture}
+    numbers: dict[str, Shown] = {"slot_ms": slot_ms, "edges": found.edges.num_rows}
+    if not found.edges.num_rows:
+        return numbers
+    picture = as_markdown(overview(found.edges, names=leaders), "who follows whom")
+    return numbers | {"network": dg.MetadataValue.md(picture)}
 
 
 def _validation_shown(found: network.Network) -> dict[str, Shown]:

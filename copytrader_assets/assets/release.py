@@ -3,22 +3,27 @@
 import datetime as dt
 import hashlib
 from collections.abc import Collection, Mapping
+from typing import Final
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from copytrader_assets import checks
+from copytrader_assets.catalog import RELEASE
 from copytrader_assets.inputs import WINDOWED, CopyInputs, first_day, stale
 from copytrader_assets.lake import Lake
-from copytrader_assets.partitions import daily, days_of
+from copytrader_assets.partitions import POSTGRES, before, daily, days_of
 from copytrader_assets.publish import refuse
 from copytrader_assets.resources import LakeFolder, Warehouse
+from copytrader_assets.retries import retried
 from copytrader_assets.schemas import FOLLOW_EDGES, LEADER_INFLOW, OPEN_POSITIONS, TRADES, WALLET_PATTERNS
 from copytrader_assets.value_schemas import COPY_VALUE, LEADER_EXITS
 from copytrader_core.settings import settings
 from copytrader_core.store import releases
 from copytrader_core.store.releases import Connection, Rows
+
+_NEWEST: Final = "newest_day"
 
 
 @dg.asset(
@@ -28,9 +33,13 @@ from copytrader_core.store.releases import Connection, Rows
     ],
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    group_name="serving",
+    pool=POSTGRES,
     kinds={"postgres"},
+    check_specs=[
+        dg.AssetCheckSpec(_NEWEST, asset=RELEASE, description="No sealed day is newer than the released one.")
+    ],
 )
+@retried
 def pattern_release(
     context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -44,11 +53,14 @@ def pattern_release(
     wallets = {*warehouse.tracked_wallets(), *filter(None, [settings().executor.own_wallet])}
     with warehouse.connection() as connection:
         current = releases.lock_releases(connection)
-        if current is not None and as_of < current:
+        if current is not None and _last_whole_day(lake, as_of) < current:
             context.log.warning(
                 f"not released: {current} is current and newer; to renew it run days {as_of} to {current}"
             )
-            return dg.MaterializeResult(metadata={"released": False, "current": current.isoformat()})
+            return dg.MaterializeResult(
+                metadata={"released": False, "current": current.isoformat()},
+                check_results=[_newest(warehouse, current)],
+            )
         optional = _optional(lake, as_of, first_day(lake, warehouse.first_sealed_day()))
         for name in (LEADER_INFLOW.name, COPY_VALUE.name, LEADER_EXITS.name):
             if name not in optional:
@@ -57,7 +69,24 @@ def pattern_release(
         served = _serve(connection, lake, as_of, wallets)
     metadata = {"released": True, "release_id": release_id, "days_of_trades_copied": served}
     context.add_asset_metadata(metadata, partition_key=as_of.isoformat())
-    return dg.MaterializeResult()
+    return dg.MaterializeResult(check_results=[_newest(warehouse, as_of)])
+
+
+def _newest(warehouse: Warehouse, released: dt.date) -> dg.AssetCheckResult:
+    """Worth a look only: a range of old days is computed before the newest ones."""
+    newest = max((seal.day for seal in warehouse.seals_since(None)), default=released)
+    what_to_do = f"run `copytrader materialize --from {released} --to {newest}`"
+    return dg.AssetCheckResult(
+        asset_key=RELEASE,
+        check_name=_NEWEST,
+        passed=newest <= released,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=None if newest <= released else f"{newest} is sealed, but {released} is released: {what_to_do}",
+    )
+
+
+def _last_whole_day(lake: Lake, as_of: dt.date) -> dt.date:
+    return as_of if lake.last_slot(as_of) is None else before(as_of)
 
 
 def _demand_present_and_current(lake: Lake, warehouse: Warehouse, as_of: dt.date) -> None:
@@ -89,6 +118,7 @@ def _release(connection: Connection, lake: Lake, as_of: dt.date, optional: Mappi
         more.get(LEADER_INFLOW.name),
         more.get(COPY_VALUE.name),
         more.get(LEADER_EXITS.name),
+        until_slot=lake.last_slot(as_of),
     )
 
 
@@ -109,9 +139,9 @@ def _serve(connection: Connection, lake: Lake, as_of: dt.date, wallets: Collecti
     there = {
         day: f"{lake.snapshot(TRADES.name, day).content_hash}/{scope}" for day in lake.days(TRADES.name) if day <= as_of
     }
-    before = releases.served_days(connection)
-    changed = {day: content for day, content in there.items() if before.get(day) != content}
-    gone = before.keys() - there.keys()
+    served = releases.served_days(connection)
+    changed = {day: content for day, content in there.items() if served.get(day) != content}
+    gone = served.keys() - there.keys()
     finished = (_trips(lake.read(TRADES.name, day), mine, day) for day in changed)
     held = _trips(lake.read(OPEN_POSITIONS.name, as_of), mine, None)
     releases.serve_trades(connection, changed, gone, finished, held)

@@ -15,6 +15,7 @@ from copytrader_assets.ledger_day import LedgerDay, ledger_day
 from copytrader_assets.partitions import before, daily, days_of, previous_day
 from copytrader_assets.publish import Publication, Result, refuse, rules_check
 from copytrader_assets.resources import LakeFolder, Warehouse
+from copytrader_assets.retries import retried
 from copytrader_assets.schemas import EVENTS, OPEN_POSITIONS, TRADES, Table
 from copytrader_core.settings import settings
 
@@ -31,9 +32,7 @@ def _spec(table: Table) -> dg.AssetSpec:
         table.name,
         deps=_DEPS[table.name],
         description=table.about,
-        group_name="trades",
         kinds={"parquet"},
-        metadata={"dagster/column_schema": table.metadata()},
         skippable=True,
     )
 
@@ -49,10 +48,13 @@ def _spec(table: Table) -> dg.AssetSpec:
         dg.AssetCheckSpec(
             checks.BALANCE,
             asset=OPEN_POSITIONS.name,
+            blocking=True,
             description="Bought - sold = change of what is held, to the raw coin.",
         ),
         *(
-            dg.AssetCheckSpec(checks.KEYS, asset=table.name, description="A first buy opens one round trip of a day.")
+            dg.AssetCheckSpec(
+                checks.KEYS, asset=table.name, blocking=True, description="A first buy opens one round trip of a day."
+            )
             for table in (TRADES, OPEN_POSITIONS)
         ),
         dg.AssetCheckSpec(
@@ -60,6 +62,7 @@ def _spec(table: Table) -> dg.AssetSpec:
         ),
     ],
 )
+@retried
 def round_trips(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse) -> Iterator[Result]:
     """All days of the run in one pass; only the carry is kept between them."""
     lake = lake_folder.lake

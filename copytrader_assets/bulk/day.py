@@ -53,15 +53,18 @@ def read_day(
     expected_rows: int,
     part_rows: int = PART_ROWS,
     connections: int = CONNECTIONS,
+    last_slot: int | None = None,
 ) -> Generator[pa.Table]:
     """The day's rows in parts of whole slots, with the columns of `schema`, in chain order. Close it when done.
 
     All of it as of the moment that `connection`, inside a repeatable-read transaction, sees; `connect` opens the
-    others. `expected_rows` only decides how finely the slots are looked at before they are divided. Raises DataError
-    where a value does not fit its column, as an amount beyond u64 would not.
+    others. `expected_rows` only decides how finely the slots are looked at before they are divided; nothing after
+    `last_slot` is read. Raises DataError where a value does not fit its column, as an amount beyond u64 would not.
     """
     layout = decode.Layout(schema, _JSON & set(schema.names), _CHAIN_ORDER)
     ranges = slot_ranges(connection, day, expected_rows, part_rows)
+    if last_slot is not None:
+        ranges = [f"{rows} AND slot <= {last_slot}" for rows in ranges]
     queries = [_COPY.format(columns=", ".join(map(_expression, schema.names)), rows=rows) for rows in ranges]
 
     def read(reader: Connection, wire: Wire, query: str) -> pa.Table:

@@ -48,7 +48,9 @@ _MODE = typer.Option("paper", "--mode", help="which executor's positions and dec
 def run(
     mode: Mode = typer.Option("paper", "--mode", help="paper, or live: real orders, signed with the wallet key"),
     endpoint: str | None = typer.Option(None, "--endpoint", metavar="HOST:PORT", help="Yellowstone endpoint"),
-    tls: bool = typer.Option(False, "--tls", help="connect with TLS"),
+    tls: bool | None = typer.Option(
+        None, "--tls/--no-tls", help="TLS with verification; default: for every host but this machine"
+    ),
     x_token_file: Path | None = typer.Option(None, "--x-token-file", help="file with the provider's token"),
     clock: ClockName = typer.Option("wall", "--clock", help="wall, or chain: timers run in the stream's own time"),
     until_idle: float | None = typer.Option(
@@ -194,7 +196,7 @@ def _set(state: TradingState, *, flatten: bool, reason: str) -> None:
         )
 
 
-def _endpoint(address: str | None, tls: bool, x_token_file: Path | None) -> Endpoint:
+def _endpoint(address: str | None, tls: bool | None, x_token_file: Path | None) -> Endpoint:
     config = settings().ingest
     token_file = x_token_file or config.x_token_file
     token = None
@@ -203,7 +205,7 @@ def _endpoint(address: str | None, tls: bool, x_token_file: Path | None) -> Endp
             token = token_file.read_text().strip()
         except OSError as error:
             raise ConfigError(f"the token file {token_file} cannot be read: {error.strerror}") from error
-    return parse_endpoint(address or config.endpoint, tls=tls or config.tls, x_token=token)
+    return parse_endpoint(address or config.endpoint, tls=config.tls if tls is None else tls, x_token=token)
 
 
 def _print_summary(tally: Tally, after: Status) -> None:

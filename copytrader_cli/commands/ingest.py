@@ -8,8 +8,7 @@ import typer
 import uvloop
 from psycopg.conninfo import conninfo_to_dict
 
-from copytrader_core.errors import ConfigError
-from copytrader_core.geyser.client import Endpoint, parse_endpoint
+from copytrader_cli.endpoints import endpoints_of
 from copytrader_core.service import Service
 from copytrader_core.settings import settings
 from copytrader_core.store.postgres import database_url
@@ -39,7 +38,9 @@ def ingest(
     x_token_file: list[Path] = typer.Option(
         None, metavar="F", help="file that holds the provider's token; one for all endpoints, or one for each in order"
     ),
-    tls: bool = typer.Option(None, "--tls/--no-tls", help="TLS with verification; default from the settings"),
+    tls: bool = typer.Option(
+        None, "--tls/--no-tls", help="TLS with verification; default: for every host but this machine"
+    ),
     until_idle: float = typer.Option(
         None, min=0.1, metavar="SECONDS", help="end after so long without a block, transaction or block_meta"
     ),
@@ -75,7 +76,7 @@ def ingest(
     """
     logs.configure(log_format)
     configured = settings().ingest
-    first, *fallbacks = _endpoints(endpoint or [], x_token, x_token_file or [], tls)
+    first, *fallbacks = endpoints_of(endpoint or [], x_token, x_token_file or [], tls)
     options = Options(
         endpoint=first,
         fallbacks=tuple(fallbacks),
@@ -116,39 +117,3 @@ def _secrets(options: Options) -> list[str | None]:
     """What no log line may show."""
     password = conninfo_to_dict(options.database_url).get("password")
     return [*(endpoint.x_token for endpoint in options.endpoints), None if password is None else str(password)]
-
-
-def _endpoints(addresses: list[str], x_token: str | None, files: list[Path], tls: bool | None) -> list[Endpoint]:
-    """The endpoints of the command line, or of the settings where it names none. Raises ConfigError."""
-    configured = settings().ingest
-    if not addresses and configured.endpoints:
-        return [
-            parse_endpoint(one.address, tls=one.tls, x_token=_token(x_token, one.x_token_file))
-            for one in configured.endpoints
-        ]
-    addresses = addresses or [configured.endpoint]
-    if len(files) not in (0, 1, len(addresses)):
-        raise ConfigError(
-            f"expected one --x-token-file, or one for each of the {len(addresses)} endpoints, found {len(files)}"
-        )
-    of_each = files if files else [configured.x_token_file]
-    of_each = of_each * len(addresses) if len(of_each) == 1 else of_each
-    wanted_tls = configured.tls if tls is None else tls
-    return [
-        parse_endpoint(address, tls=wanted_tls, x_token=_token(x_token, file))
-        for address, file in zip(addresses, of_each, strict=True)
-    ]
-
-
-def _token(given: str | None, file: Path | None) -> str | None:
-    return given if given is not None else _read_token(file) if file is not None else None
-
-
-def _read_token(path: Path) -> str:
-    try:
-        token = path.expanduser().read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the token file {path} cannot be read: {error}") from error
-    if not token:
-        raise ConfigError(f"the token file {path} is empty: it must hold the provider's token")
-    return token

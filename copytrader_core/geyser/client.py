@@ -8,6 +8,7 @@ only protobuf's upb implementation is fast enough.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
@@ -72,18 +73,30 @@ class Received:
     update: Any
 
 
-def parse_endpoint(text: str, *, tls: bool = False, x_token: str | None = None) -> Endpoint:
-    """An endpoint from HOST:PORT, or from a provider's URL (https means TLS). Raises ConfigError otherwise."""
+def parse_endpoint(text: str, *, tls: bool | None = None, x_token: str | None = None) -> Endpoint:
+    """An endpoint from HOST:PORT, or from a provider's URL. Raises ConfigError otherwise.
+
+    TLS, with verification, is used wherever `tls` does not say otherwise, but for http URLs and for this machine: a
+    token must not cross a network in the open because a word was forgotten.
+    """
     scheme, found, rest = text.strip().rpartition("://")
     if scheme not in ("", "http", "https") or (found and not scheme):
         raise ConfigError(f"the endpoint must be HOST:PORT or an http(s) URL, found {text!r}")
-    tls = tls or scheme == "https"
     host, _, port = rest.rstrip("/").rpartition(":")
     if scheme and not host:
-        host, port = port, "443" if tls else "80"
+        host, port = port, "80" if scheme == "http" and not tls else "443"
+    if tls is None or scheme == "https":
+        tls = scheme == "https" or (not scheme and not _is_loopback(host))
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise ConfigError(f"the endpoint must be HOST:PORT, like 127.0.0.1:10000, found {text!r}")
     return Endpoint(f"{host}:{port}", tls=tls, x_token=x_token)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class YellowstoneClient:

@@ -78,13 +78,13 @@ class Tape:
 
         Raises DataError where slots or transactions go back.
         """
-        slot, tx = columns["slot"].astype(np.int64), columns["tx"].astype(np.int32)
+        slot, tx = np.asarray(columns["slot"], np.int64), np.asarray(columns["tx"], np.int32)
         if len(slot) and ((np.diff(slot) < 0).any() or (np.diff(tx) < 0).any()):
             raise DataError("the tape is not in chain order: materialize it again")
-        coin, wallet = columns["mint"].astype(np.int32), columns["wallet"].astype(np.int32)
+        coin, wallet = (np.asarray(columns[name], np.int32) for name in ("mint", "wallet"))
         key = coin.astype(np.int64) * max(1, len(wallets)) + wallet
         distinct, pair = np.unique(key, return_inverse=True)
-        venue = columns["venue"].astype(np.int8)
+        venue = np.asarray(columns["venue"], np.int8)
         following = np.full(len(slot), -1, np.int32)
         first = np.full(len(mints), -1, np.int32)
         chain(coin, venue, following, first)
@@ -95,14 +95,14 @@ class Tape:
         )
         return cls(
             slot=slot,
-            tx_index=columns["tx_index"].astype(np.int32),
+            tx_index=np.asarray(columns["tx_index"], np.int32),
             tx=tx,
             coin=coin,
             wallet=wallet,
             pair=pair.astype(np.int32),
-            is_buy=columns["is_buy"].astype(np.bool_),
+            is_buy=np.asarray(columns["is_buy"], np.bool_),
             venue=venue,
-            kind=columns["kind"].astype(np.int8),
+            kind=np.asarray(columns["kind"], np.int8),
             base=base,
             quote=quote,
             net=net,

@@ -14,12 +14,14 @@ from copytrader_core.store.partitions import day_bounds_ns
 
 __all__ = [
     "MAX_DAYS",
+    "Reach",
     "SealedDay",
     "UnsealedDay",
     "day_of",
     "days_between",
     "newest_sealed",
     "open_gaps_touching",
+    "reach",
     "recount_sealed",
     "seal",
     "seal_covered",
@@ -85,6 +87,36 @@ class UnsealedDay:
 
     day: date
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far a day that is not sealed yet is known without a hole: the newest such slot, and its block's time."""
+
+    day: date
+    slot: int
+    block_time: int
+
+
+def reach(connection: psycopg.Connection) -> Reach | None:
+    """How far the day of the newest block is known from its beginning on, None where not even that was seen.
+
+    Slots beyond the checkpoint may still have holes that nobody has noticed.
+    """
+    newest = connection.execute("SELECT max(block_time) FROM ingest_slots").fetchone()
+    if not newest or newest[0] is None:
+        return None
+    day = day_of(newest[0])
+    before, _ = _neighbours(connection, day)
+    if before is None and not _start_is_complete(connection):
+        return None
+    first_hole = min((start for start, _ in open_gaps_touching(connection, day)), default=2**62)
+    found = connection.execute(
+        "SELECT slot, block_time FROM ingest_slots WHERE block_time >= %s AND slot < %s"
+        " AND slot <= (SELECT max(slot) FROM ingest_checkpoint) ORDER BY slot DESC LIMIT 1",
+        (_start(day), first_hole),
+    ).fetchone()
+    return Reach(day, *found) if found else None
 
 
 def day_of(seconds: int) -> date:

@@ -129,6 +129,14 @@ class EmbeddedPostgres:
         return f"postgresql://copytrader:{password}@127.0.0.1:{port}/{database}"
 
 
+def server_program(name: str) -> Path:
+    """One of Postgres' own programs, as pg_dump, from the folder whose server we would run. StoreError without it."""
+    path = _binaries() / name
+    if not path.exists():
+        raise StoreError(f"{path.parent} has no {name}: set PG_BIN to a folder with all of Postgres' programs")
+    return path
+
+
 def _create_database(admin_url: str) -> None:
     import psycopg
 

@@ -9,6 +9,7 @@ import psycopg
 
 from copytrader_core.errors import StoreError
 from copytrader_core.files import data_dir
+from copytrader_core.store.roles import renew_roles
 
 # Any constant shared by all starters; "copytrd" in ASCII.
 _LOCK = 0x636F7079747264
@@ -32,6 +33,8 @@ def migrate(url: str, folder: Path | None = None) -> int:
             )
         for version in range(current + 1, newest + 1):
             _apply(connection, version, steps[version])
+        if folder is None and current < newest:
+            renew_roles(connection)
         return newest
 
 
@@ -67,5 +70,10 @@ def _apply(connection: psycopg.Connection, version: int, path: Path) -> None:
             connection.execute(path.read_bytes())
             connection.execute("DELETE FROM schema_info")
             connection.execute("INSERT INTO schema_info (version) VALUES (%s)", (version,))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise StoreError(
+            f"the database needs {path.name}, which this role may not apply ({error.diag.message_primary}): "
+            "run `copytrader db url` as the owner of the tables"
+        ) from error
     except psycopg.Error as error:
         raise StoreError(f"migration {path.name} failed and was rolled back: {error}") from error

@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import psycopg
-from psycopg import sql
 
 from copytrader_core.errors import StoreError
 
@@ -107,15 +106,12 @@ def is_busy(error: psycopg.Error) -> bool:
 
 
 def drop(connection: psycopg.Connection, day: date) -> None:
-    """Detaches and drops the partition of `day`, in the caller's transaction.
+    """Detaches and drops the partition of `day`, in the caller's transaction. A day with events must be sealed.
 
-    Postgres refuses DETACH ... CONCURRENTLY where there is a default partition; the exclusive lock is held for
-    milliseconds and waited for only briefly, so that writers never queue behind it. Raises psycopg's LockNotAvailable.
+    The exclusive lock is held for milliseconds and waited for only briefly, so that writers never queue behind it.
+    Raises psycopg's LockNotAvailable, and RaiseException for a day that is not sealed.
     """
-    name = sql.Identifier(partition_name(day))
-    connection.execute("SELECT set_config('lock_timeout', '700ms', true)")
-    connection.execute(sql.SQL("ALTER TABLE raw_events DETACH PARTITION {}").format(name))
-    connection.execute(sql.SQL("DROP TABLE {}").format(name))
+    connection.execute("SELECT drop_raw_events_partition(%s)", (day,))
 
 
 def _make(connection: psycopg.Connection, day: date, deadline: float) -> int | None:

@@ -19,13 +19,18 @@ def database_url() -> str:
 
     Plain `postgresql://` whatever driver the user wrote. Raises StoreError if it cannot be reached or migrated.
     """
-    given = settings().database_url
-    url = plain_url(given) if given else embedded().start()
+    url = unmigrated_url()
     try:
         migrate(url)
     except psycopg.OperationalError as error:
         raise StoreError(f"the database cannot be reached: {error}; check DATABASE_URL") from error
     return url
+
+
+def unmigrated_url() -> str:
+    """The same, as the database is: whoever restores a backup wants it empty."""
+    given = settings().database_url
+    return plain_url(given) if given else embedded().start()
 
 
 def embedded() -> EmbeddedPostgres:

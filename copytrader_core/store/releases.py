@@ -74,9 +74,14 @@ def patterns_from(rows: Iterable[Mapping[str, Any]]) -> dict[str, Pattern]:
 
 
 def lock_releases(connection: Connection) -> dt.date | None:
-    """Makes this transaction the only publisher and returns the day of the current release, or None."""
+    """Makes this transaction the only publisher and returns the last whole day of the current release, or None.
+
+    That is the day before `as_of` where the release is provisional.
+    """
     connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-    row = connection.execute("SELECT as_of FROM release_current JOIN releases USING (release_id)").fetchone()
+    row = connection.execute(
+        "SELECT as_of - (until_slot IS NOT NULL)::int FROM release_current JOIN releases USING (release_id)"
+    ).fetchone()
     return row[0] if row else None
 
 
@@ -89,17 +94,20 @@ def write_release(
     inflow: Rows | None = None,
     values: Rows | None = None,
     exits: Rows | None = None,
+    until_slot: int | None = None,
 ) -> str:
     """Replaces fingerprints, edges, inflow forecasts, copy values and exits (none for None), moves the pointer, tells
     the listeners.
 
-    They listen on CHANNEL. Returns the release id. The same content of the same day is the same release.
+    They listen on CHANNEL. Returns the release id. The same content of the same day is the same release. With
+    `until_slot` it is provisional: its last day is known up to that slot only, and its id says so.
     """
-    release_id = f"{as_of.isoformat()}-{content_hash[:12]}"
+    until = "" if until_slot is None else f"slot{until_slot}-"
+    release_id = f"{as_of.isoformat()}-{until}{content_hash[:12]}"
     connection.execute(
-        "INSERT INTO releases (release_id, as_of, content_hash, n_patterns, n_edges) VALUES (%s, %s, %s, %s, %s) "
-        "ON CONFLICT (release_id) DO NOTHING",
-        (release_id, as_of, content_hash, len(patterns.values), len(edges.values)),
+        "INSERT INTO releases (release_id, as_of, content_hash, n_patterns, n_edges, until_slot) "
+        "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (release_id) DO NOTHING",
+        (release_id, as_of, content_hash, len(patterns.values), len(edges.values), until_slot),
     )
     tables = {
         "wallet_patterns": patterns,

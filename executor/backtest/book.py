@@ -38,6 +38,9 @@ class _Coin:
     moved_from: int = NOTHING
     """The first row after our first trade."""
     version: int = 0
+    seen: tuple[int, int, int] = (NOTHING, NOTHING, NOTHING)
+    market: MarketState | None = None
+    """The market as it was asked for last, when the coin stood at `seen`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,10 @@ class TapeBook(MarketBook):
         if coin is None or coin.at < 0:
             before = self._carried.get(mint)
             return None if before is None else self._moved(before[0], before[1])
-        return self._moved(self._recorded(coin.at, mint), coin.shift)
+        seen = (coin.at, coin.following, coin.version)
+        if coin.market is None or coin.seen != seen:
+            coin.seen, coin.market = seen, self._moved(self._recorded(coin.at, mint), coin.shift)
+        return coin.market
 
     def hear(self, event: Event) -> MarketState | None:
         """The market as this event (made from a row of the tape) leaves it."""

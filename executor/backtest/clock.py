@@ -18,6 +18,8 @@ class TapeClock:
     def __init__(self) -> None:
         self._slot = 0
         self._is_over = False
+        self._now_ns = 0
+        self._anchor = (0, 0)
         self._first = 0
         self._begun = self._over = self._ends = np.zeros(0, np.int64)
         self._anchors: NDArray[np.int64] = np.zeros((0, 4), np.int64)
@@ -29,12 +31,13 @@ class TapeClock:
             return
         first, n = int(slots[0]), int(slots[-1] - slots[0]) + 1
         self.pass_before(int(slots[0]))
-        anchor = self._anchor() if len(self._over) else (first, int(seconds[0]) * _NS_PER_SECOND)
+        anchor = self._anchor if len(self._over) else (first, int(seconds[0]) * _NS_PER_SECOND)
         self._slots = slots
         self._begun, self._over = np.zeros((2, n), np.int64)
         self._anchors = np.zeros((n, 4), np.int64)
         slot_times(slots, seconds, *anchor, self._begun, self._over, self._anchors)
         self._first, self._ends = first, slot_ends(first, self._anchors)
+        self._look()
 
     @property
     def is_set(self) -> bool:
@@ -43,29 +46,33 @@ class TapeClock:
 
     def now_ns(self) -> int:
         """The time of the newest slot."""
-        return int((self._over if self._is_over else self._begun)[self._place()])
+        return self._now_ns
 
     def at_slot(self, slot: int) -> int:
         """The estimate for `slot`, as of the newest one."""
-        at, time_ns = self._anchor()
+        at, time_ns = self._anchor
         return time_ns + (slot - at) * SLOT_NS
 
     def slot_at(self, ts_ns: int) -> int | None:
         """The first slot whose estimate is `ts_ns` or later, as of the newest one."""
-        at, time_ns = self._anchor()
+        at, time_ns = self._anchor
         return at - (time_ns - ts_ns) // SLOT_NS
 
     def heard(self, slot: int, block_time: int | None) -> None:
         """The newest slot has begun, or, with any block time, is over: which one it has stands on the tape."""
         if slot > self._slot:
             self._slot, self._is_over = slot, False
-        self._is_over |= slot == self._slot and block_time is not None
+            self._look()
+        if slot == self._slot and block_time is not None and not self._is_over:
+            self._is_over = True
+            self._look()
 
     def pass_before(self, slot: int) -> None:
         """Every block before `slot` has been heard."""
         place = int(np.searchsorted(self._slots, slot)) - 1
         if place >= 0 and self._slots[place] >= self._slot:
             self._slot, self._is_over = int(self._slots[place]), True
+            self._look()
 
     def reached(self, ts_ns: int) -> int:
         """The first slot at whose end `ts_ns` has come; the one behind the last if none."""
@@ -76,9 +83,10 @@ class TapeClock:
         """The slot that is over next."""
         return self._slot + self._is_over
 
-    def _place(self) -> int:
-        return min(max(self._slot - self._first, 0), len(self._over) - 1)
-
-    def _anchor(self) -> tuple[int, int]:
-        slot, time_ns = self._anchors[self._place(), 2:] if self._is_over else self._anchors[self._place(), :2]
-        return int(slot), int(time_ns)
+    def _look(self) -> None:
+        """Reads the clock once for a slot's beginning and once for its end: it is asked more often than it moves."""
+        place = min(max(self._slot - self._first, 0), len(self._over) - 1)
+        if place >= 0:
+            self._now_ns = int((self._over if self._is_over else self._begun)[place])
+            slot, time_ns = self._anchors[place, 2:].tolist() if self._is_over else self._anchors[place, :2].tolist()
+            self._anchor = (slot, time_ns)

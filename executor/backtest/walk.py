@@ -43,6 +43,7 @@ class _Watched:
     any_quote: bool
     row: int
     peak_x: float
+    deadline: int
 
 
 class Walker:
@@ -148,13 +149,14 @@ class Walker:
 
     def _next_of(self, position: Position, book: TapeBook, tape: Tape) -> tuple[int, int]:
         is_waiting = position.due is not None
-        # What has come due in a slot that is dealt with is noticed with the next block.
-        deadline = max(self._clock.reached(deadline_ns(position)), self._clock.next_end) if not is_waiting else _BLOCK
         version = book.version(position.mint)
         known = self._watched.get(position.position_id)
         if known is None or (known.version, known.any_quote) != (version, is_waiting):
             row, peak = book.due(position.mint, _watch(position, self._settings, any_quote=is_waiting), len(tape))
-            known = self._watched[position.position_id] = _Watched(version, is_waiting, row, peak)
+            ends = _BLOCK if is_waiting else self._clock.reached(deadline_ns(position))
+            known = self._watched[position.position_id] = _Watched(version, is_waiting, row, peak, ends)
+        # What has come due in a slot that is dealt with is noticed with the next block.
+        deadline = max(known.deadline, self._clock.next_end)
         if known.row == NOTHING:
             return deadline, _BLOCK
         return min((deadline, _BLOCK), (int(tape.slot[known.row]), known.row))

@@ -15,7 +15,7 @@ from copytrader_core.policy.copy_terms import copy_terms
 from copytrader_core.policy.rules import FAMILY, SEED, parse
 from copytrader_core.settings import Settings
 from copytrader_core.store.releases import load_release
-from tests.analysis.planted_copies import SETTINGS, CopyWorld, Leader
+from tests.analysis.planted_copies import CopyWorld, Leader
 from tests.assets.conftest import Platform
 from tests.assets.planted import Market, day, start_ns, track
 
@@ -25,7 +25,7 @@ LEADERS = [
     *(Leader(f"wallet-{n}", 0.0) for n in (3, 4, 5)),
 ]
 BEST = "timer=40s target=1.4"
-CELLS = tuple((latency, size) for latency in SETTINGS.latencies for size in SETTINGS.sizes_sol)
+CELLS = tuple((latency, size) for latency in (1, 2) for size in (0.2, 0.5, 2.0))
 
 
 def exits(copies: pa.Table, seed: int) -> pa.Table:
@@ -140,8 +140,7 @@ def test_a_release_brings_values_and_exits_to_the_policy(replayed: Platform) -> 
 
     assert (value.verdict, value.tier, value.rule) == ("COPY", "PROBATION", BEST)
     assert parse(value.rule) in FAMILY
-    assert value.latencies == SETTINGS.latencies
-    assert value.sizes_lamports == tuple(round(size * 1e9) for size in SETTINGS.sizes_sol)
+    assert (value.latencies, value.sizes_lamports) == ((1, 2), (200_000_000, 500_000_000, 2_000_000_000))
     assert [x for row in value.mean_x for x in row] == [row["mean_x"] for row in rows]
     assert [x for row in value.lower_x for x in row] == [row["lo_x"] for row in rows]
     assert value.state_x == tuple(rows[0]["state_x"])

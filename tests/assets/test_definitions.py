@@ -1,77 +1,119 @@
-"""The code location as a user sees it: names, groups, jobs and crons; what the sensor and the schedule ask for."""
+"""The code location as a user sees it: its shape in a file to compare with, and what each thing says of itself."""
 
 from __future__ import annotations
 
-import datetime as dt
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
+from copytrader_assets.catalog import STAGES
 from copytrader_assets.definitions import build_defs
-from copytrader_assets.resources import LakeFolder, Warehouse
-from copytrader_assets.schedules import nightly, nightly_retention
-from copytrader_assets.sensors import sealed_days
+from copytrader_assets.instance import set_storage_url
+from copytrader_assets.lineage import column_lineage
+from copytrader_assets.schemas import EVENTS, TABLES
+from copytrader_core.settings import settings
 from tests.assets.conftest import Platform
-from tests.assets.planted import day, event, seal
 
-NIGHT = dt.datetime(2026, 3, 3, 1, 15, tzinfo=dt.UTC)
+GRAPH = build_defs().resolve_asset_graph()
+EXPECTED = Path(__file__).with_name("code_location.json")
+# Constants, numbers of the row itself, and names from the wallets table: no column of another asset is in them.
+MADE_HERE = {"as_of", "window_name", "slots", "decile", "hold_over_ms", "alias", "leader_alias", "follower_alias"}
 
 
-def test_the_assets_and_their_groups() -> None:
-    graph = build_defs().resolve_asset_graph()
-    found = {key.to_user_string(): graph.get(key).group_name for key in graph.get_all_asset_keys()}
-    assert found == {
-        "raw_events": "ingest",
-        "events": "lake",
-        "trades": "trades",
-        "open_positions": "trades",
-        "first_buys": "patterns",
-        "wallet_links": "patterns",
-        "follow_edges": "patterns",
-        "leader_scores": "patterns",
-        "entities": "patterns",
-        "edge_validation": "patterns",
-        "leader_inflow": "patterns",
-        "inflow_calibration": "patterns",
-        "wallet_patterns": "patterns",
-        "wallet_windows": "patterns",
-        "copies": "lake",
-        "copy_exits": "lake",
-        "leader_exits": "patterns",
-        "exit_curves": "patterns",
-        "copy_value": "patterns",
-        "calibration": "patterns",
-        "calibration_bins": "patterns",
-        "pattern_release": "serving",
-        "leader_links": "serving",
+def asset(key: dg.AssetKey) -> dict[str, Any]:
+    node = GRAPH.get(key)
+    return {
+        "group": node.group_name,
+        "kinds": sorted(node.kinds),
+        "parents": sorted(parent.to_user_string() for parent in node.parent_keys),
+        "checks": sorted(check.name for check in node.check_keys),
+        "executable": node.is_executable,
     }
 
 
-def test_every_computed_asset_takes_a_range_in_one_run_and_has_a_description() -> None:
-    graph = build_defs().resolve_asset_graph()
-    nodes = [graph.get(key) for key in graph.executable_asset_keys]
+def code_location() -> dict[str, Any]:
+    """Everything that somebody's bookmark, alarm or script may name."""
+    repository = build_defs().get_repository_def()
+    return {
+        "assets": {key.to_user_string(): asset(key) for key in sorted(GRAPH.get_all_asset_keys())},
+        "jobs": sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")),
+        "schedules": {
+            one.name: {"cron": one.cron_schedule, "job": one.job_name, "status": one.default_status.value}
+            for one in sorted(repository.schedule_defs, key=lambda one: one.name)
+        },
+        "sensors": {
+            one.name: {"seconds": one.minimum_interval_seconds, "status": one.default_status.value}
+            for one in sorted(repository.sensor_defs, key=lambda one: one.name)
+        },
+    }
+
+
+def test_the_code_location_is_the_one_in_the_file() -> None:
+    """Where the change is meant: `python -m tests.assets.test_definitions` writes the file anew."""
+    assert code_location() == json.loads(EXPECTED.read_text())
+
+
+def test_every_asset_stands_in_a_stage() -> None:
+    assert {key.to_user_string() for key in GRAPH.get_all_asset_keys()} == {
+        name for names in STAGES.values() for name in names
+    }
+
+
+def test_every_computed_asset_takes_a_range_in_one_run() -> None:
+    nodes = [GRAPH.get(key) for key in GRAPH.executable_asset_keys]
     assert {node.backfill_policy for node in nodes} == {dg.BackfillPolicy.single_run()}
-    assert all(graph.get(key).description for key in graph.get_all_asset_keys())
+
+
+def test_every_asset_says_what_a_row_is_whose_it_is_and_when_it_must_be_fresh() -> None:
+    for key in GRAPH.get_all_asset_keys():
+        node = GRAPH.get(key)
+        about, _, row = node.description.partition("\n\nA row is ")
+        assert about and row.endswith("."), key
+        assert node.owners == ["team:copytrader"] and node.kinds
+        assert node.freshness_policy is not None
+
+
+def test_the_owner_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COPYTRADER_DAGSTER__OWNER", "team:desk")
+    settings.cache_clear()
+    try:
+        graph = build_defs().resolve_asset_graph()
+    finally:
+        settings.cache_clear()
+    assert {tuple(graph.get(key).owners) for key in graph.get_all_asset_keys()} == {("team:desk",)}
 
 
 def test_yesterdays_positions_are_the_parent_of_todays() -> None:
-    graph = build_defs().resolve_asset_graph()
     key = dg.AssetKey("open_positions")
-    assert key in graph.get(key).parent_keys
-    mapping = graph.get_partition_mapping(key, parent_asset_key=key)
+    mapping = GRAPH.get_partition_mapping(key, parent_asset_key=key)
     assert (mapping.start_offset, mapping.end_offset) == (-1, -1)
 
 
-def test_jobs_and_crons() -> None:
-    definitions = build_defs()
-    assert definitions.resolve_job_def("daily").partitions_def is not None
-    assert (nightly.name, nightly.cron_schedule, nightly.execution_timezone) == ("nightly", "15 1 * * *", "UTC")
-    assert (nightly_retention.name, nightly_retention.cron_schedule) == ("nightly_retention", "30 4 * * *")
-    assert nightly_retention.default_status == dg.DefaultScheduleStatus.STOPPED
-    assert definitions.resolve_job_def("retention").partitions_def is None
-    assert (sealed_days.name, sealed_days.minimum_interval_seconds) == ("sealed_days", 60)
+@pytest.mark.parametrize("name", ["raw_events", *TABLES])
+def test_every_column_is_described_in_the_ui(name: str) -> None:
+    schema = GRAPH.get(dg.AssetKey(name)).metadata["dagster/column_schema"]
+    assert schema.columns and all(column.description for column in schema.columns)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_column_names_columns_that_it_is_made_of(name: str) -> None:
+    lineage = column_lineage(name)["dagster/column_lineage"].deps_by_column
+    unfilled = {"leader_wallet"} if name == EVENTS.name else set()
+    assert {*TABLES[name].names} - MADE_HERE - unfilled == {*lineage} - MADE_HERE
+    sources = [source for found in lineage.values() for source in found]
+    known = TABLES | {"raw_events": EVENTS}
+    assert all(one.column_name in known[one.asset_key.to_user_string()].names for one in sources)
+
+
+def test_a_change_of_columns_changes_the_code_version() -> None:
+    versions = [GRAPH.get(dg.AssetKey(name)).code_version for name in TABLES]
+    assert all(versions) and len({*versions}) == len(versions)
 
 
 def test_the_definitions_need_no_database_to_be_imported() -> None:
@@ -81,67 +123,12 @@ def test_the_definitions_need_no_database_to_be_imported() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def sensor_result(cursor: str | None) -> dg.SensorResult | dg.SkipReason:
-    with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"warehouse": Warehouse()})
-        result = sealed_days(context)
-    assert isinstance(result, (dg.SensorResult, dg.SkipReason))
-    return result
-
-
-def test_the_sensor_reports_each_sealed_day_once_and_again_when_it_is_sealed_again(platform: Platform) -> None:
-    assert isinstance(sensor_result(None), dg.SkipReason)
-    platform.plant([event(1, "BUY", 1, 1)], day(0), day(1))
-    first = sensor_result(None)
-    assert isinstance(first, dg.SensorResult)
-    assert [report.partition for report in first.asset_events] == [str(day(0)), str(day(1))]
-    assert isinstance(sensor_result(first.cursor), dg.SkipReason)
-    platform.execute("UPDATE ingest_days SET sealed_at = now() + interval '1 second' WHERE day = '2026-03-01'")
-    again = sensor_result(first.cursor)
-    assert isinstance(again, dg.SensorResult)
-    assert [report.partition for report in again.asset_events] == [str(day(0))]
-
-
-def test_the_sensor_keeps_days_before_the_first_partition_to_itself(platform: Platform) -> None:
-    seal(platform.url, dt.date(2023, 12, 31))
-    result = sensor_result(None)
-    assert isinstance(result, dg.SensorResult) and result.asset_events == []
-
-
-def night_request(platform: Platform) -> dg.RunRequest:
-    context = dg.build_schedule_context(
-        scheduled_execution_time=NIGHT, resources={"lake_folder": LakeFolder(root=str(platform.lake.root))}
-    )
-    request = nightly(context)
-    assert isinstance(request, dg.RunRequest)
-    return request
-
-
-def test_the_nightly_run_computes_yesterday(platform: Platform) -> None:
-    assert night_request(platform).partition_key == "2026-03-02"
-
-
-def test_the_nightly_run_includes_the_days_that_earlier_nights_missed(platform: Platform) -> None:
-    platform.plant([event(1, "BUY", 1, 1)], day(0))
-    platform.succeed(day(0), select="events,trades,open_positions")
-    assert night_request(platform).partition_key == "2026-03-02"
-    late = dg.build_schedule_context(
-        scheduled_execution_time=NIGHT + dt.timedelta(days=2),
-        resources={"lake_folder": LakeFolder(root=str(platform.lake.root))},
-    )
-    request = nightly(late)
-    assert isinstance(request, dg.RunRequest)
-    assert request.tags["dagster/asset_partition_range_start"] == "2026-03-02"
-    assert request.tags["dagster/asset_partition_range_end"] == "2026-03-04"
-
-
-@pytest.mark.parametrize(
-    "asset", ["events", "trades", "open_positions", "wallet_patterns", "wallet_windows", "follow_edges"]
-)
-def test_columns_are_described_in_the_ui(asset: str) -> None:
-    graph = build_defs().resolve_asset_graph()
-    schema = graph.get(dg.AssetKey(asset)).metadata["dagster/column_schema"]
-    assert all(column.description for column in schema.columns)
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"])
+def test_dagsters_own_tables_are_reached_over_the_one_driver_that_works(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setenv("DAGSTER_PG_URL", f"{scheme}://me@host/db")
+    assert set_storage_url() == os.environ["DAGSTER_PG_URL"] == "postgresql+psycopg2://me@host/db"
 
 
 def test_a_run_without_a_day_says_so(platform: Platform) -> None:
@@ -153,3 +140,7 @@ def test_a_run_without_a_day_says_so(platform: Platform) -> None:
     data = result.get_step_failure_events()[0].step_failure_data
     assert data.user_failure_data is not None
     assert "the run names no day" in str(data.user_failure_data.description)
+
+
+if __name__ == "__main__":
+    EXPECTED.write_text(json.dumps(code_location(), indent=1) + "\n")

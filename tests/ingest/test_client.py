@@ -119,10 +119,20 @@ def test_the_token_is_in_no_repr() -> None:
         ("https://x.rpc.example:8443/", "x.rpc.example:8443", True),
         ("http://localhost:1", "localhost:1", False),
         ("[::1]:5", "[::1]:5", False),
+        ("provider.example:443", "provider.example:443", True),
+        ("10.0.0.7:10000", "10.0.0.7:10000", True),
+        ("http://10.0.0.7:10000", "10.0.0.7:10000", False),
+        ("http://x.rpc.example", "x.rpc.example:80", False),
     ],
 )
 def test_endpoints_as_providers_write_them(text: str, address: str, tls: bool) -> None:
     assert parse_endpoint(text) == Endpoint(address, tls=tls)
+
+
+def test_tls_is_left_out_only_where_somebody_says_so() -> None:
+    assert not parse_endpoint("provider.example:443", tls=False).tls
+    assert parse_endpoint("127.0.0.1:10000", tls=True).tls
+    assert parse_endpoint("https://x.rpc.example", tls=False).tls
 
 
 @pytest.mark.parametrize("text", ["", "host", "host:", ":5", "host:99999", "ftp://host:5", "host:port"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from chain_double import WALLETS
 
-from copytrader_cli.commands.ingest import _endpoints
+from copytrader_cli.endpoints import endpoints_of
 from copytrader_core.errors import ConfigError
 from copytrader_core.geyser.client import Endpoint
 from copytrader_core.settings import settings
@@ -108,11 +108,11 @@ def token(tmp_path: Path, name: str) -> Path:
 
 def test_each_endpoint_has_its_own_token_file_or_all_share_one(tmp_path: Path, home: Path) -> None:
     one, two = token(tmp_path, "one"), token(tmp_path, "two")
-    found = _endpoints(["a:1", "https://b"], None, [one, two], None)
-    assert [(e.address, e.tls, e.x_token) for e in found] == [("a:1", False, "one"), ("b:443", True, "two")]
-    assert [e.x_token for e in _endpoints(["a:1", "b:1"], None, [one], None)] == ["one", "one"]
+    found = endpoints_of(["a:1", "https://b"], None, [one, two], None)
+    assert [(e.address, e.tls, e.x_token) for e in found] == [("a:1", True, "one"), ("b:443", True, "two")]
+    assert [e.x_token for e in endpoints_of(["a:1", "b:1"], None, [one], None)] == ["one", "one"]
     with pytest.raises(ConfigError, match="one for each of the 3"):
-        _endpoints(["a:1", "b:1", "c:1"], None, [one, two], None)
+        endpoints_of(["a:1", "b:1", "c:1"], None, [one, two], None)
 
 
 def test_endpoints_come_from_the_settings_where_the_command_line_names_none(
@@ -121,10 +121,10 @@ def test_endpoints_come_from_the_settings_where_the_command_line_names_none(
     config = tmp_path / "copytrader.toml"
     config.write_text(
         f'[[ingest.endpoints]]\naddress = "https://a"\nx_token_file = "{token(tmp_path, "one")}"\n'
-        '[[ingest.endpoints]]\naddress = "b:7"\n'
+        '[[ingest.endpoints]]\naddress = "b:7"\ntls = false\n'
     )
     monkeypatch.setitem(os.environ, "COPYTRADER_CONFIG", str(config))
     settings.cache_clear()
-    found = _endpoints([], None, [], None)
+    found = endpoints_of([], None, [], None)
     assert [(e.address, e.tls, e.x_token) for e in found] == [("a:443", True, "one"), ("b:7", False, None)]
-    assert [e.address for e in _endpoints(["c:1"], None, [], None)] == ["c:1"]
+    assert [e.address for e in endpoints_of(["c:1"], None, [], None)] == ["c:1"]
