@@ -1,4 +1,4 @@
-"""The page's own styles and scripts with the vendored plot library: everything that is inlined, and the policy that allows it."""
+"""What is inlined: styles, scripts and the vendored plot library; and the content policy that allows only these."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def style() -> str:
 def policy() -> str:
     """The content policy of the page: nothing is fetched from anywhere, and no script runs but the one by this hash."""
     digest = base64.b64encode(hashlib.sha256(script().encode()).digest()).decode()
-    return f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    scripts, styles = f"script-src 'sha256-{digest}'", "style-src 'unsafe-inline'"
+    return f"default-src 'none'; {scripts}; {styles}; base-uri 'none'; form-action 'none'"
 
 
 def _read(name: str) -> str:

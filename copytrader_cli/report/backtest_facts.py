@@ -1,4 +1,4 @@
-"""The backtest that the report shows: the document that `copytrader backtest` keeps, else a walk over the newest days."""
+"""The backtest that the report shows: the document that `copytrader backtest` keeps, or a walk over the last days."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _NEEDED: Final = ("from", "to", "days", "equity", "baselines", "guards", "round_
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """A backtest's document, and whether the report walked itself. `stake_x`: the leaders' own returns, by leader, coin and signature."""
+    """A backtest's document, and whether the report walked itself.
+
+    `stake_x`: the leaders' own returns on the same buys, by leader, coin and signature.
+    """
 
     document: Mapping[str, Any]
     by_report: bool
@@ -36,7 +39,7 @@ class Walked:
 
 @dataclass(frozen=True, slots=True)
 class LeaderResult:
-    """What copies of one leader brought, and its own trips at our stakes, None where it has not ended or is not known."""
+    """What copies of one leader brought, and its own trips at our stakes; None where no such trip is known."""
 
     leader: str
     alias: str | None

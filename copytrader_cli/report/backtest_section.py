@@ -54,7 +54,7 @@ def _wallets(found: Walked) -> list[tuple[int, int]]:
 def backtest(facts: ReportFacts, found: Walked | None) -> str:
     """The section."""
     if found is None:
-        return empty("The lake has no recorded day (tape) to walk over yet, and no backtest has been kept.", *_RUN)
+        return empty("No backtest has been kept, and no recorded day (tape) was walked for this report.", *_RUN)
     document = found.document
     days = f"{escape(document['from'])} to {escape(document['to'])}"
     if found.by_report:
@@ -87,7 +87,13 @@ def _tiles(document: Mapping[str, Any]) -> str:
         else f'<div class="tile"><span>{words}</span><b>–</b><small>bought nothing</small></div>'
         for words, account, bought in rows
     )
-    return f'<div class="tiles gap">{cells}</div>'
+    same = [
+        words
+        for name, words, _ in _BASELINES
+        if document["baselines"].get(name, {}).get("decision_hash") == document.get("decision_hash")
+    ]
+    note = f'<p class="more gap">As it is set, the policy decides exactly as: {" and ".join(same)}.</p>' if same else ""
+    return f'<div class="tiles gap">{cells}</div>{note}'
 
 
 def _plots(facts: ReportFacts, found: Walked) -> str:

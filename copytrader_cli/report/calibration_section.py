@@ -75,7 +75,7 @@ def _reliability(bins: Sequence[Mapping[str, Any]]) -> str:
         elif points:
             label = f"{title}: expected and realised by tenth"
             cards.append(f'<div class="card"><h3>{title}</h3>{reliability(points, label=label, words=words)}</div>')
-    return f'<div class="grid gap">{"".join(cards)}</div>' if cards else ""
+    return f'<div class="grid prints gap">{"".join(cards)}</div>' if cards else ""
 
 
 def _known(row: Mapping[str, Any]) -> bool:
@@ -90,7 +90,7 @@ def _places(bins: Sequence[Mapping[str, Any]]) -> str:
             row["realised"],
             row["realised_lo"],
             row["realised_hi"],
-            f"{percent(row['realised'])} of {row['n_copies']}",
+            f"{row['n_copies']} of our copies",
             weight=min(1.0, 0.35 + row["n_copies"] / 20),
         )
         for row in bins
@@ -116,7 +116,7 @@ def _leaders(facts: ReportFacts) -> str:
 
 
 def _weight(row: Mapping[str, Any], counted: str = "n_decided") -> float:
-    return min(1.0, 0.35 + row[counted] / 30)
+    return min(1.0, 0.35 + int(row[counted]) / 30)
 
 
 def _both(
@@ -163,7 +163,9 @@ def _premium(facts: ReportFacts, rows: Sequence[Mapping[str, Any]]) -> str:
         for row in rows
         if row["entry_premium_bps"] is not None
     ]
-    return estimates(shown, write=lambda v: f"{v:.0f}", label="entry premium by leader") if shown else ""
+    return (
+        estimates(shown, write=lambda v: f"{v:.0f}".replace("-", "−"), label="entry premium by leader") if shown else ""
+    )
 
 
 def _drift(facts: ReportFacts, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -177,4 +179,4 @@ def _drift(facts: ReportFacts, rows: Sequence[Mapping[str, Any]]) -> str:
         for row in rows
         if row["n_finished"]
     ]
-    return charts.bars(shown, label="drift by leader") if shown else ""
+    return charts.bars(shown, label="drift by leader", mark=_ALARM) if shown else ""

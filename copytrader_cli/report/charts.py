@@ -103,10 +103,12 @@ def logscale(low: float, high: float, start: float, end: float) -> Scale:
     return lambda value: inner(math.log(min(max(value, low), high)))
 
 
-def bars(rows: Sequence[tuple[str, float, str, str]], *, width: int = 480, label: str) -> str:
-    """Horizontal bars: (name, value, written value, css). Negative values go to the left of zero."""
+def bars(
+    rows: Sequence[tuple[str, float, str, str]], *, width: int = 480, label: str, mark: float | None = None
+) -> str:
+    """Horizontal bars: (name, value, written value, css). Negative values go to the left of zero; a line at `mark`."""
     plot = Plot(width, 22 * len(rows) + 4, left=128, right=64, top=0, bottom=0)
-    low, high = min([0.0, *(v for _, v, _, _ in rows)]), max([0.0, *(v for _, v, _, _ in rows)])
+    low, high = min([0.0, *(v for _, v, _, _ in rows)]), max([mark or 0.0, *(v for _, v, _, _ in rows)])
     x = linear(low, high or (1.0 if low == 0 else 0.0), plot.x0 + (48 if low < 0 else 0), plot.x1)
     for i, (name, value, written, css) in enumerate(rows):
         top = 22 * i + 3
@@ -114,6 +116,8 @@ def bars(rows: Sequence[tuple[str, float, str, str]], *, width: int = 480, label
         plot.rect(min(x(0), x(value)), top, max(abs(x(value) - x(0)), 1), 16, css)
         plot.text(x(value) + (6 if value >= 0 else -6), top + 12, written, "value", "start" if value >= 0 else "end")
     plot.line(x(0), 0, x(0), plot.height, "axis")
+    if mark is not None:
+        plot.line(x(mark), 0, x(mark), plot.height, "mark")
     return plot.svg(label)
 
 

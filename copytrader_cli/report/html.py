@@ -1,4 +1,4 @@
-"""The page: headline, leaders, network, backtest, guards, calibration, own trades, truth, ingest; and the wallets' pages."""
+"""The page: headline, leaders, network, backtest, guards, calibration, own trades, truth, ingest; the wallets."""
 
 from __future__ import annotations
 

@@ -53,10 +53,10 @@ def own(facts: ReportFacts) -> str:
     return (
         lead(
             _summary(facts),
-            f"The {facts.mode} journal, exec_positions and trades; the wallet's own trips where derived.",
+            f"Journal and exec_positions ({facts.mode}); wallets from trades, where not derived yet from raw_events.",
         )
-        + f'<div class="two">{_line(facts, closed)}<div class="card">{_reasons(closed)}{_by_leader(facts, closed)}</div>'
-        f"</div>{_trades(facts)}"
+        + f'<div class="two">{_line(facts, closed)}<div class="card">{_reasons(closed)}{_by_leader(facts, closed)}'
+        f"</div></div>{_trades(facts)}"
     )
 
 
@@ -76,7 +76,7 @@ def _line(facts: ReportFacts, closed: Sequence[OwnTrade]) -> str:
     unknown = [
         words
         for words, n in (
-            ("what was expected", sum(trade.expected_x is None for trade in closed)),
+            ("what was expected", sum(trade.expected_lamports is None for trade in closed)),
             ("the wallet's own result", sum(trade.wallet_x is None for trade in closed)),
         )
         if n

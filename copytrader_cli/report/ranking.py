@@ -33,15 +33,14 @@ def ranking(facts: ReportFacts, left_out: int) -> str:
         return lead(words, "Tables wallet_patterns and trades.") + nothing + rows + more
     slots, size = facts.value.reference
     words = (
-        f"What a copy of {size / 1e9:g} SOL that lands {slots} slots late is worth, landed or not, as a share of its size: "
-        "drawn together over all leaders and corrected for having been picked; lines are 90 % intervals, faint rests on "
-        "few copies. Choose one for its page."
+        f"What a copy of {size / 1e9:g} SOL landing {slots} slots late returns, landed or not: drawn together over all "
+        "leaders and corrected for selection; lines are 90 % intervals, faint rests on few copies. Choose one for its page."
     )
     comes_from = f"Table copy_value as of {facts.value.as_of}; lines from copies and trades."
     return (
         lead(words, comes_from)
         + '<div class="two gap"><div class="card"><h3>Value of a copy over slots late</h3><div id="decays"></div></div>'
-        '<div class="card"><h3>Capacity: the largest copy that still pays, SOL</h3><div id="capacities"></div></div></div>'
+        '<div class="card"><h3>Capacity: the largest copy that pays, SOL</h3><div id="capacities"></div></div></div>'
         + legend(*_LINES)
         + rows
         + more

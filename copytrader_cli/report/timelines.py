@@ -13,7 +13,7 @@ _MOST_POINTS = 1_200
 
 
 def as_values(lines: Sequence[tuple[str, str, Line]], *, falls: bool = False) -> dict[str, Any] | None:
-    """{"t": [s], "l": [[words, css, [SOL]]]} of (words, css, line); None without a point. `falls`: filled below zero."""
+    """{"t": [s], "l": [[words, css, [SOL]]]} of (words, css, line); None without a point. `falls` is filled to zero."""
     known = [(words, css, line) for words, css, line in lines if line]
     if not known:
         return None

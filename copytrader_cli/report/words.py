@@ -17,7 +17,9 @@ _LONGEST: Final = 40
 def clean(text: str, longest: int = _LONGEST) -> str:
     """One line of at most `longest` characters, without invisible or stacking ones: it cannot turn or cover others."""
     composed = unicodedata.normalize("NFC", text)
-    kept = "".join(" " if c.isspace() else c for c in composed if c.isspace() or unicodedata.category(c)[0] not in "CZM")
+    kept = "".join(
+        " " if c.isspace() else c for c in composed if c.isspace() or unicodedata.category(c)[0] not in "CZM"
+    )
     words = " ".join(kept.split())
     return words if len(words) <= longest else words[: longest - 1] + "…"
 

@@ -127,20 +127,20 @@ function columns(counts, css, ticks, title, label) {
   return svg(w, h, label, parts);
 }
 
-// Rules with their return and interval; over the seed's beside it.
+// Rules with their return and interval; above each how far it lies over the seed's, copy by copy.
 function rules(rows) {
-  const w = 700, high = 27, h = rows.length * high + 26, values = rows.flatMap(r => [r[2], r[3], r[4]]).filter(known);
-  const from = Math.min(0, ...values), to = Math.max(0, ...values), x = linear(from, to, 226, 500), parts = [];
-  for (const v of rounds(from, to, 4)) parts.push(line(x(v), 4, x(v), h - 22, "grid"), word(x(v), h - 6, pct(v, 0), "tick", "middle"));
-  parts.push(line(x(0), 4, x(0), h - 22, "axis"), word(514, h - 6, "over the seed's exit, 90 % interval", "tick"));
+  const w = 470, high = 42, h = rows.length * high + 24, values = rows.flatMap(r => [r[2], r[3], r[4]]).filter(known);
+  const from = Math.min(0, ...values), to = Math.max(0, ...values), x = linear(from, to, 10, w - 10), parts = [];
+  for (const v of rounds(from, to, 5)) parts.push(line(x(v), 4, x(v), h - 20, "grid"), word(x(v), h - 6, pct(v, 0), "tick", "middle"));
+  parts.push(line(x(0), 4, x(0), h - 20, "axis"));
   rows.forEach(([rule, n, mean, low, up, over, overLow, overUp, chosen], i) => {
-    const y = i * high + 17, css = chosen ? "copy" : rule === "seed" ? "seed" : "quiet";
-    parts.push(word(214, y + 4, rule + (chosen ? " ✓" : ""), chosen ? "name strong" : "name", "end"));
+    const y = i * high + 28, css = chosen ? "copy" : rule === "seed" ? "seed" : "quiet";
+    const paired = rule === "seed" ? "the seed's exit" : known(over) ? `over seed ${signedPct(over)} (${signedPct(overLow)} to ${signedPct(overUp)})` : "over seed: not known";
+    parts.push(word(6, y - 12, (chosen ? "✓ " : "") + rule, chosen ? "name strong halo" : "name halo"), word(w - 6, y - 12, paired, "tick halo", "end"));
     if (known(low) && known(up)) parts.push(line(x(low), y, x(up), y, "band " + css));
     if (known(mean)) parts.push(dot(x(mean), y, 4.5, css, `${rule}: ${signedPct(mean)}, 90 % within ${signedPct(low)} to ${signedPct(up)}, ${n} copies`));
-    parts.push(word(514, y + 4, rule === "seed" ? "–" : known(over) ? `${signedPct(over)}  (${signedPct(overLow)} to ${signedPct(overUp)})` : "not known", "value"));
   });
-  return `<div class="scroll" tabindex="0" role="group" aria-label="exit rules">${svg(w, h, "return of copies by exit rule", parts, "rules")}</div>`;
+  return svg(w, h, "return of copies by exit rule", parts);
 }
 
 // Followers: [name, per mille within 30 s, p50 ms, p90 ms, followed].

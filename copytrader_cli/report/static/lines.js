@@ -17,6 +17,7 @@ function drawLines(host, values) {
   }));
   const options = {
     width: host.clientWidth, height: host.clientHeight, padding: [8, 10, 0, 0], cursor: {y: false, points: {size: 6}}, legend: {live: true},
+    hooks: {setLegend: [self => { if (!known(self.legend.idx)) self.setLegend({idx: values.t.length - 1}, false); }]},
     scales: {x: {time: false}, y: {range: (self, low, high) => { const a = Math.min(0, low ?? 0), b = Math.max(0, high ?? 0), pad = (b - a || 1) * 0.06; return [a < 0 ? a - pad : a, b > 0 ? b + pad : b || pad]; }}},
     axes: [
       {stroke: soft, grid: {show: false}, ticks: {show: false}, font, space: 92, size: 28, values: (self, places) => places.map(p => Number.isInteger(p) && when(p) !== "" ? `${day(when(p))} ${clock(when(p))}` : "")},
@@ -27,7 +28,7 @@ function drawLines(host, values) {
   host.textContent = "";
   const plot = new uPlot(options, [values.t.map((_, i) => i), ...values.l.map(l => l[2])], host);
   const fit = () => plot.setSize({width: host.clientWidth, height: Math.max(90, Math.round(host.dataset.tall - host.querySelector(".u-legend").offsetHeight))});
-  host.style.height = "auto"; fit();
+  host.style.height = "auto"; fit(); plot.setLegend({idx: values.t.length - 1}, false);
   host.redraw = () => { plot.destroy(); host.style.height = host.dataset.tall + "px"; drawLines(host, values); };
   host.fit = () => { if (host.clientWidth && host.clientWidth !== plot.width) fit(); };
   drawn.add(host);

@@ -5,7 +5,7 @@
 // l landed, raw [mean, median], q and pp, c [capacity, low, high] SOL, b break-even slots, u rule, d by slots late, g grid.
 const STYLE = {COPY: "good", UNPROVEN: "open", UNCOPYABLE: "bad"};
 const chip = (words, css) => words ? `<span class="chip ${esc(css)}">${esc(words.replaceAll("_", " ").toLowerCase())}</span>` : "";
-const capacity = v => known(v.c[0]) ? v.c[0] > 0 ? v.c[0].toFixed(2) + " SOL" : "none" : "–";
+const capacity = (v, facts) => known(v.c[0]) ? v.c[0] > 0 ? (v.c[0] >= facts.sizes[facts.sizes.length - 1] ? "≥ " : "") + +v.c[0].toFixed(2) + " SOL" : "none" : "–";
 
 // The scale of all intervals: the middle nine tenths of their ends, zero among them.
 function scaleOf(people) {
@@ -18,13 +18,13 @@ function rankRow(person, place, scale, facts) {
   const v = person.v, css = v ? STYLE[v.v] : "none";
   const value = v ? `<b>${signedPct(v.x[0])}</b>` : `<b>–</b>`;
   return `<a class="row" href="#wallet=${encodeURIComponent(person.a)}" style="--k:${person.k}">` +
-    `<span class="no">${place}</span><span class="who"><b>${esc(person.n)}</b><small>${esc(v ? v.r : "not replayed yet")}</small></span>` +
+    `<span class="no">${place}</span><span class="who"><b>${esc(person.n)}</b><small title="${esc(v ? v.r : "")}">${esc(v ? v.r : "not replayed yet")}</small></span>` +
     `<span class="tags">${v ? chip(v.v, css) + (v.v === "COPY" ? chip(v.t, "tier") : "") : chip("no value", "none")}</span>` +
     `<span class="val fade">${value}<small>${v ? `${v.n[1]} of ${v.n[0]} landed` : `${person.p[0]} trips`}</small></span>` +
     `<span class="iv fade">${v ? interval(v.x, scale, css) : ""}</span>` +
     `<span class="dc fade" data-l="by delay">${v ? decay(v, facts.latencies, true) : "–"}</span>` +
     `<span class="ln fade" data-l="wallet, followed">${sparkLines(person.w, person.y)}</span>` +
-    `<span class="cap fade" data-l="capacity">${v ? capacity(v) : "–"}</span>` +
+    `<span class="cap fade" data-l="capacity">${v ? capacity(v, facts) : "–"}</span>` +
     `<span class="sty fade" data-l="hold, exit"><span>${duration(person.p[4])}</span>${chip(person.st, person.st)}</span></a>`;
 }
 
@@ -36,7 +36,7 @@ function ranking(people, facts) {
 
 // All leaders' values over slots late in one plot, coloured by verdict.
 function decays(people, facts) {
-  const w = 620, h = 250, [left, right, top, bottom] = [50, 104, 10, 34], with_ = people.filter(p => p.v && p.v.d[0].some(known));
+  const w = innerWidth < 760 ? 350 : 620, h = 250, [left, right, top, bottom] = [44, 96, 10, 34], with_ = people.filter(p => p.v && p.v.d[0].some(known));
   if (!with_.length) return "";
   const all = with_.flatMap(p => p.v.d[0]).filter(known).sort((a, b) => a - b), low = Math.min(-10, all[Math.floor(all.length * 0.02)]), high = Math.max(10, all[Math.ceil(all.length * 0.98) - 1]);
   const slots = facts.latencies.map(s => Math.max(s, 0.5)), x = logarithmic(slots[0], slots[slots.length - 1], left, w - right), y = v => linear(low, high, h - bottom, top)(clamp(v, low, high)), parts = [];
@@ -49,8 +49,9 @@ function decays(people, facts) {
     parts.push(`<g opacity="${p.k}"><title>${esc(p.n)}</title>${path(points, "l-" + STYLE[p.v.v])}</g>`);
     ends.push([points[points.length - 1], p]);
   }
-  let free = -99;
-  for (const [[a, b], p] of ends.sort((m, n) => m[0][1] - n[0][1])) if (b - free >= 12) { parts.push(word(a + 6, b + 4, p.n.slice(0, 16), "name")); free = b; }
+  // Names of the best first, where there is room.
+  const taken = [];
+  for (const [[a, b], p] of ends.reverse()) if (taken.every(other => Math.abs(other - b) >= 12)) { parts.push(word(a + 6, b + 4, p.n.slice(0, 14), "name")); taken.push(b); }
   return svg(w, h, "value of a copy by slots late, every leader", parts);
 }
 
@@ -64,7 +65,7 @@ function capacities(people, facts) {
     const y = i * high + 13, [mid, low, up] = p.v.c;
     parts.push(`<g opacity="${p.k}">`, word(120, y + 4, p.n.slice(0, 18), "name", "end"));
     if (known(low) && known(up)) parts.push(line(x(low), y, x(up), y, "band " + STYLE[p.v.v]));
-    parts.push(dot(x(mid), y, 4.5, STYLE[p.v.v], `${mid} SOL, between ${low} and ${up}`), word(374, y + 4, (mid >= most ? "≥ " : "") + mid.toFixed(2), "value"), "</g>");
+    parts.push(line(x(0), y, x(mid), y, "stem " + STYLE[p.v.v]), dot(x(mid), y, 4.5, STYLE[p.v.v], `${mid} SOL, between ${low} and ${up}`), word(374, y + 4, (mid >= most ? "≥ " : "") + mid.toFixed(2), "value"), "</g>");
   });
   return svg(w, h, "capacity by leader in SOL", parts);
 }
@@ -73,11 +74,11 @@ const HOLDS = [100, 500, 1e3, 3e3, 1e4, 3e4, 6e4, 12e4, 3e5, 9e5, 36e5, 216e5, 8
 const card = (title, plot, from = "") => `<div class="card"><h3>${title}</h3>${plot}${from && `<p class="more">${from}</p>`}</div>`;
 const tile = (words, value, note) => `<div class="tile"><span>${words}</span><b>${value}</b><small>${note}</small></div>`;
 
-function tilesOf(person) {
+function tilesOf(person, facts) {
   const v = person.v, p = person.p, tiles = [];
   if (v) tiles.push(
     tile("value of a copy", signedPct(v.x[0]), `90 % within ${signedPct(v.x[1])} to ${signedPct(v.x[2])}`), tile("raw mean, median", signedPct(v.raw[0]), `median ${signedPct(v.raw[1])}, before correction`),
-    tile("landed", known(v.l) ? pct(v.l, 0) : "–", `${v.n[1]} of ${v.n[0]} copies, ${v.n[2]} coin-days`), tile("capacity", capacity(v), known(v.c[1]) ? `between ${v.c[1]} and ${v.c[2]} SOL` : "interval not known"),
+    tile("landed", known(v.l) ? pct(v.l, 0) : "–", `${v.n[1]} of ${v.n[0]} copies, ${v.n[2]} coin-days`), tile("capacity", capacity(v, facts), known(v.c[1]) ? `between ${v.c[1]} and ${v.c[2]} SOL` : "interval not known"),
     tile("break-even delay", known(v.b) ? v.b + " slots" : "–", `edge above zero: ${pct(v.pp, 0)}, q ${known(v.q) ? v.q : "–"}`));
   tiles.push(tile("wallet's own PnL", known(person.pnl) ? (person.pnl > 0 ? "+" : "") + minus(person.pnl.toFixed(2)) : "–", `SOL; ${p[0]} trips on ${p[1]} days, ${pct(p[2], 0)} won`));
   return `<div class="tiles gap">${tiles.join("")}</div>`;
@@ -98,7 +99,7 @@ function fingerprint(person, facts, previous, next) {
     person.b ? card("Whom it follows", followers(person.b), "From follow_edges.") : "",
   ];
   return `<p class="crumbs"><a href="#leaders">← all leaders</a><span>${link(previous, "← better")} ${link(next, "next →")}</span></p>` +
-    `<h2 tabindex="-1">${esc(person.n)} ${v ? chip(v.v, STYLE[v.v]) + chip(v.t, "tier") : ""} ${chip(person.st, person.st)}</h2><p class="lead"><code>${esc(person.a)}</code> ${v ? esc(v.r) + "." : "Its buys have not been replayed yet."}</p>${tilesOf(person)}<div class="fade" style="--k:${person.k}">` +
-    `<div class="two"><div class="card"><h3>Wallet against followed, SOL</h3><div class="lines" data-lines="person" style="height:270px" role="img" aria-label="the wallet's result at our stake and that of its copies"></div><p class="more">${person.y ? `Copies of ${facts.size} SOL, ${facts.latency} slots late, every cost in; the wallet's trips as if each had cost as much. From copies and trades.` : "Copies are not known: its buys have not been replayed. From trades."}</p></div>` +
-    card("Exit rules for its copies", person.e ? rules(person.e) : `<p class="more">Not known: no copy of it has landed in a replay.</p>`, person.e ? `✓ chosen. Dots: return of a copy, 90 %. From leader_exits.` : "") + `</div><div class="grid prints">${plots.join("")}</div></div>`;
+    `<h2 tabindex="-1">${esc(person.n)} ${v ? chip(v.v, STYLE[v.v]) + chip(v.t, "tier") : ""} ${chip(person.st, person.st)}</h2><p class="lead"><code>${esc(person.a)}</code> ${v ? esc(v.r) + "." : "Its buys have not been replayed yet."}</p>${tilesOf(person, facts)}<div class="fade" style="--k:${person.k}">` +
+    `<div class="even"><div class="card"><h3>Wallet against followed, SOL</h3><div class="lines" data-lines="person" style="height:270px" role="img" aria-label="the wallet's result at our stake and that of its copies"></div><p class="more">${person.y ? `Copies of ${facts.size} SOL, ${facts.latency} slots late, every cost in; the wallet's trips as if each had cost as much. From copies and trades.` : "Copies are not known: its buys have not been replayed. From trades."}</p></div>` +
+    card("Exit rules for its copies", person.e ? rules(person.e) : `<p class="more">Not known: no copy of it has landed in a replay.</p>`, person.e ? `✓ chosen. Dot and line: return of a copy, 90 %; over seed: paired difference, 90 %. From leader_exits.` : "") + `</div><div class="grid prints">${plots.join("")}</div></div>`;
 }
