@@ -19,6 +19,7 @@ from copytrader_assets.schemas import TAPE
 from copytrader_assets.tape_reader import read_tape
 from copytrader_core.errors import StoreError
 from copytrader_core.policy.record import canonical, settings_document
+from copytrader_core.policy.resolved import resolved
 from copytrader_core.records import Release
 from copytrader_core.replay.day import TapeDay
 from copytrader_core.settings import Settings
@@ -135,7 +136,7 @@ def walk_forward(
             for walker in walkers.values():
                 walker.finish()
         if shadow:
-            found.shadows += _shadow(found.own, tape, settings)
+            found.shadows += _shadow(found.own, tape, resolved(settings, release))
         result = _day(found.own, before, day, release, tape)
         found.days.append(result)
         seen(result)

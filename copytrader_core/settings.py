@@ -152,16 +152,21 @@ class CopySettings(_Section):
 class PolicySettings(_Section):
     """The decision: the seed's rule by default. Sizes in SOL, slippage in basis points, times in ms."""
 
-    gate: Literal["seed", "copy_value"] = Field(
-        "seed", description="who is followed: the seed's sample and win rate, or whose copies are proven to be worth it"
+    gate: Literal["auto", "seed", "copy_value"] = Field(
+        "auto",
+        description="who is followed: the seed's sample and win rate, or whose copies are proven to be worth it; "
+        "auto: copy_value where the release has copy values, else seed",
     )
-    exit: Literal["seed", "value"] = Field(
-        "seed", description="when to sell: the seed's formulas, or the exit rule that is best for copies of the leader"
+    exit: Literal["auto", "seed", "value"] = Field(
+        "auto",
+        description="when to sell: the seed's formulas, or the exit rule that is best for copies of the leader; "
+        "auto: value with the gate copy_value, else seed",
     )
-    expected_value: Literal["seed", "inflow", "copy"] = Field(
-        "seed",
+    expected_value: Literal["auto", "seed", "inflow", "copy"] = Field(
+        "auto",
         description="what must be positive: the seed's estimate, the value of our place among the followers, or what "
-        "copies of the leader are worth; copy also sizes the buy and bounds its price",
+        "copies of the leader are worth; copy also sizes the buy and bounds its price; auto: copy with the gate "
+        "copy_value, else seed",
     )
     min_sample_trades: int = Field(50, ge=0)
     min_win_rate: float = Field(0.52, ge=0, le=1)
@@ -301,6 +306,52 @@ class ExecutorSettings(_Section):
     metrics_port: int = Field(0, ge=0, le=65535, description="port of /metrics and /healthz on 127.0.0.1, 0 for none")
 
 
+class CockpitSettings(_Section):
+    """The cockpit: its port on loopback, and whether its buttons do anything."""
+
+    port: int = Field(8420, ge=0, le=65535, description="port on 127.0.0.1, 0 for any free one")
+    actions: bool = Field(False, description="reduce, halt, flatten and resume from the page; else it only shows")
+    allow_hosts: tuple[str, ...] = Field(
+        (), description="further HOST or HOST:PORT names under which a tunnel or a proxy reaches it"
+    )
+
+
+AlertLevel = Literal["on", "silent", "off"]
+
+
+class AlertKinds(_Section):
+    """What is told, and how: on, silent (without a sound), off."""
+
+    state: AlertLevel = Field("on", description="the trading state was changed, by a person or by the executor")
+    executor: AlertLevel = Field("on", description="the executor's process ended, or is back")
+    stuck: AlertLevel = Field("on", description="a due exit that cannot be sent")
+    chain: AlertLevel = Field(
+        "on", description="what the chain contradicts: rollbacks, coins nobody accounts for, programs that changed"
+    )
+    ingest: AlertLevel = Field("on", description="the record falls behind, or catches up; gaps open and close")
+    failed: AlertLevel = Field("silent", description="transactions of ours that failed or never landed")
+    trades: AlertLevel = Field("silent", description="what was bought and sold")
+    release: AlertLevel = Field("off", description="a new release is followed")
+
+
+class AlertSettings(_Section):
+    """Alerts and control by phone. Nothing is sent before `telegram` is true or `webhook_url_file` is named."""
+
+    telegram: bool = Field(False, description="the bot; its token is the credential telegram-token or a file")
+    telegram_token_file: Path | None = Field(
+        None, description="file with the bot's token, owner-readable only; a service gets it as telegram-token"
+    )
+    telegram_api: str = Field("https://api.telegram.org", description="base URL of the Bot API")
+    chat_ids: tuple[int, ...] = Field((), description="the only chats that are written to and listened to")
+    control: bool = Field(False, description="whether these chats may change the trading state, not only ask")
+    webhook_url_file: Path | None = Field(
+        None, description="file with the URL that alerts are posted to as JSON, owner-readable only"
+    )
+    kinds: AlertKinds = AlertKinds()
+    ingest_lag_seconds: float = Field(120.0, gt=0, description="how far the record may fall behind before an alert")
+    keep: int = Field(100, ge=1, description="alerts kept for a channel that does not answer; further ones are counted")
+
+
 class SparkSettings(_Section):
     """Where `engine = "spark"` folds, and what else Spark is told."""
 
@@ -342,6 +393,8 @@ class Settings(BaseSettings):
     copies: CopySettings = CopySettings()
     policy: PolicySettings = PolicySettings()
     risk: RiskSettings = RiskSettings()
+    cockpit: CockpitSettings = CockpitSettings()
+    alerts: AlertSettings = AlertSettings()
     executor: ExecutorSettings = ExecutorSettings()
     dagster: DagsterSettings = DagsterSettings()
 

@@ -34,7 +34,7 @@ def start(
     desk = Desk(journal, broker or PaperBroker(settings.executor), clock, settings, switch, opening, market)
     engine = Engine(desk, release)
     facts = {
-        "settings": settings_document(settings),
+        "settings": settings_document(desk.settings),
         "positions": len(desk.holdings.open),
         "balance_lamports": desk.holdings.balance_lamports,
         "state": switch.state,

@@ -11,6 +11,7 @@ from typing import Final
 
 from copytrader_core.policy.exits import due_exit, needs_multiple
 from copytrader_core.policy.record import settings_document
+from copytrader_core.policy.resolved import resolved
 from copytrader_core.policy.values import ExitReason, LeaderBuy, TradingState
 from copytrader_core.records import Edge, Event, Release
 from copytrader_core.settings import Settings
@@ -43,7 +44,11 @@ class Engine:
         """Whether the chain has been asked what we hold; live it has to be, before anything is bought."""
         self.stream_age_ms = 0
         """How long the stream had been silent when somebody looked last."""
+        self._given = desk.settings
+        """The settings as they are set; the desk's say what `auto` means under the release."""
+        self._is_begun = False
         self.swap_release(release)
+        self._is_begun = True
 
     @property
     def release(self) -> Release:
@@ -54,15 +59,20 @@ class Engine:
         """Decides by another release from now on. Positions keep the exits that they were opened with."""
         self._release = release
         self.desk.release_id = release.release_id
+        before = self.desk.settings
+        self.desk.settings = resolved(self._given, release)
+        if self._is_begun and self.desk.settings != before:
+            self.desk.note("SETTINGS", {"settings": settings_document(self.desk.settings)})
         self._edges: dict[str, list[Edge]] = {}
         for edge in release.edges:
             self._edges.setdefault(edge.leader, []).append(edge)
 
     def swap_settings(self, settings: Settings) -> None:
         """Decides by other settings from now on. Positions keep the exits that they were opened with."""
-        self.desk.settings = settings
+        self._given = settings
+        self.desk.settings = resolved(settings, self._release)
         self.desk.broker.adopt(settings.executor)
-        self.desk.note("SETTINGS", {"settings": settings_document(settings)})
+        self.desk.note("SETTINGS", {"settings": settings_document(self.desk.settings)})
 
     @property
     def trading_state(self) -> TradingState:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from copytrader_core.errors import DataError
-from executor.ledger import Ledger, ledger_from
+from executor.ledger import Ledger, Result, ledger_from
 from executor.wal import WalReader, first_of, head_of, segments_of
 
 __all__ = ["JournalView", "Today", "kept_lines", "writer_of"]
@@ -68,8 +68,12 @@ class JournalView:
 
     def pnl_today_lamports(self) -> int:
         """Results of the newest line's UTC day in lamports, failed transactions included; negative for a loss."""
+        return sum(lamports for _, lamports, *_ in self.results_today())
+
+    def results_today(self) -> list[Result]:
+        """What that day's sales and failed transactions brought, in the order of the journal."""
         midnight = self.at_ns - self.at_ns % _DAY_NS
-        return sum(lamports for at_ns, lamports, *_ in self.ledger.results if at_ns >= midnight)
+        return [result for result in self.ledger.results if result[0] >= midnight]
 
     def _begin(self) -> None:
         newest = segments_of(self.folder)[-1]

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import psycopg
 from psycopg.rows import dict_row
 
 from executor.control import Control, control_from, read_control, stricter
 from executor.journal_view import JournalView, writer_of
+from executor.ledger import Result
 from executor.marks import marks
 from executor.statements import statement
 
@@ -30,6 +31,7 @@ _PRICES_MS: Final = 2_000
 _AWAY: Final = Control("REDUCING", False, "the database cannot be reached from here, its state is not known")
 
 Row = dict[str, Any]
+Source = Literal["journal", "tables", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,9 @@ class Status:
     """One look. Today is the UTC day of the journal's newest line, so that a replayed market has its own day.
 
     `state` is the stricter of `file` and `row`; `row` is None where `database` says why it could not be read. Rows of
-    positions have the `mark_lamports` that selling now would bring, None where no price is known.
+    positions have the `mark_lamports` that selling now would bring, None where no price is known. `source` tells where
+    the book comes from; with `none`, or without a `newest_ns` (the newest line's time), its zeros mean nothing.
+    `results_today` are (time in ns, lamports, leader's address or None), oldest first.
     """
 
     mode: str
@@ -61,6 +65,9 @@ class Status:
     pnl_today_lamports: int
     decisions: list[Row]
     locks: list[Row] = field(default_factory=list)
+    source: Source = "none"
+    newest_ns: int | None = None
+    results_today: list[tuple[int, int, str | None]] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
         """As JSON values; times to the exits are in seconds, negative when overdue."""
@@ -89,12 +96,15 @@ def read_status(connection: psycopg.Connection[Any], mode: str, n_decisions: int
 class StatusReader:
     """Looks again and again; of the journal it reads each time only what is new."""
 
-    def __init__(self, mode: str, home: Path | None, n_decisions: int = 10) -> None:
-        """`home` is the folder with the control file and a journal for each mode, None to go by the tables alone."""
+    def __init__(self, mode: str, home: Path | None, n_decisions: int = 10, *, journal: bool = True) -> None:
+        """`home` is the folder with the control file and a journal for each mode, None to go by the tables alone.
+
+        Without `journal` of `home` only the control file is read: for journals that are damaged.
+        """
         self._mode = mode
         self._home = home
         self._n_decisions = n_decisions
-        self._view = JournalView(home / mode) if home is not None else None
+        self._view = JournalView(home / mode) if home is not None and journal else None
 
     def read(self, connection: psycopg.Connection[Any] | None, away: str | None = None) -> Status:
         """One look, with the tables if there is a connection; `away` tells why there is none."""
@@ -135,6 +145,9 @@ class StatusReader:
             pnl_today_lamports=book.pnl_lamports,
             decisions=book.decisions,
             locks=tables.rows("locks") if tables is not None else [],
+            source="journal" if view else "tables" if tables is not None else "none",
+            newest_ns=book.at_ns or None,
+            results_today=book.results,
         )
 
 
@@ -151,6 +164,7 @@ class _Book:
     closed: int = 0
     won: int = 0
     pnl_lamports: int = 0
+    results: list[tuple[int, int, str | None]] = field(default_factory=list)
 
 
 def _from_journal(view: JournalView, n_decisions: int) -> _Book:
@@ -167,7 +181,14 @@ def _from_journal(view: JournalView, n_decisions: int) -> _Book:
         closed=today.closed if today else 0,
         won=today.won if today else 0,
         pnl_lamports=view.pnl_today_lamports(),
+        results=[
+            (at_ns, lamports, leader) for at_ns, lamports, _, leader in sorted(view.results_today(), key=_time_of)
+        ],
     )
+
+
+def _time_of(result: Result) -> int:
+    return result[0]
 
 
 def _decision(line: Any) -> Row:
@@ -195,6 +216,10 @@ def _from_tables(tables: _Tables | None, n_decisions: int) -> _Book:
         closed=today["closed"],
         won=today["won"],
         pnl_lamports=int(today["pnl_lamports"]),
+        results=[
+            (row["closed_ts_ns"], row["pnl_lamports"], row["leader"])
+            for row in tables.rows("status_results", since_ns=since)
+        ],
     )
 
 

@@ -127,8 +127,15 @@ SELECT count(*) FILTER (WHERE state = 'CLOSED') AS closed,
        COALESCE(sum(proceeds_lamports - cost_lamports) FILTER (WHERE state = 'CLOSED'), 0) AS pnl_lamports
 FROM exec_positions WHERE mode = %(mode)s AND closed_ts_ns >= %(since_ns)s;
 
+-- name: status_results
+SELECT closed_ts_ns, (proceeds_lamports - cost_lamports)::BIGINT AS pnl_lamports, leader
+FROM exec_positions WHERE mode = %(mode)s AND state = 'CLOSED' AND closed_ts_ns >= %(since_ns)s ORDER BY closed_ts_ns;
+
 -- name: status_now
-SELECT COALESCE(max(at_ns), 0) AS at_ns, max(slot) AS slot FROM exec_journal WHERE mode = %(mode)s;
+-- The newest lines alone: a cockpit asks every second, and the journal is long.
+SELECT COALESCE(max(at_ns), 0) AS at_ns, max(slot) AS slot
+FROM (SELECT at_ns, slot FROM exec_journal WHERE mode = %(mode)s AND journal_seq IS NOT NULL
+      ORDER BY journal_seq DESC LIMIT 500) newest;
 
 -- name: status_decisions
 SELECT at_ns, slot, COALESCE(w.alias, j.leader) AS leader, mint, payload -> 'decision' ->> 'code' AS code,

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 
@@ -18,6 +19,10 @@ from copytrader_core.store.migrations import migrate
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 # Starting a program forks, and gRPC's own threads do not always survive being prepared for that.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+
+# How long an example takes depends on what else the machine does: it is no fault of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 REPO = Path(__file__).resolve().parent.parent
 

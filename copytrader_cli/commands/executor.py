@@ -15,7 +15,8 @@ import uvloop
 from copytrader_cli import executor_status as status_command
 from copytrader_cli.commands import executor_locks, executor_nonce
 from copytrader_cli.executor_table import sol
-from copytrader_core.errors import ConfigError, CopytraderError, StoreError
+from copytrader_cli.watch.press import press
+from copytrader_core.errors import ConfigError, StoreError
 from copytrader_core.geyser.client import Endpoint, parse_endpoint
 from copytrader_core.policy.values import TradingState
 from copytrader_core.records import Release
@@ -24,7 +25,7 @@ from copytrader_core.solana.keys import RedactSecrets, guard_process, load_signe
 from copytrader_core.store.postgres import connect, database_url, embedded, plain_url
 from executor import feed
 from executor.cold import flatten_cold
-from executor.control import Control, set_state, write_control
+from executor.control import Control
 from executor.desk import Tally
 from executor.journal_view import writer_of
 from executor.outside import outside, urls_from
@@ -182,15 +183,9 @@ async def _flatten_cold(config: Settings) -> None:
 
 
 def _set(state: TradingState, *, flatten: bool, reason: str) -> None:
-    """The file first, which needs nothing but the disk; then the row, if there is a database to be had."""
-    control = Control(state, flatten, reason)
-    write_control(settings().home_path / "executor", control)
-    try:
-        with connect(autocommit=True) as connection:
-            set_state(connection, control)
-    except (CopytraderError, psycopg.Error) as error:
+    if (problem := press(Control(state, flatten, reason), start=True)) is not None:
         print(
-            f"the state stands in {settings().home_path / 'executor'}, but not in Postgres ({error}):"
+            f"the state stands in {settings().home_path / 'executor'}, but not in Postgres ({problem}):"
             " executors on other machines have not heard of it",
             file=sys.stderr,
         )

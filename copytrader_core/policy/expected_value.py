@@ -34,4 +34,4 @@ def expected_value(
 
 def deciding_value(policy: PolicySettings, seed_lamports: float, inflow_lamports: int | None) -> float | None:
     """The estimate that a buy is judged by; None where it needs a quote that the venue did not give."""
-    return seed_lamports if policy.expected_value == "seed" else inflow_lamports
+    return inflow_lamports if policy.expected_value == "inflow" else seed_lamports

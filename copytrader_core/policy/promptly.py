@@ -262,7 +262,7 @@ def _is_affordable(terms: _Terms, book: Book) -> bool:
 
 def _is_worth_it(terms: _Terms, market: MarketState, inflow: Inflow | None, entry: EntryPlan) -> bool:
     policy = terms.settings.policy
-    if policy.expected_value == "seed":
+    if policy.expected_value != "inflow":
         price_x = price_multiple(terms.expected_x, market.fee_bps)
         worth = expected_value(
             price_x, terms.slippage_bps, market.fee_bps, entry.spend_lamports, entry.network_lamports

@@ -120,7 +120,7 @@ def plan(rule: ExitRule, pattern: Pattern, settings: Settings) -> ExitPlan:
 
 def chosen_exit(pattern: Pattern, value: CopyValue | None, settings: Settings) -> ExitPlan:
     """The exit that `policy.exit` asks for: the seed's, or that of the rule chosen for the leader, else of DEFAULT."""
-    if settings.policy.exit == "seed":
+    if settings.policy.exit != "value":
         return seed_exit(pattern, settings.policy)
     return plan(DEFAULT if value is None else parse(value.rule), pattern, settings)
 

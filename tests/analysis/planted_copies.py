@@ -7,6 +7,7 @@ Most copies lose or win a little, some lose nearly all, a few per cent multiply;
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -18,27 +19,37 @@ DAY_NS = 86_400 * 10**9
 SETTINGS = CopySettings()
 
 
-def market_returns(rng: np.random.Generator, n: int) -> np.ndarray:
+@dataclass(frozen=True)
+class Kind:
+    """How copies of a kind of leader go: spread of the many, share nearly lost, share that multiplies, its tail."""
+
+    spread: float = 0.18
+    lost: float = 0.06
+    won: float = 0.025
+    tail: float = 1.8
+
+    def multiples(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        body = np.exp(rng.normal(0, self.spread, n))
+        fate = rng.random(n)
+        lost, won = fate < self.lost, fate > 1 - self.won
+        body[lost] = rng.uniform(0.02, 0.4, lost.sum())
+        body[won] = 1.5 * (1 - rng.random(won.sum())) ** (-1 / self.tail)
+        return np.minimum(body, 60.0)
+
+
+USUAL = Kind()
+KINDS = (Kind(0.08, 0.02, 0.01, 2.5), USUAL, Kind(0.4, 0.15, 0.06), Kind(0.6, 0.3, 0.12, 1.6))
+
+
+@cache
+def mean_of(kind: Kind) -> float:
+    """The mean multiple of a kind."""
+    return float(kind.multiples(np.random.default_rng(0), 2_000_000).mean())
+
+
+def market_returns(rng: np.random.Generator, n: int, kind: Kind = USUAL) -> np.ndarray:
     """Returns of copies without any edge, mean zero."""
-    body = np.exp(rng.normal(0, 0.18, n))
-    fate = rng.random(n)
-    lost, won = fate < 0.06, fate > 0.975
-    body[lost] = rng.uniform(0.02, 0.4, lost.sum())
-    body[won] = 1.5 * (1 - rng.random(won.sum())) ** (-1 / 1.8)
-    return np.minimum(body, 60.0) / _MEAN - 1
-
-
-def _market_mean() -> float:
-    rng = np.random.default_rng(0)
-    body = np.exp(rng.normal(0, 0.18, 4_000_000))
-    fate = rng.random(len(body))
-    lost, won = fate < 0.06, fate > 0.975
-    body[lost] = rng.uniform(0.02, 0.4, lost.sum())
-    body[won] = 1.5 * (1 - rng.random(won.sum())) ** (-1 / 1.8)
-    return float(np.minimum(body, 60.0).mean())
-
-
-_MEAN = _market_mean()
+    return kind.multiples(rng, n) / mean_of(kind) - 1
 
 
 @dataclass

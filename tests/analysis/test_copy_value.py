@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from planted_copies import SETTINGS, CopyWorld, Leader, market_returns
+from planted_copies import KINDS, SETTINGS, USUAL, CopyWorld, Kind, Leader, market_returns, mean_of
 from scipy import stats
 
 from copytrader_assets.analysis.adaptive_shrinkage import shrink_adaptively
@@ -72,6 +72,23 @@ def test_of_leaders_without_any_edge_hardly_one_is_let_in(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_of_leaders_that_lose_a_little_none_is_let_in(seed):
     assert not admitted(values_of(crowd(0, 0, 318, other=-0.03), seed)).any()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_leaders_of_different_kinds_without_any_edge_are_not_let_in_either(seed):
+    rng = np.random.default_rng(seed)
+    leaders = [Leader(f"l{i}", 0.0, returns=market_returns(rng, 100, KINDS[i % 4])) for i in range(318)]
+
+    assert admitted(values_of(leaders, seed)).mean() < 0.02
+
+
+def test_an_edge_of_rare_multiples_is_ranked_better_than_by_means():
+    rng, lucky = np.random.default_rng(1), Kind(won=0.07)
+    often = [lucky.multiples(rng, 100) / mean_of(USUAL) - 1 for _ in range(60)]
+    good = [Leader(f"good{i}", 0.0, returns=returns) for i, returns in enumerate(often)]
+    cell = values_of([*good, *crowd(0, 0, 258)]).cells[REFERENCE]
+
+    assert auc(cell.mean[:60], cell.mean[60:]) > max(0.8, auc(cell.means.raw[:60], cell.means.raw[60:]))
 
 
 def test_a_common_mean_above_zero_by_luck_lets_nobody_in():

@@ -24,6 +24,8 @@ LEADERS = [
     Leader("wallet-2", -0.25, 400),
     *(Leader(f"wallet-{n}", 0.0) for n in (3, 4, 5)),
 ]
+VALUES = "leader_exits,exit_curves,copy_value,calibration,calibration_bins"
+NEEDED = f"events,trades,open_positions,{VALUES}"
 BEST = "timer=40s target=1.4"
 CELLS = tuple((latency, size) for latency in (1, 2) for size in (0.2, 0.5, 2.0))
 
@@ -69,7 +71,7 @@ def of(platform: Platform, table: str, date: dt.date, leader: str) -> list[dict]
 
 
 def test_values_say_who_is_worth_it(replayed: Platform) -> None:
-    replayed.succeed(day(0), day(2))
+    replayed.succeed(day(0), day(2), NEEDED)
     good, bad = (of(replayed, "copy_value", day(2), leader) for leader in ("wallet-1", "wallet-2"))
 
     assert len(good) == len(CELLS)
@@ -82,7 +84,7 @@ def test_values_say_who_is_worth_it(replayed: Platform) -> None:
 
 
 def test_the_exit_is_chosen_from_the_same_days(replayed: Platform) -> None:
-    replayed.succeed(day(0), day(2))
+    replayed.succeed(day(0), day(2), NEEDED)
     rows = of(replayed, "leader_exits", day(2), "wallet-1")
     (chosen,) = [row for row in rows if row["is_chosen"]]
 
@@ -93,7 +95,7 @@ def test_the_exit_is_chosen_from_the_same_days(replayed: Platform) -> None:
 
 
 def test_a_day_knows_nothing_of_later_ones(replayed: Platform, world: CopyWorld) -> None:
-    replayed.succeed(day(0), day(2))
+    replayed.succeed(day(0), day(2), NEEDED)
     tables = ("copy_value", "leader_exits", "exit_curves", "calibration")
     before = [replayed.rows(table, day(1)) for table in tables]
     replayed.forget("copies", day(2))
@@ -105,17 +107,16 @@ def test_a_day_knows_nothing_of_later_ones(replayed: Platform, world: CopyWorld)
 
 
 def test_a_range_is_what_its_days_are_one_by_one(replayed: Platform) -> None:
-    replayed.succeed(day(0), day(2))
+    replayed.succeed(day(0), day(2), NEEDED)
     together = replayed.files()
-    tables = ("copy_value", "leader_exits", "exit_curves", "calibration", "calibration_bins")
     for n in range(3):
-        replayed.succeed(day(n), select=",".join(tables))
+        replayed.succeed(day(n), select=VALUES)
 
     assert replayed.files() == together
 
 
 def test_a_missing_day_of_copies_is_refused(replayed: Platform) -> None:
-    replayed.succeed(day(0), day(1))
+    replayed.succeed(day(0), day(1), NEEDED)
     replayed.forget("copies", day(1))
 
     assert "copies 2026-03-02 is missing in the lake" in replayed.failure(day(1), select="copy_value")
@@ -200,7 +201,7 @@ def test_good_copies_of_our_own_raise_the_tier(replayed: Platform) -> None:
     rng = np.random.default_rng(1)
     journal(replayed, "wallet-1", list(rng.normal(0.25, 0.2, 30)), day(1))
     journal(replayed, "wallet-1", [0.0] * 3, day(1) + dt.timedelta(days=10))
-    replayed.succeed(day(0), day(2))
+    replayed.succeed(day(0), day(2), NEEDED)
     (first,), (last,) = (of(replayed, "calibration", day(n), "wallet-1") for n in (0, 2))
 
     assert (first["tier"], first["n_decided"], first["mode"]) == ("PROBATION", 0, None)
@@ -217,7 +218,7 @@ def test_good_copies_of_our_own_raise_the_tier(replayed: Platform) -> None:
 
 def test_a_leader_that_has_changed_is_benched_and_its_record_starts_anew(replayed: Platform) -> None:
     journal(replayed, "wallet-1", [-0.5] * 40, day(1))
-    replayed.succeed(day(0), day(2))
+    replayed.succeed(day(0), day(2), NEEDED)
     rows = [of(replayed, "calibration", day(n), "wallet-1")[0] for n in range(3)]
 
     assert [row["tier"] for row in rows] == ["PROBATION", "BENCH", "BENCH"]
@@ -228,7 +229,7 @@ def test_a_leader_that_has_changed_is_benched_and_its_record_starts_anew(replaye
 
 def test_what_does_not_land_is_counted(replayed: Platform) -> None:
     journal(replayed, "wallet-1", [0.0] * 10, day(1), landed=False)
-    replayed.succeed(day(0), day(2))
+    replayed.succeed(day(0), day(2), NEEDED)
     (row,) = of(replayed, "calibration", day(2), "wallet-1")
 
     assert (row["n_decided"], row["n_landed"], row["n_finished"]) == (10, 0, 0)
@@ -239,7 +240,7 @@ def test_paper_counts_only_where_nothing_was_live(replayed: Platform) -> None:
     journal(replayed, "wallet-1", [0.1] * 4, day(1))
     replayed.execute("UPDATE exec_journal SET mode = 'paper'")
     journal(replayed, "wallet-3", [0.1] * 2, day(1))
-    replayed.succeed(day(0), day(1))
+    replayed.succeed(day(0), day(1), NEEDED)
 
     assert [(r["mode"], r["n_decided"]) for r in replayed.rows("calibration", day(1)) if r["n_decided"]] == [
         ("paper", 4),

@@ -9,5 +9,5 @@ from copytrader_core.policy.values import Check
 def gate_sample(p: Proposal) -> Check:
     """Enough round trips to speak of a fingerprint; asked with `gate = "seed"` only."""
     sample, least = p.pattern.sample_trades, p.settings.policy.min_sample_trades
-    passed = p.settings.policy.gate != "seed" or sample >= least
+    passed = p.settings.policy.gate == "copy_value" or sample >= least
     return Check("GATE_SAMPLE", passed, {"sample_trades": sample, "min_sample_trades": least})

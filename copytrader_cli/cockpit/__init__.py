@@ -1,0 +1,1 @@
+"""The cockpit: one page on loopback that shows at a glance how things stand, with the red button."""
