@@ -17,8 +17,10 @@ _STYLES: Final = ("vendor/uplot.min.css", "static/report.css")
 
 @cache
 def script() -> str:
-    """The one script of the page: uPlot (MIT, vendor/uplot.LICENSE) and the page's own, in a scope of their own."""
+    """The one script of the page: uPlot with its licence, and the page's own in a scope of its own."""
     library, *own = (_read(name) for name in _SCRIPTS)
+    # The library's first comment is an address; in its place stands the whole licence, as the licence asks.
+    library = f"/*! uPlot\n{_read('vendor/uplot.LICENSE')}*/\n{library.partition('*/')[2].lstrip()}"
     body = "\n".join(own)
     return f'{library}\n(()=>{{"use strict";\n{body}}})();\n'
 

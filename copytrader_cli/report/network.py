@@ -35,7 +35,7 @@ def network(facts: ReportFacts) -> str:
         return _stars(facts.edges) + _egos(facts.edges)
     return (
         lead(
-            "Arrows lead from who buys first; thick: followed within 30 s more often, words: median lag and that share; "
+            "Arrows lead from who buys first; thick: followed within 30 s more often; words: median lag, that share; "
             "faint: few observations.",
             _FROM,
         )

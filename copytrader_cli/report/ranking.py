@@ -34,7 +34,7 @@ def ranking(facts: ReportFacts, left_out: int) -> str:
     slots, size = facts.value.reference
     words = (
         f"What a copy of {size / 1e9:g} SOL landing {slots} slots late returns, landed or not: drawn together over all "
-        "leaders and corrected for selection; lines are 90 % intervals, faint rests on few copies. Choose one for its page."
+        "leaders and corrected for selection; lines are 90 % intervals, faint rests on few copies. Choose a row."
     )
     comes_from = f"Table copy_value as of {facts.value.as_of}; lines from copies and trades."
     return (

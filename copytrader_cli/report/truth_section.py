@@ -33,9 +33,8 @@ def truth_section(comparison: Comparison) -> str:
     )
     return (
         lead(
-            "This market was planted, so what is true is known. Rings are planted, dots learned from the chain alone; a "
-            "planted hold is what a time stop waits, else an upper bound; a learned target is the median multiple of won "
-            "trips.",
+            "This market was planted, so the truth is known. Rings are planted, dots learned from the chain alone; a "
+            "planted hold is what a time stop waits, else an upper bound; a learned target is the median won multiple.",
             "Tables wallet_patterns and follow_edges against the truth file.",
         )
         + f'<div class="tiles" style="margin-bottom:14px">{"".join(tiles)}</div>'

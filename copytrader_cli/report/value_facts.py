@@ -1,4 +1,4 @@
-"""What the lake says of copying each leader: values by latency and size, exits, curves, the line of the copies, calibration.
+"""What the lake says of copying each leader: values by latency and size, exits, curves, copies, calibration.
 
 Read into plain values. Nothing is drawn here.
 """
