@@ -14,6 +14,7 @@ from copytrader_assets.lake import Lake
 from copytrader_cli.backtest import OWN, Backtest, DayResult, walk_forward
 from copytrader_cli.days import FirstDay, LastDay, day_range
 from copytrader_cli.executor_table import sol
+from copytrader_cli.report.backtest_facts import KEPT
 from copytrader_core.settings import settings
 
 app = typer.Typer()
@@ -24,7 +25,8 @@ def backtest(
     first: FirstDay,
     last: LastDay,
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="write everything as JSON; - is standard output")
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="write everything as JSON here too; - is standard output"),
     ] = None,
     baselines: Annotated[bool, typer.Option(help="walk the seed's policy and everybody beside it")] = True,
     shadow: Annotated[bool, typer.Option(help="follow what was refused")] = True,
@@ -32,7 +34,7 @@ def backtest(
     """Walk the policy forward over recorded days: each by the release as of the day before.
 
     The executor's own decisions, orders and exits; our trades move the market, and every later trade of a coin is
-    executed again on the moved reserves.
+    executed again on the moved reserves. The result is kept in HOME/backtest.json, where the report finds it.
     """
     console = Console(stderr=json_file == Path("-"))
     found = walk_forward(
@@ -44,11 +46,22 @@ def backtest(
         seen=lambda day: console.print(_line(day)),
     )
     _print(console, found)
+    text = found.text() + "\n"
+    kept = settings().home_path / KEPT
+    _write(kept, text)
+    console.print(f"kept for the report in {kept}", soft_wrap=True)
     if json_file == Path("-"):
-        sys.stdout.write(found.text() + "\n")
+        sys.stdout.write(text)
     elif json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(found.text() + "\n", encoding="utf-8")
+        _write(json_file, text)
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all: a report may be reading it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.partial")
+    staged.write_text(text, encoding="utf-8")
+    staged.replace(path)
 
 
 def _line(day: DayResult) -> str:

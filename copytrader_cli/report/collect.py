@@ -18,8 +18,12 @@ from psycopg.rows import dict_row
 from copytrader_assets.lake import Lake
 from copytrader_assets.query import open_lake
 from copytrader_cli.report.measures import survival
+from copytrader_cli.report.own_facts import OwnTrade, own_mode, own_trades
+from copytrader_cli.report.value_facts import ValueFacts, rows_of, value_facts
+from copytrader_cli.report.words import clean
+from copytrader_core.settings import CopySettings
 
-__all__ = ["Day", "Decisions", "Edge", "Leader", "PaperTrade", "Platform", "ReportFacts", "Trip", "collect"]
+__all__ = ["Day", "Decisions", "Edge", "Leader", "Platform", "ReportFacts", "Trip", "collect"]
 
 _NS_PER_MS = 1_000_000
 Row = Mapping[str, Any]
@@ -72,25 +76,6 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
-class PaperTrade:
-    """A position of the paper executor, open ones with no proceeds."""
-
-    leader: str
-    name: str
-    mint: str
-    opened_ns: int
-    closed_ns: int | None
-    cost_lamports: int
-    proceeds_lamports: int | None
-    exit_reason: str | None
-
-    @property
-    def pnl_lamports(self) -> int | None:
-        """What it brought, all costs off; None while open."""
-        return None if self.proceeds_lamports is None else self.proceeds_lamports - self.cost_lamports
-
-
-@dataclass(frozen=True, slots=True)
 class Day:
     """One day of the lake."""
 
@@ -124,7 +109,7 @@ class Platform:
 
 @dataclass(frozen=True, slots=True)
 class ReportFacts:
-    """Everything on the page. `as_of` is the newest day with fingerprints."""
+    """Everything on the page. `as_of` is the newest day with fingerprints, `mode` that of our own trades."""
 
     as_of: dt.date | None
     days: Sequence[Day]
@@ -132,11 +117,13 @@ class ReportFacts:
     n_coins: int
     leaders: Sequence[Leader]
     edges: Sequence[Edge]
-    paper: Sequence[PaperTrade]
+    mode: str
+    own: Sequence[OwnTrade]
     reverted_lamports: int
     decisions: Decisions
     platform: Platform
     names: Mapping[str, str]
+    value: ValueFacts = field(default_factory=ValueFacts)
 
     @property
     def n_events(self) -> int:
@@ -144,9 +131,9 @@ class ReportFacts:
         return sum(day.events for day in self.days)
 
     @property
-    def paper_pnl_lamports(self) -> int:
-        """What closed paper positions and reverted transactions brought together."""
-        return sum(trade.pnl_lamports or 0 for trade in self.paper) - self.reverted_lamports
+    def own_pnl_lamports(self) -> int:
+        """What our closed positions and reverted transactions brought together."""
+        return sum(trade.pnl_lamports or 0 for trade in self.own) - self.reverted_lamports
 
     def name(self, wallet: str) -> str:
         """A wallet's name, or its address in short."""
@@ -158,11 +145,12 @@ def short(address: str) -> str:
     return f"{address[:4]}…{address[-4:]}" if len(address) > 10 else address
 
 
-def collect(lake: Lake, connection: psycopg.Connection[Any]) -> ReportFacts:
+def collect(lake: Lake, connection: psycopg.Connection[Any], copies: CopySettings) -> ReportFacts:
     """Reads everything. An empty lake or database gives empty lists, no error."""
     postgres = _Postgres(connection)
+    mode = own_mode(connection)
     names = {
-        row["wallet"]: row["alias"]
+        row["wallet"]: clean(row["alias"])
         for row in postgres.rows("SELECT wallet, alias FROM wallets WHERE alias IS NOT NULL")
     }
     with open_lake(lake) as duck:
@@ -174,11 +162,13 @@ def collect(lake: Lake, connection: psycopg.Connection[Any]) -> ReportFacts:
             n_coins=_value(duck, "SELECT count(DISTINCT mint) FROM events"),
             leaders=_leaders(duck, as_of, names),
             edges=_edges(duck, as_of, names),
-            paper=_paper(postgres, names),
-            reverted_lamports=_reverted(postgres),
-            decisions=Decisions({row["code"]: row["n"] for row in postgres.rows(_DECISIONS)}),
+            mode=mode,
+            own=own_trades(connection, duck, mode),
+            reverted_lamports=_reverted(postgres, mode),
+            decisions=Decisions({row["code"]: row["n"] for row in postgres.rows(_DECISIONS, mode=mode)}),
             platform=_platform(postgres),
             names=names,
+            value=value_facts(duck, copies),
         )
 
 
@@ -188,13 +178,13 @@ class _Postgres:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._cursor = connection.cursor(row_factory=dict_row)
 
-    def rows(self, query: str) -> list[dict[str, Any]]:
-        return self._cursor.execute(query.encode()).fetchall()
+    def rows(self, query: str, **values: Any) -> list[dict[str, Any]]:
+        return self._cursor.execute(query.encode(), values or None).fetchall()
 
 
 _DECISIONS = """
 SELECT payload #>> '{decision,code}' AS code, count(*) AS n FROM exec_journal
-WHERE mode = 'paper' AND kind = 'DECISION' GROUP BY 1 ORDER BY 2 DESC, 1
+WHERE mode = %(mode)s AND kind = 'DECISION' GROUP BY 1 ORDER BY 2 DESC, 1
 """
 _TRIPS = """
 SELECT wallet, day, open_ts_ns, close_ts_ns, hold_ms, pnl_x, pnl_lamports, open_cost_lamports, status
@@ -209,32 +199,26 @@ WHERE day = $as_of AND basis = 'COMPLETE' AND wallet IN (SELECT wallet FROM wall
 """
 
 
-def _query(duck: duckdb.DuckDBPyConnection, query: str, **values: Any) -> list[dict[str, Any]]:
-    relation = duck.execute(query, values or None)
-    names = [column[0] for column in relation.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in relation.fetchall()]
-
-
 def _value(duck: duckdb.DuckDBPyConnection, query: str) -> Any:
     row = duck.execute(query).fetchone()
     return row[0] if row else None
 
 
 def _days(duck: duckdb.DuckDBPyConnection) -> list[Day]:
-    events = {row["day"]: row["n"] for row in _query(duck, "SELECT day, count(*) AS n FROM events GROUP BY day")}
-    trips = {row["day"]: row["n"] for row in _query(duck, "SELECT day, count(*) AS n FROM trades GROUP BY day")}
+    events = {row["day"]: row["n"] for row in rows_of(duck, "SELECT day, count(*) AS n FROM events GROUP BY day")}
+    trips = {row["day"]: row["n"] for row in rows_of(duck, "SELECT day, count(*) AS n FROM trades GROUP BY day")}
     return [Day(day, events.get(day, 0), trips.get(day, 0)) for day in sorted({*events, *trips})]
 
 
 def _leaders(duck: duckdb.DuckDBPyConnection, as_of: dt.date | None, names: Mapping[str, str]) -> list[Leader]:
     if as_of is None:
         return []
-    patterns = _query(duck, "SELECT * FROM wallet_patterns WHERE day = $as_of", as_of=as_of)
+    patterns = rows_of(duck, "SELECT * FROM wallet_patterns WHERE day = $as_of", as_of=as_of)
     trips, curves = _trips(duck, as_of)
     leaders = [
         Leader(
             wallet=row["wallet"],
-            name=row["alias"] or names.get(row["wallet"]) or short(row["wallet"]),
+            name=clean(row["alias"] or "") or names.get(row["wallet"]) or short(row["wallet"]),
             pattern=row,
             trips=trips[row["wallet"]],
             holds=survival(*curves[row["wallet"]]),
@@ -252,7 +236,7 @@ def _trips(
     """Finished trips by wallet, and by wallet how long each coin was held and whether that had ended."""
     trips: defaultdict[str, list[Trip]] = defaultdict(list)
     curves: defaultdict[str, tuple[list[int], list[bool]]] = defaultdict(lambda: ([], []))
-    for row in _query(duck, _TRIPS, as_of=as_of):
+    for row in rows_of(duck, _TRIPS, as_of=as_of):
         ended = row["hold_ms"] is not None
         closed_ns = row["close_ts_ns"] or _end_of(row["day"])
         trips[row["wallet"]].append(
@@ -268,7 +252,7 @@ def _trips(
         ages, flags = curves[row["wallet"]]
         ages.append(row["hold_ms"] if ended else (closed_ns - row["open_ts_ns"]) // _NS_PER_MS)
         flags.append(ended)
-    for row in _query(duck, _HELD, as_of=as_of):
+    for row in rows_of(duck, _HELD, as_of=as_of):
         ages, flags = curves[row["wallet"]]
         ages.append((_end_of(as_of) - row["open_ts_ns"]) // _NS_PER_MS)
         flags.append(False)
@@ -281,13 +265,13 @@ def _end_of(day: dt.date) -> int:
 
 
 def _edges(duck: duckdb.DuckDBPyConnection, as_of: dt.date | None, names: Mapping[str, str]) -> list[Edge]:
-    rows = _query(duck, "SELECT * FROM follow_edges WHERE day = $as_of", as_of=as_of) if as_of else []
+    rows = rows_of(duck, "SELECT * FROM follow_edges WHERE day = $as_of", as_of=as_of) if as_of else []
     edges = [
         Edge(
             leader=row["leader"],
             follower=row["follower"],
-            leader_name=row["leader_alias"] or names.get(row["leader"]) or short(row["leader"]),
-            follower_name=row["follower_alias"] or names.get(row["follower"]) or short(row["follower"]),
+            leader_name=clean(row["leader_alias"] or "") or names.get(row["leader"]) or short(row["leader"]),
+            follower_name=clean(row["follower_alias"] or "") or names.get(row["follower"]) or short(row["follower"]),
             probability=_number(row["follow_prob_5s"]),
             probability_30s=_number(row["follow_prob_30s"]),
             baseline=_number(row["baseline_prob"]),
@@ -306,31 +290,12 @@ def _number(value: Any) -> float:
     return 0.0 if value is None else float(value)
 
 
-def _paper(postgres: _Postgres, names: Mapping[str, str]) -> list[PaperTrade]:
-    rows = postgres.rows(
-        "SELECT leader, mint, opened_ts_ns, closed_ts_ns, cost_lamports, proceeds_lamports, exit_reason "
-        "FROM exec_positions WHERE mode = 'paper' ORDER BY coalesce(closed_ts_ns, 9223372036854775807), opened_ts_ns"
-    )
-    return [
-        PaperTrade(
-            leader=row["leader"] or "",
-            name=names.get(row["leader"] or "") or short(row["leader"] or "–"),
-            mint=row["mint"],
-            opened_ns=row["opened_ts_ns"],
-            closed_ns=row["closed_ts_ns"],
-            cost_lamports=row["cost_lamports"],
-            proceeds_lamports=row["proceeds_lamports"] if row["closed_ts_ns"] else None,
-            exit_reason=row["exit_reason"],
-        )
-        for row in rows
-    ]
-
-
-def _reverted(postgres: _Postgres) -> int:
-    """What paper transactions that landed with an error cost."""
+def _reverted(postgres: _Postgres, mode: str) -> int:
+    """What transactions that landed with an error cost."""
     rows = postgres.rows(
         "SELECT coalesce(sum((payload ->> 'cost_lamports')::bigint), 0)::bigint AS lamports "
-        "FROM exec_intents WHERE mode = 'paper' AND state = 'LANDED_ERR'"
+        "FROM exec_intents WHERE mode = %(mode)s AND state = 'LANDED_ERR'",
+        mode=mode,
     )
     return int(rows[0]["lamports"])
 

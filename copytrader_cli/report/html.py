@@ -1,51 +1,95 @@
-"""The page: headline, leaders, network, paper trading, truth, one section a leader, ingest."""
+"""The page: headline, leaders, network, backtest, guards, calibration, own trades, truth, ingest; the wallets."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
-from pathlib import Path
+from typing import Any, Final
 
-from copytrader_cli.report import charts, leaders, network, paper
+from copytrader_cli.report import assets, charts, network
+from copytrader_cli.report.backtest_facts import Walked
+from copytrader_cli.report.backtest_section import backtest, backtest_lines, guards
+from copytrader_cli.report.calibration_section import calibration
 from copytrader_cli.report.collect import ReportFacts
 from copytrader_cli.report.measures import signed
-from copytrader_cli.report.parts import empty, section
+from copytrader_cli.report.own import own, own_lines
+from copytrader_cli.report.parts import empty, lead, section
+from copytrader_cli.report.ranking import ranking
 from copytrader_cli.report.truth import Comparison
 from copytrader_cli.report.truth_section import truth_section
+from copytrader_cli.report.wallets import people
+from copytrader_cli.report.words import as_script_json, clean
 
 __all__ = ["page"]
 
-_STYLE = Path(__file__).with_name("style.css")
-_TOGGLE = (
-    "var r=document.documentElement,d=r.dataset;"
-    "d.theme=(d.theme||(matchMedia('(prefers-color-scheme:dark)').matches?'dark':'light'))=='dark'?'light':'dark'"
-)
+_MOST_BYTES: Final = 490_000
+_LEAST_FOR_PEOPLE: Final = 60_000
 
 
-def page(facts: ReportFacts, written_at: dt.datetime, comparison: Comparison | None = None) -> str:
-    """The whole document. `comparison` adds what was learned against what was planted."""
-    sections: list[tuple[str, str, Callable[[ReportFacts], str]]] = [
-        ("leaders", "Leaders", leaders.overview),
-        ("network", "Who follows whom", network.network),
-        ("paper", "Paper trading", paper.paper),
-        ("each", "Each leader", leaders.each),
-        ("ingest", "Ingest", _ingest),
+def page(
+    facts: ReportFacts, written_at: dt.datetime, comparison: Comparison | None = None, walked: Walked | None = None
+) -> str:
+    """The whole document, below 500 kB. `comparison` adds what was learned against what was planted."""
+    lines = backtest_lines(walked) | own_lines(facts)
+    frame = _document(facts, written_at, _sections(facts, comparison, walked, 0), "")
+    room = _MOST_BYTES - len(frame.encode()) - len(as_script_json(lines).encode())
+    found, left_out = people(facts, max(room, _LEAST_FOR_PEOPLE))
+    values = as_script_json(_values(facts, found, lines))
+    return _document(facts, written_at, _sections(facts, comparison, walked, left_out), values)
+
+
+def _values(facts: ReportFacts, found: Sequence[dict[str, Any]], lines: dict[str, Any]) -> dict[str, Any]:
+    """What the page's script draws from."""
+    latency, size = facts.value.reference
+    return {
+        "latencies": list(facts.value.latencies),
+        "sizes": [lamports / 1e9 for lamports in facts.value.sizes],
+        "latency": latency,
+        "size": size / 1e9,
+        "people": found,
+        "lines": lines,
+    }
+
+
+def _sections(
+    facts: ReportFacts, comparison: Comparison | None, walked: Walked | None, left_out: int
+) -> list[tuple[str, str, str]]:
+    """(name, title, body) in order."""
+    sections = [
+        ("leaders", "Leaders by what copying them is worth", ranking(facts, left_out)),
+        ("network", "Who follows whom", network.network(facts)),
+        ("backtest", "Backtest", backtest(facts, walked)),
+        ("guards", "Guards", guards(facts, walked)),
+        ("calibration", "Calibration", calibration(facts)),
+        ("own", "Own trades", own(facts)),
+        ("ingest", "Ingest", _ingest(facts)),
     ]
     if comparison is not None:
-        sections.insert(3, ("truth", "Learned against planted", lambda _: truth_section(comparison)))
+        sections.insert(6, ("truth", "Learned against planted", truth_section(comparison)))
+    return sections
+
+
+def _document(
+    facts: ReportFacts, written_at: dt.datetime, sections: Sequence[tuple[str, str, str]], values: str
+) -> str:
     return "".join(
         (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{assets.policy()}">',
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
-            f"<title>copytrader report</title><style>{_STYLE.read_text()}</style></head><body>",
+            f"<title>copytrader report</title><style>{assets.style()}</style></head><body>",
             _header(facts, written_at),
             _navigation([(name, title) for name, title, _ in sections]),
-            f"<main>{_tiles(facts)}",
-            *(section(name, title, build(facts)) for name, title, build in sections),
-            "</main><footer>Times are UTC. Faint means few observations. Multiples are proceeds over cost, all fees in."
-            "</footer></body></html>",
+            f'<main><div id="overview">{_tiles(facts)}',
+            *(section(name, title, body) for name, title, body in sections),
+            '</div><article id="wallet" hidden></article>',
+            "<noscript><p class=empty>The lines and the wallets are drawn by the script inside this file: allow it.</p>"
+            "</noscript></main><footer>Times are UTC. Faint means few observations. – means not known, never zero. "
+            "Multiples are proceeds over cost, all fees in. uPlot is under the MIT licence.</footer>",
+            f'<script type="application/json" id="facts">{values}</script>',
+            f"<script>{assets.script()}</script></body></html>",
         )
     )
 
@@ -54,32 +98,38 @@ def _header(facts: ReportFacts, written_at: dt.datetime) -> str:
     known = f"Fingerprints as of the end of {facts.as_of}" if facts.as_of else "No fingerprints yet"
     return (
         f"<header><h1>copytrader</h1><p>{known} · written {written_at:%Y-%m-%d %H:%M} UTC</p>"
-        f'<button onclick="{_TOGGLE}">light / dark</button></header>'
+        '<button id="theme" type="button">light / dark</button></header>'
     )
 
 
+_SHORT: Final = {"leaders": "Leaders", "network": "Network", "truth": "Planted truth"}
+
+
 def _navigation(names: Sequence[tuple[str, str]]) -> str:
-    links = "".join(f'<a href="#{name}">{title}</a>' for name, title in names)
-    return f"<nav><div>{links}</div></nav>"
+    links = "".join(f'<a href="#{name}">{_SHORT.get(name, title)}</a>' for name, title in names)
+    return f'<nav aria-label="sections"><div>{links}</div></nav>'
 
 
 def _tiles(facts: ReportFacts) -> str:
     release = facts.platform.release
-    open_paper = sum(trade.closed_ns is None for trade in facts.paper)
+    n_open = sum(trade.closed_ns is None for trade in facts.own)
     open_gaps = sum(gap["filled_at"] is None for gap in facts.platform.gaps)
     days = facts.days
-    pnl = facts.paper_pnl_lamports / 1e9
+    verdicts = [value.row["verdict"] for value in facts.value.values.values()]
     tiles = [
-        ("events", f"{facts.n_events:,}", f"{facts.n_wallets:,} wallets, {facts.n_coins:,} coins"),
+        (
+            "worth copying",
+            f"{verdicts.count('COPY'):,}" if verdicts else "–",
+            f"{verdicts.count('UNPROVEN'):,} unproven, {verdicts.count('UNCOPYABLE'):,} uncopyable"
+            if verdicts
+            else "no copy has been replayed",
+        ),
+        (f"{facts.mode} PnL, SOL", *_own_result(facts)),
+        ("open positions", str(n_open), f"trading is {facts.platform.trading_state}"),
         ("wallets tracked", f"{facts.platform.tracked:,}", f"{len(facts.leaders):,} with a fingerprint"),
+        ("events", f"{facts.n_events:,}", f"{facts.n_wallets:,} wallets, {facts.n_coins:,} coins"),
         ("days", f"{len(days):,}", f"{days[0].day:%d %b} to {days[-1].day:%d %b %Y}" if days else "none in the lake"),
         ("release", f"{release['as_of']:%d %b}" if release else "none", _release_note(facts)),
-        (
-            "paper PnL, SOL",
-            f'<span class="{_colour(pnl)}">{signed(pnl)}</span>',
-            _paper_note(facts),
-        ),
-        ("open positions", str(open_paper), f"trading is {facts.platform.trading_state}"),
         (
             "ingest gaps",
             str(open_gaps),
@@ -92,17 +142,21 @@ def _tiles(facts: ReportFacts) -> str:
     return f'<section class="tiles" aria-label="headline numbers">{cells}</section>'
 
 
+def _own_result(facts: ReportFacts) -> tuple[str, str]:
+    """Value and note; without a closed trade nor a revert there is no result, which is not a result of zero."""
+    closed = [trade.pnl_lamports for trade in facts.own if trade.pnl_lamports is not None]
+    if not closed and not facts.reverted_lamports:
+        return "–", "no closed trade"
+    pnl = facts.own_pnl_lamports / 1e9
+    won = sum(one > 0 for one in closed)
+    return f'<span class="{_colour(pnl)}">{signed(pnl)}</span>', f"{len(closed)} closed, {won} won"
+
+
 def _release_note(facts: ReportFacts) -> str:
     release = facts.platform.release
     if release is None:
         return "nothing released yet"
     return f"{release['n_patterns']} patterns, {release['n_edges']} edges"
-
-
-def _paper_note(facts: ReportFacts) -> str:
-    closed = [trade.pnl_lamports for trade in facts.paper if trade.pnl_lamports is not None]
-    won = sum(pnl > 0 for pnl in closed)
-    return f"{len(closed)} closed, {won} won" if closed else "no closed trade"
 
 
 def _colour(value: float) -> str:
@@ -120,7 +174,8 @@ def _ingest(facts: ReportFacts) -> str:
     rows = [(f"{day.day:%a %d %b}", float(day.events), f"{day.events:,}", "bar") for day in shown]
     trips = [(f"{day.day:%a %d %b}", float(day.trips), f"{day.trips:,}", "bar") for day in shown]
     return (
-        '<div class="halves">'
+        lead("What was recorded, and what is missing of it.", "Tables events, trades and ingest_gaps.")
+        + '<div class="halves">'
         f'<div class="card"><h3>Events a day</h3>{charts.bars(rows, label="events a day")}</div>'
         '<div class="card"><h3>Round trips closed a day, all wallets</h3>'
         f"{charts.bars(trips, label='round trips a day')}</div>"
@@ -134,7 +189,7 @@ def _gaps(facts: ReportFacts) -> str:
         return '<p class="more">No slot range is missing.</p>'
     rows = "".join(
         f"<tr><td>{gap['from_slot']} – {gap['to_slot']}</td><td class=n>{gap['to_slot'] - gap['from_slot'] + 1:,}</td>"
-        f"<td>{escape(gap['reason'])}</td></tr>"
+        f"<td>{escape(clean(gap['reason'] or '', 120))}</td></tr>"
         for gap in gaps
     )
     return (

@@ -12,7 +12,7 @@ from copytrader_cli.report import charts
 from copytrader_cli.report.collect import Edge, ReportFacts
 from copytrader_cli.report.graph import follow_graph
 from copytrader_cli.report.measures import percent
-from copytrader_cli.report.parts import empty
+from copytrader_cli.report.parts import empty, lead
 
 __all__ = ["network"]
 
@@ -22,6 +22,7 @@ _MOST_NAMED = 24
 # Edges that are drawn once more by name, over all leaders' views together, and in one of them.
 _MAX_NAMED_EDGES, _MAX_EGO_EDGES = 30, 16
 _WIDE, _NARROW = 1200, 340
+_FROM = "Table follow_edges: only edges that pass the significance test."
 
 
 def network(facts: ReportFacts) -> str:
@@ -33,10 +34,12 @@ def network(facts: ReportFacts) -> str:
     if len(facts.edges) > _MOST_NAMED:
         return _stars(facts.edges) + _egos(facts.edges)
     return (
-        '<p class="lead">Only edges that pass the significance test. An arrow points from the one who buys first; its '
-        "thickness is the share of buys that are followed within 30 s, its label the median lag and that share; faint "
-        "arrows rest on few observations.</p>"
-        f'<div class="two"><div class="card"><div class="wide">{follow_graph(facts.edges, 640)}</div>'
+        lead(
+            "Arrows lead from who buys first; thick: followed within 30 s more often; words: median lag, that share; "
+            "faint: few observations.",
+            _FROM,
+        )
+        + f'<div class="two"><div class="card"><div class="wide">{follow_graph(facts.edges, 640)}</div>'
         f'<div class="narrow">{follow_graph(facts.edges, 340)}</div></div>'
         f'<div class="card"><h3>Reaction time, median to 90th percentile</h3>{_lags(facts.edges)}</div></div>'
     )
@@ -49,11 +52,13 @@ def _stars(edges: Sequence[Edge]) -> str:
     ]
     symbols, (wide, narrow) = in_widths(arrows, (_WIDE, _NARROW))
     return (
-        '<p class="lead">Only edges that pass the significance test. In the middle of each star stands who buys '
-        "first, lines lead to those who buy after: the longer, the later (the rings mark 1 s and 5 s), the thicker, "
-        "the larger the share of buys that they follow within 30 s. A filled dot is followed itself; a red ring "
-        "follows somebody else even more and has its own place there. Point at a dot for its name.</p>"
-        f'<svg width="0" height="0" style="position:absolute" aria-hidden="true"><defs>{symbols}</defs></svg>'
+        lead(
+            "In the middle of each star stands who buys first, around it who buys after: farther out the later (rings: "
+            "1 s and 5 s), thicker the more often within 30 s. A filled dot is followed itself; a red ring follows "
+            "somebody else even more. Point at a dot for its name.",
+            _FROM,
+        )
+        + f'<svg width="0" height="0" style="position:absolute" aria-hidden="true"><defs>{symbols}</defs></svg>'
         f'<div class="card"><div class="wide">{wide}</div><div class="narrow">{narrow}</div>{_rest(len(edges))}</div>'
     )
 

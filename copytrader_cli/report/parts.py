@@ -6,12 +6,30 @@ import datetime as dt
 from collections.abc import Sequence
 from html import escape
 
-__all__ = ["amount", "cell", "chip", "empty", "moment", "section", "table"]
+__all__ = ["amount", "cell", "chip", "empty", "lead", "legend", "moment", "section", "table", "timeline"]
 
 
 def section(name: str, title: str, body: str) -> str:
     """A titled part of the page that the navigation can reach."""
     return f'<section id="{name}"><h2>{title}</h2>{body}</section>'
+
+
+def lead(shows: str, comes_from: str) -> str:
+    """One line: what a section shows, and where its numbers come from. Both are HTML of our own."""
+    return f'<p class="lead">{shows} <span class="from">{comes_from}</span></p>'
+
+
+def legend(*lines: tuple[str, str]) -> str:
+    """What the colours mean: (css class, words)."""
+    keys = "".join(f'<span><i class="key {css}"></i>{escape(words)}</span>' for css, words in lines)
+    return f'<p class="legend">{keys}</p>'
+
+
+def timeline(name: str, label: str, tall: int = 260) -> str:
+    """Where the page's own script draws the lines `name` of its values."""
+    return (
+        f'<div class="lines" data-lines="{name}" style="height:{tall}px" role="img" aria-label="{escape(label)}"></div>'
+    )
 
 
 def empty(what: str, *commands: str) -> str:

@@ -7,7 +7,7 @@ from html import escape
 
 from copytrader_cli.report import charts
 from copytrader_cli.report.measures import duration, percent, sol
-from copytrader_cli.report.parts import cell, chip, table
+from copytrader_cli.report.parts import cell, chip, lead, table
 from copytrader_cli.report.truth import Comparison, EdgeResult, LeaderResult
 
 __all__ = ["truth_section"]
@@ -18,7 +18,7 @@ _LEADER_HEADS = (
     ("target <small>planted → learned</small>", True), ("size SOL <small>planted → learned</small>", True),
 )  # fmt: skip
 _EDGE_HEADS = (
-    ("leader → follower", False), ("", False), ("probability <small>planted → learned</small>", True),
+    ("leader → follower", False), ("found", False), ("probability <small>planted → learned</small>", True),
     ("median lag <small>planted → learned</small>", True),
 )  # fmt: skip
 
@@ -32,10 +32,12 @@ def truth_section(comparison: Comparison) -> str:
         _tile("exit styles right", right, len(comparison.leaders), "leaders"),
     )
     return (
-        '<p class="lead">This market was planted, so what is true is known. Rings are planted, dots are learned from '
-        "the chain alone. A planted hold is what a time stop waits, for other styles an upper bound; a learned target "
-        "is the median multiple of won trips. Errors stand where the planted value is meant to be met.</p>"
-        f'<div class="tiles" style="margin-bottom:14px">{"".join(tiles)}</div>'
+        lead(
+            "This market was planted, so the truth is known. Rings are planted, dots learned from the chain alone; a "
+            "planted hold is what a time stop waits, else an upper bound; a learned target is the median won multiple.",
+            "Tables wallet_patterns and follow_edges against the truth file.",
+        )
+        + f'<div class="tiles" style="margin-bottom:14px">{"".join(tiles)}</div>'
         f'<div class="halves" style="margin-bottom:14px">{_plots(comparison)}</div>'
         f"{table(_LEADER_HEADS, [_leader(leader) for leader in comparison.leaders])}"
         f'<div style="margin-top:14px">{table(_EDGE_HEADS, [_edge(edge) for edge in comparison.edges])}</div>'

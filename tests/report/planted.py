@@ -35,6 +35,8 @@ def publish(root: Path, name: str, rows: list[dict[str, Any]], day: dt.date = DA
 def _empty(kind: pa.DataType) -> Any:
     if pa.types.is_list(kind):
         return []
+    if pa.types.is_boolean(kind):
+        return False
     return "" if pa.types.is_string(kind) else DAY if pa.types.is_date(kind) else 0
 
 
@@ -154,3 +156,112 @@ def large_lake(root: Path, n_wallets: int, trips_each: int) -> None:
         "follow_edges",
         [edge(a, b, lag_ms_p50=rng.randrange(300, 9_000), lag_ms_p90=12_000) for a, b in sorted(edges)],
     )
+
+
+LATENCIES, SIZES = (1, 2, 8), (SOL // 5, SOL // 2, 2 * SOL)
+
+
+def values_of(leader: str, value_x: float, *, landed: int = 40, **more: Any) -> list[dict[str, Any]]:
+    """A leader's rows of copy_value: its value falls by 0.01 a slot."""
+    common = {
+        "leader": leader, "n_signals": landed + 2, "n_landed": landed, "n_days": 3, "n_coin_days": 30,
+        "landed_share": 0.95, "landing": 0.94, "raw_mean_x": value_x * 1.5, "median_x": value_x / 2, "p_positive": 0.97,
+        "verdict": "COPY" if value_x > 0 else "UNCOPYABLE", "reason": "planted", "q_value": 0.01, "capacity_sol": 1.5,
+        "capacity_lo_sol": 0.5, "capacity_hi_sol": 2.0, "break_even_slots": 6.0, "rule": "timer=20s",
+        "tier": "PROBATION", "alpha": 0.25, "beta": 0.5, "as_of": DAY,
+    } | more  # fmt: skip
+    rows = []
+    for slots in LATENCIES:
+        for size in SIZES:
+            value = value_x - 0.01 * (slots - 2)
+            band = {"value_x": value, "value_lo_x": value - 0.1, "value_hi_x": value + 0.1}
+            shown = {"mean_x": value, "lo_x": value - 0.1, "hi_x": value + 0.1}
+            rows.append(common | band | shown | {"latency_slots": slots, "size_lamports": size})
+    return rows
+
+
+def copies_of(leader: str, results: list[int]) -> list[dict[str, Any]]:
+    """Copies of the reference latency and size with these results in lamports, a minute apart."""
+    return [
+        {
+            "leader": leader, "mint": f"Coin{n}", "sig": f"sig{leader}{n}", "slot": n, "latency_slots": 2,
+            "ts_ns": NOON_NS + n * 60_000_000_000, "size_lamports": SOL // 2, "rule": "timer=20s", "outcome": "LANDED",
+            "pnl_lamports": pnl, "spend_lamports": SOL // 2, "hold_ms": 20_000, "leader_size_lamports": SOL,
+        }
+        for n, pnl in enumerate(results)
+    ]  # fmt: skip
+
+
+def small_values(root: Path) -> None:
+    """What copies of the second leader of `small_lake` are worth; of the first one nothing is known."""
+    who = wallet(2)
+    publish(root, "copy_value", values_of(who, 0.2))
+    publish(root, "copies", copies_of(who, [SOL // 10, -SOL // 20, SOL // 5]))
+    rules = [("timer=20s", 0.2, True), ("seed", 0.05, False), ("mirror", 0.1, False)]
+    publish(
+        root,
+        "leader_exits",
+        [
+            {
+                "leader": who, "rule": rule, "n_copies": 3, "n_coin_days": 3, "raw_mean_x": x, "mean_x": x,
+                "lo_x": x - 0.1, "hi_x": x + 0.1, "over_seed_x": None if rule == "seed" else x - 0.05,
+                "over_seed_lo_x": None if rule == "seed" else x - 0.15, "is_chosen": chosen, "as_of": DAY,
+                "over_seed_hi_x": None if rule == "seed" else x + 0.05,
+            }
+            for rule, x, chosen in rules
+        ],
+    )  # fmt: skip
+    curve = [("hold_ms", 5_000.0, 0.5), ("hold_ms", 30_000.0, 0.0), ("multiple", 1.2, 0.5), ("multiple", 2.0, 0.0)]
+    publish(
+        root,
+        "exit_curves",
+        [
+            {"leader": who, "curve": kind, "at": at, "survival": s, "n_trips": 2, "n_censored": 0, "as_of": DAY}
+            for kind, at, s in curve
+        ],
+    )
+    publish(
+        root,
+        "calibration",
+        [
+            {
+                "leader": who, "mode": "paper", "n_decided": 10, "n_landed": 8, "expected_landing": 0.9,
+                "landing_p_value": 0.3, "expected_slots": 2.0, "slots_late": 2.5, "n_finished": 8, "kill_line": -5.0,
+                "cusum": 1.0, "tier": "PROBATION", "scale": 1.0, "alpha": 0.25, "beta": 0.5, "as_of": DAY,
+            }
+        ],
+    )  # fmt: skip
+    publish(
+        root,
+        "calibration_bins",
+        [
+            {
+                "kind": "return", "bin": n + 1, "n_copies": 4, "expected": n / 20, "realised": n / 25,
+                "realised_lo": n / 25 - 0.05, "realised_hi": n / 25 + 0.05, "as_of": DAY,
+            }
+            for n in range(5)
+        ],
+    )  # fmt: skip
+
+
+def backtest_document() -> dict[str, Any]:
+    """Two round trips of the first leader of `small_lake`, one of them still open, beside two baselines."""
+    who = wallet(1)
+    at = [NOON_NS + n * 60_000_000_000 for n in range(3)]
+    closed = {
+        "leader": who, "alias": "Ada", "mint": "Coin3", "leader_sig": f"sig{who}3", "open_ts_ns": at[0],
+        "cost_lamports": SOL, "close_ts_ns": at[1], "pnl_lamports": SOL // 4, "reason": "timer",
+    }  # fmt: skip
+    held = closed | {"mint": "Coin4", "leader_sig": f"sig{who}4", "close_ts_ns": None, "pnl_lamports": None}
+    account = {"pnl_lamports": -SOL, "max_drawdown_lamports": SOL, "bought": 3, "equity": [[at[0], -SOL]]}
+    guard = {"code": "GATE_WIN_RATE", "refused": 9, "followed": 8, "pnl_lamports": -SOL}
+    return {
+        "from": "2026-03-03", "to": "2026-03-04", "days": [{}, {}], "decision_hash": "a", "round_trips": [closed, held],
+        "pnl_lamports": SOL // 4, "max_drawdown_lamports": SOL // 8,
+        "equity": [[at[0], SOL // 2], [at[1], SOL // 4]], "decisions": {"ACCEPTED": 2, "GATE_WIN_RATE": 9},
+        "baselines": {"seed": account | {"decision_hash": "b"}, "everybody": account | {"decision_hash": "c"}},
+        "guards": [
+            guard | {"low_lamports": -2 * SOL, "high_lamports": 0},
+            guard | {"code": "NO_MARKET", "followed": 0, "pnl_lamports": 0, "low_lamports": 0, "high_lamports": 0},
+        ],
+    }  # fmt: skip
