@@ -186,7 +186,8 @@ def test_a_bag_is_dead_by_the_known_slot_and_not_by_midnight(
     monkeypatch.setenv("COPYTRADER_LEDGER__DEAD_AFTER_HOURS", "24")
     settings.cache_clear()
     track(platform.url, wallet_1="one")
-    bought = {"wallet": "wallet-1", "reserve_base_raw": 10**9, "reserve_quote_raw": 1}
+    pool = {"program": "pAMMBay6oceH9fJKBRHGP5D4bD4sWpmSwMn52FMfXEA", "reserve_base_raw": 10**9, "reserve_quote_raw": 1}
+    bought = {"wallet": "wallet-1"} | pool
     rows = [event(NOON - SLOTS_PER_DAY, "BUY", 1000, 10**6, **bought), event(MORNING, "BUY", 1, 1, mint="coin-b")]
     platform.plant(rows, day(0), day(1))
     platform.succeed(day(0), day(1))
