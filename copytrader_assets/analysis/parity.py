@@ -15,13 +15,12 @@ from typing import Any, Final
 import numpy as np
 
 from copytrader_assets.analysis.copies import exits_of, signals_of
-from copytrader_core.policy.record import canonical, decision_document, decision_from, replay
+from copytrader_core.policy.record import JournalledDecision, canonical, decision_document, decision_from, replay
 from copytrader_core.policy.values import ACCEPTED
 from copytrader_core.replay.clock import SlotClock
 from copytrader_core.replay.copies import Jobs, simulate
 from copytrader_core.replay.day import TapeDay
 from copytrader_core.settings import Settings
-from copytrader_core.store.journal_days import JournalledDecision
 
 CAUSES: Final = ("none", "latency", "price", "landing", "decision", "unknown")
 _ANY_PRICE: Final = 10_000_000

@@ -17,9 +17,10 @@ from copytrader_assets.retries import retried
 from copytrader_assets.schemas import Table
 from copytrader_assets.tape_reader import read_tape
 from copytrader_assets.tape_schemas import TAPE, TAPE_SLOTS
+from copytrader_core.policy.record import JournalledDecision
 from copytrader_core.policy.values import ACCEPTED
 from copytrader_core.settings import Settings
-from copytrader_core.store.journal_days import JournalledDecision, decisions_of
+from copytrader_core.store.journal_days import decisions_of
 
 _SAME = "same_decisions"
 

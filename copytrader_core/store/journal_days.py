@@ -6,15 +6,14 @@ Read-only. Not here: what is made of it, and the journal itself (the executor).
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
 
+from copytrader_core.policy.record import JournalledDecision
 from copytrader_core.store.partitions import day_bounds_ns
 
-__all__ = ["JournalledDecision", "decisions_of"]
+__all__ = ["decisions_of"]
 
 _DECISIONS: Final = """
 SELECT d.mode, d.leader, d.mint, d.leader_sig, d.slot, d.payload -> 'inputs', d.payload -> 'decision',
@@ -32,29 +31,6 @@ FROM exec_journal d
 WHERE d.kind = 'DECISION' AND d.at_ns >= %(start)s AND d.at_ns < %(end)s AND d.leader IS NOT NULL
 ORDER BY d.mode, d.seq
 """
-
-
-@dataclass(frozen=True, slots=True)
-class JournalledDecision:
-    """A decision of one day. `settings` were in force, None where they are lost; `bought` and `sold` are its last lines
-    (kind, slot, payload), None where there is none.
-    """
-
-    mode: str
-    leader: str
-    mint: str
-    leader_sig: str
-    slot: int
-    inputs: Mapping[str, Any]
-    decision: Mapping[str, Any]
-    settings: Mapping[str, Any] | None
-    bought: Mapping[str, Any] | None
-    sold: Mapping[str, Any] | None
-
-    @property
-    def code(self) -> str:
-        """ACCEPTED, or why not."""
-        return str(self.decision["code"])
 
 
 def decisions_of(connection: psycopg.Connection[Any], day: dt.date) -> list[JournalledDecision]:
