@@ -95,7 +95,7 @@ def copies_of(
         "tx_index": pa.array(tape.tx_index[at], mask=tape.tx_index[at] < 0),
         "ts_ns": pa.array(day.ts_ns[at]),
         "venue": pa.array(np.where(tape.venue[at] == POOL, "amm", "curve")),
-        "real_quote_lamports": pa.array(tape.real_quote[at]),
+        "real_quote_lamports": pa.array(np.maximum(tape.real_quote[at], 0)),
         "leader_size_lamports": pa.array(signals.quote[repeated]),
         "latency_slots": pa.array(late.astype(np.int16)),
         "size_lamports": pa.array(spend),
