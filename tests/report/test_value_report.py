@@ -190,3 +190,25 @@ def test_three_hundred_leaders_with_values_fit_and_keep_their_intervals(home: Pa
     assert [one["a"] for one in people] == [wallet(n) for n in range(318)]
     assert all(one["v"]["x"][1] < one["v"]["x"][0] < one["v"]["x"][2] for one in people)
     assert people[0]["v"]["x"][0] == 300
+
+
+def quiet_tape(root: Path) -> None:
+    """A recorded day on which nobody traded."""
+    publish(root, "tape", [])
+    publish(root, "tape_slots", [{"slot": n, "seconds": NOON_NS // 10**9 + n} for n in range(1, 4)])
+
+
+def test_where_a_day_is_recorded_and_no_backtest_kept_the_report_walks_it_and_says_so(lake: Path) -> None:
+    quiet_tape(lake)
+    assert "this report walked 2026-03-04 to 2026-03-04 itself" in words(section(written(), "backtest"))
+    assert "no recorded day (tape) was walked" in section(written("--no-walk"), "backtest")
+
+
+def test_a_backtest_is_kept_where_the_report_finds_it(lake: Path, home: Path) -> None:
+    quiet_tape(lake)
+    result = CliRunner().invoke(cli, ["backtest", "--from", "2026-03-04", "--to", "2026-03-04"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert json.loads((home / "backtest.json").read_text())["from"] == "2026-03-04"
+    backtest = words(section(written(), "backtest"))
+    assert "From HOME/backtest.json" in backtest
+    assert "Nothing was bought from 2026-03-04 to 2026-03-04: 0 signals" in backtest
