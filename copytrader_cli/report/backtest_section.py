@@ -68,8 +68,8 @@ def backtest(facts: ReportFacts, found: Walked | None) -> str:
     if not backtest_lines(found):
         signals = sum(document["decisions"].values())
         return lead(words, comes_from) + empty(
-            f"Nothing was bought from {document['from']} to {document['to']}: {signals:,} signals were judged, all were "
-            "refused; the guards below say by what."
+            f"Nothing was bought from {document['from']} to {document['to']}: {signals:,} signals were judged, all "
+            "were refused; the guards below say by what."
         )
     return lead(words, comes_from) + _tiles(document) + _plots(facts, found)
 

@@ -35,12 +35,18 @@ async def page(tmp_path: Path) -> AsyncIterator[Page]:
         yield found
 
 
+async def opened(page: Page, address: str) -> None:
+    """Opens it and waits until it is drawn."""
+    await page.open(address)
+    await page.until("'drawn' in document.documentElement.dataset")
+
+
 @pytest.mark.parametrize(("width", "dark"), [(1440, False), (390, True)])
 async def test_it_draws_without_a_complaint_and_never_scrolls_sideways(
     address: str, page: Page, width: int, dark: bool
 ) -> None:
     await page.size(width, 900, dark=dark, mobile=width < 500)
-    await page.open(address)
+    await opened(page, address)
     assert await page.value("document.querySelectorAll('#ranking a.row').length") == 2
     assert await page.value("document.querySelectorAll('#overview .uplot canvas').length") == 3
     assert await page.value("document.querySelectorAll('#decays path').length") >= 1
@@ -53,7 +59,7 @@ async def test_it_draws_without_a_complaint_and_never_scrolls_sideways(
 
 async def test_a_row_opens_the_wallets_page_and_back_returns(address: str, page: Page) -> None:
     await page.size(1440, 900)
-    await page.open(address)
+    await opened(page, address)
     await page.value("document.querySelector('#ranking a.row').click()")
     await page.until("!document.querySelector('#wallet').hidden")
     shown = await page.text("#wallet")
@@ -73,7 +79,7 @@ async def test_a_row_opens_the_wallets_page_and_back_returns(address: str, page:
 
 
 async def test_what_is_not_known_of_a_wallet_is_a_dash_on_its_page(address: str, page: Page) -> None:
-    await page.open(f"{address}#wallet={wallet(1)}")
+    await opened(page, f"{address}#wallet={wallet(1)}")
     shown = await page.text("#wallet")
     assert "Its buys have not been replayed yet" in shown
     assert "value of a copy" not in shown
@@ -81,6 +87,6 @@ async def test_what_is_not_known_of_a_wallet_is_a_dash_on_its_page(address: str,
 
 
 async def test_a_name_with_markup_is_text(address: str, page: Page) -> None:
-    await page.open(f"{address}#wallet={wallet(2)}")
+    await opened(page, f"{address}#wallet={wallet(2)}")
     assert (await page.text("#wallet h2")).startswith("<b onclick=x>Eve</b>")
     assert await page.value("document.querySelectorAll('[onclick]').length") == 0

@@ -28,10 +28,12 @@ function rankRow(person, place, scale, facts) {
     `<span class="sty fade" data-l="hold, exit"><span>${duration(person.p[4])}</span>${chip(person.st, person.st)}</span></a>`;
 }
 
+const FIRST = 60;
 function ranking(people, facts) {
   const scale = scaleOf(people), ends = `<i>${pct(scale[0], 0)}</i><i>${pct(scale[1], 0)}</i>`;
+  const rows = people.map((p, i) => rankRow(p, i + 1, scale, facts)), rest = rows.slice(FIRST);
   return `<div class="row heads" aria-hidden="true"><span class="no"></span><span class="who">leader, and why</span><span class="tags">verdict</span><span class="val">value of a copy</span><span class="iv">${ends}</span><span class="dc">by delay</span><span class="ln">wallet, followed</span><span class="cap">capacity</span><span class="sty">hold, exit</span></div>` +
-    people.map((p, i) => rankRow(p, i + 1, scale, facts)).join("");
+    rows.slice(0, FIRST).join("") + (rest.length ? `<details class="rest"><summary>${rest.length} more leaders</summary>${rest.join("")}</details>` : "");
 }
 
 // All leaders' values over slots late in one plot, coloured by verdict.
