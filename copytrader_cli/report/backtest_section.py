@@ -10,7 +10,7 @@ from copytrader_cli.backtest import EVERYBODY, SEED
 from copytrader_cli.report import charts
 from copytrader_cli.report.backtest_facts import LeaderResult, Walked, by_leader
 from copytrader_cli.report.collect import ReportFacts, short
-from copytrader_cli.report.intervals import Estimate, Pair, estimates, pairs
+from copytrader_cli.report.intervals import Estimate, Pair, in_both, pairs
 from copytrader_cli.report.lines import Line, drawdown, running_line
 from copytrader_cli.report.measures import signed, sol
 from copytrader_cli.report.parts import empty, lead, legend, timeline
@@ -124,7 +124,7 @@ def _leaders(facts: ReportFacts, results: list[LeaderResult]) -> str:
     return (
         "<h3>By leader, SOL</h3>"
         + legend(("wallet", "wallet, same buys and stakes"), ("copy", "if I had followed"))
-        + pairs(shown, write=signed, label="results by leader: the wallet and its copies", width=440)
+        + pairs(shown, write=signed, label="results by leader: the wallet and its copies", width=380)
         + more
     )
 
@@ -141,9 +141,7 @@ def guards(facts: ReportFacts, found: Walked | None) -> str:
         return lead(words, comes_from) + empty("There is no backtest yet, so nothing refused was followed.", *_RUN)
     if not audited:
         return lead(words, comes_from) + empty("The backtest refused no signal, or kept no shadow book.", _RUN[1])
-    plot = estimates(
-        [_guard(one) for one in audited], write=signed, label="SOL avoided or missed by each guard", left=178
-    )
+    plot = in_both([_guard(one) for one in audited], write=signed, label="SOL avoided or missed by each guard")
     counted = _counts(facts, found)
     return (
         lead(words, comes_from)
@@ -181,4 +179,4 @@ def _counts(facts: ReportFacts, found: Walked) -> str:
         accepted = "copy" if code == "ACCEPTED" else "quiet"
         written = f"{n:,} · {m:,}" if facts.decisions.total else f"{n:,}"
         rows.append((clean(str(code)).replace("_", " ").lower(), float(n), written, accepted))
-    return charts.bars(rows, width=440, label="decisions by code")
+    return charts.bars(rows, width=380, label="decisions by code")

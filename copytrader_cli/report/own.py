@@ -102,7 +102,7 @@ def _reasons(closed: Sequence[OwnTrade]) -> str:
         (f"{reason} ({len(found)})", sum(found) / 1e9, signed(sum(found) / 1e9), "win" if sum(found) > 0 else "loss")
         for reason, found in sorted(results.items(), key=lambda item: -sum(item[1]))
     ]
-    return f"<h3>Exits by reason, SOL</h3>{charts.bars(rows, width=440, label='result by exit reason')}"
+    return f"<h3>Exits by reason, SOL</h3>{charts.bars(rows, width=380, label='result by exit reason')}"
 
 
 def _by_leader(facts: ReportFacts, closed: Sequence[OwnTrade]) -> str:
@@ -116,7 +116,7 @@ def _by_leader(facts: ReportFacts, closed: Sequence[OwnTrade]) -> str:
     return (
         '<h3 class="later">By leader, SOL</h3>'
         + legend(("wallet", "wallet, same buys and stakes"), ("copy", "if I had followed"))
-        + pairs(rows, write=signed, label="own result by leader", width=440)
+        + pairs(rows, write=signed, label="own result by leader", width=380)
     )
 
 
