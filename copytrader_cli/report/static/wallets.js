@@ -38,7 +38,7 @@ function ranking(people, facts) {
 
 // All leaders' values over slots late in one plot, coloured by verdict.
 function decays(people, facts) {
-  const w = innerWidth < 760 ? 350 : 620, h = 250, [left, right, top, bottom] = [44, 96, 10, 34], with_ = people.filter(p => p.v && p.v.d[0].some(known));
+  const w = innerWidth < 760 ? 350 : 620, h = 250, [left, right, top, bottom] = [44, 108, 10, 34], with_ = people.filter(p => p.v && p.v.d[0].some(known));
   if (!with_.length) return "";
   const all = with_.flatMap(p => p.v.d[0]).filter(known).sort((a, b) => a - b), low = Math.min(-10, all[Math.floor(all.length * 0.02)]), high = Math.max(10, all[Math.ceil(all.length * 0.98) - 1]);
   const slots = facts.latencies.map(s => Math.max(s, 0.5)), x = logarithmic(slots[0], slots[slots.length - 1], left, w - right), y = v => linear(low, high, h - bottom, top)(clamp(v, low, high)), parts = [];
@@ -54,7 +54,7 @@ function decays(people, facts) {
   }
   // Names of the best first, where there is room.
   const taken = [];
-  for (const [[a, b], p] of ends.reverse()) if (taken.length < 12 && taken.every(other => Math.abs(other - b) >= 12)) { parts.push(word(a + 6, b + 4, p.n.slice(0, 14), "name")); taken.push(b); }
+  for (const [[a, b], p] of ends.reverse()) if (taken.length < 12 && taken.every(other => Math.abs(other - b) >= 12)) { parts.push(word(a + 6, b + 4, shortened(p.n, 16), "name")); taken.push(b); }
   return svg(w, h, "value of a copy by slots late, every leader", parts);
 }
 
@@ -66,7 +66,7 @@ function capacities(people, facts) {
   for (const t of rounds(0, most, 4)) parts.push(line(x(t), 2, x(t), h - 20, "grid"), word(x(t), h - 6, t, "tick", "middle"));
   rows.forEach((p, i) => {
     const y = i * high + 13, [mid, low, up] = p.v.c;
-    parts.push(`<g opacity="${p.k}">`, word(120, y + 4, p.n.slice(0, 18), "name", "end"));
+    parts.push(`<g opacity="${p.k}">`, word(120, y + 4, shortened(p.n, 18), "name", "end"));
     if (known(low) && known(up)) parts.push(line(x(low), y, x(up), y, "band " + STYLE[p.v.v]));
     parts.push(line(x(0), y, x(mid), y, "stem " + STYLE[p.v.v]), dot(x(mid), y, 4.5, STYLE[p.v.v], `${mid} SOL, between ${low} and ${up}`), word(374, y + 4, (mid >= most ? "≥ " : "") + mid.toFixed(2), "value"), "</g>");
   });
