@@ -12,6 +12,7 @@ from typing import Final
 
 import dagster as dg
 
+from copytrader_assets.proof_schemas import PARITY, SHADOW_BOOK
 from copytrader_assets.schemas import (
     EDGE_VALIDATION,
     ENTITIES,
@@ -55,6 +56,7 @@ STAGES: Final[Mapping[str, Sequence[str]]] = {
     "network": [table.name for table in _NETWORK],
     "fingerprints": (WALLET_PATTERNS.name, WALLET_WINDOWS.name),
     "replay": (TAPE.name, TAPE_SLOTS.name, COPIES.name, COPY_EXITS.name),
+    "proof": (SHADOW_BOOK.name, PARITY.name),
     "value": (*(LEADER_EXITS.name, EXIT_CURVES.name, COPY_VALUE.name), CALIBRATION.name, CALIBRATION_BINS.name),
     "release": (RELEASE, LEADER_LINKS.name),
 }
@@ -65,6 +67,7 @@ _ENGINES: Final = {
     "network": {"numpy"},
     "fingerprints": {"duckdb"},
     "replay": {"numba"},
+    "proof": {"numba"},
     "value": {"numpy"},
 }
 _ROWS: Final = {
@@ -91,6 +94,8 @@ _ROWS: Final = {
     COPY_VALUE.name: "one leader, one latency and one size",
     CALIBRATION.name: "one leader",
     CALIBRATION_BINS.name: "one tenth of the expectations of one kind",
+    SHADOW_BOOK.name: "one signal that was refused",
+    PARITY.name: "one decision",
     LEADER_LINKS.name: "one buy of a follower",
     RELEASE: "one release: the fingerprints, edges and forecasts that the executor reads, whole",
 }

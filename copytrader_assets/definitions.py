@@ -11,6 +11,7 @@ from copytrader_assets.assets.events import events, raw_events
 from copytrader_assets.assets.fingerprints import fingerprints
 from copytrader_assets.assets.leader_links import leader_links
 from copytrader_assets.assets.network import copy_network, first_buys
+from copytrader_assets.assets.proof import proof
 from copytrader_assets.assets.release import pattern_release
 from copytrader_assets.assets.replay import copies, copy_exits, market_tape
 from copytrader_assets.assets.trades import round_trips
@@ -31,7 +32,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         assets=shown(
             [
                 *(raw_events, events, round_trips, first_buys, copy_network, fingerprints),
-                *(market_tape, copy_exits, copies),
+                *(market_tape, copy_exits, copies, proof),
                 *(copy_values, pattern_release, leader_links),
             ]
         ),

@@ -7,6 +7,7 @@ from typing import Final
 
 import dagster as dg
 
+from copytrader_assets.proof_schemas import PARITY, SHADOW_BOOK
 from copytrader_assets.schemas import (
     EDGE_VALIDATION,
     ENTITIES,
@@ -208,6 +209,16 @@ _OF: Final[Mapping[str, Mapping[str, str]]] = {
     EXIT_CURVES.name: _CURVES,
     CALIBRATION.name: _STANDING,
     CALIBRATION_BINS.name: _BINS,
+    SHADOW_BOOK.name: {
+        "mode code leader": "tape: wallet",
+        "mint sig": "tape: {}",
+        "outcome pnl_lamports spend_lamports exit_reason": f"{_MARKET}; tape_slots: seconds",
+    },
+    PARITY.name: {
+        "mode code code_again slots_late quoted_tokens_raw tokens_raw pnl_lamports leader": "tape: wallet",
+        "mint sig slot": "tape: {}",
+        "cause replayed_tokens_raw replayed_pnl_lamports": f"{_MARKET}; tape_slots: seconds",
+    },
 }
 
 

@@ -60,7 +60,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
     def seal(self, day: dt.date) -> Seal | None:
         """The seal of `day`, or None."""
         with self.connection() as connection:
-            return self._seal(connection, day)
+            return self._seal_in(connection, day)
 
     def seals_since(self, moment: dt.datetime | None) -> list[Seal]:
         """The seals set after `moment` (all of them for None) that still hold, oldest first."""
@@ -134,7 +134,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         schema = pa.schema([field.with_nullable(True) for field in EVENTS.arrow])
         with self.connection() as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            seal = self._seal(connection, day)
+            seal = self._seal_in(connection, day)
             parts = read_day(
                 connection,
                 connect,
@@ -148,10 +148,15 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             with closing(parts):
                 yield seal, parts
 
-    def _seal(self, connection: psycopg.Connection[Any], day: dt.date) -> Seal | None:
-        row = connection.execute(f"{_SEALS} WHERE day = %s", (day,)).fetchone()
-        return Seal(*row) if row else None
+    def _seal_in(self, connection: psycopg.Connection[Any], day: dt.date) -> Seal | None:
+        """The seal of `day` as the connection's transaction sees it."""
+        return _seal(connection, day)
 
     def _last_slot(self, day: dt.date) -> int | None:
         """The slot up to which the day's events are read, None for all of them."""
         return None
+
+
+def _seal(connection: psycopg.Connection[Any], day: dt.date) -> Seal | None:
+    row = connection.execute(f"{_SEALS} WHERE day = %s", (day,)).fetchone()
+    return Seal(*row) if row else None

@@ -103,8 +103,13 @@ class RunningWarehouse(Warehouse):
         mine = {self._running: self._stand_in()} if first <= self._running <= last else {}
         return super().seals(first, last) | mine
 
-    def _seal(self, connection: psycopg.Connection[Any], day: dt.date) -> Seal | None:
-        return self._stand_in() if day == self._running else super()._seal(connection, day)
+    def slot_times(self, day: dt.date) -> dict[int, int]:
+        """Block times by slot; of the running day none after its last known slot."""
+        times = super().slot_times(day)
+        return {slot: at for slot, at in times.items() if slot <= self.slot} if day == self._running else times
+
+    def _seal_in(self, connection: psycopg.Connection[Any], day: dt.date) -> Seal | None:
+        return self._stand_in() if day == self._running else super()._seal_in(connection, day)
 
     def _last_slot(self, day: dt.date) -> int | None:
         return self.slot if day == self._running else None

@@ -17,7 +17,7 @@ _RAW: Final = {
     "net_raw": "what moved the price: without swap fees, raw",
     "reserve_base_raw": "effective base reserve after the trade; 0 without a venue",
     "reserve_quote_raw": "effective quote reserve after the trade",
-    "real_base_raw": "what the venue can still sell",
+    "real_base_raw": "what the venue can still sell; below 0 where virtual reserves are absurd",
     "real_quote_raw": "what the venue holds: real SOL of the curve, the pool's vault",
 }
 _BPS: Final = {
@@ -48,7 +48,10 @@ TAPE: Final = Table(
         Column("is_buy", pa.bool_(), "whether the wallet got coins", nullable=False),
         Column("venue", pa.int8(), "0 curve, 1 the coin's own pool, 2 no market that is traded", nullable=False, ge=0),
         Column("kind", pa.int8(), "0 exact-in buy, 1 exact-out buy, 2 sale, 3 completes the curve, 4 other", ge=0),
-        *(Column(name, pa.int64(), about, nullable=False, ge=0, repeats=False) for name, about in _RAW.items()),
+        *(
+            Column(name, pa.int64(), about, nullable=False, ge=None if "real" in name else 0, repeats=False)
+            for name, about in _RAW.items()
+        ),
         *(Column(name, pa.int16(), about, nullable=False, ge=0) for name, about in _BPS.items()),
     ),
     ("sig", "outer_ix", "inner_ix", "event_seq"),

@@ -14,6 +14,7 @@ from copytrader_assets.lake import Lake
 from copytrader_assets.partitions import before, daily, days_of, previous_day
 from copytrader_assets.publish import Publication, Result, refuse, rules_check
 from copytrader_assets.resources import LakeFolder, Warehouse
+from copytrader_assets.retries import retried
 from copytrader_assets.schemas import EVENTS, WALLET_PATTERNS, Table
 from copytrader_assets.tape_reader import read_tape
 from copytrader_assets.tape_schemas import TAPE, TAPE_SLOTS
@@ -56,6 +57,7 @@ def _spec(table: Table, deps: Iterable[dg.AssetDep | str]) -> dg.AssetSpec:
         ),
     ],
 )
+@retried
 def market_tape(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse) -> Iterator[Result]:
     """Each day by itself: what a trade met and left stands in its own row."""
     lake = lake_folder.lake
@@ -129,6 +131,7 @@ _EXITS_BEFORE = dg.AssetDep(COPY_EXITS.name, partition_mapping=previous_day)
     check_specs=[rules_check(COPY_EXITS)],
     output_required=False,
 )
+@retried
 def copy_exits(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse) -> Iterator[Result]:
     """Every exit rule on every signal of the tracked wallets, at one latency and size."""
     lake, leaders = lake_folder.lake, warehouse.tracked_wallets()
@@ -152,6 +155,7 @@ def copy_exits(context: dg.AssetExecutionContext, lake_folder: LakeFolder, wareh
     check_specs=[rules_check(COPIES)],
     output_required=False,
 )
+@retried
 def copies(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse) -> Iterator[Result]:
     """The grid of latencies and sizes on every signal of the tracked wallets, by the exits chosen the day before."""
     lake, leaders = lake_folder.lake, warehouse.tracked_wallets()

@@ -41,6 +41,7 @@ from copytrader_assets.partials import Partials
 from copytrader_assets.partitions import daily, days_of
 from copytrader_assets.publish import Publication, Result, Shown, refuse, rules_check
 from copytrader_assets.resources import LakeFolder, Warehouse
+from copytrader_assets.retries import retried
 from copytrader_assets.schemas import LEADER_INFLOW, OPEN_POSITIONS, TRADES, Table
 from copytrader_assets.value_pictures import calibration_shown, values_shown
 from copytrader_assets.value_schemas import (
@@ -84,6 +85,7 @@ def _spec(table: Table) -> dg.AssetSpec:
     can_subset=True,
     check_specs=[rules_check(table) for table in _TABLES],
 )
+@retried
 def copy_values(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse: Warehouse) -> Iterator[Result]:
     """Every day of copies is read once and reduced; the windows are put together from that."""
     lake, leaders = lake_folder.lake, warehouse.tracked_wallets()
@@ -197,7 +199,7 @@ class _Run:
         names = pa.array(self.leaders, pa.string())
         days, begin = inputs.trips.days, inputs.trips.days[0]
         window = TripWindow(f"{len(days)}d", len(days), None)
-        sample = Sample.of(self.partials.over(days), names, window, day, begin)
+        sample = Sample.of(self.partials.over(days), names, window, day, begin, self.lake.end_ns(day))
         held = self.lake.read(OPEN_POSITIONS.name, day)
         held = held.filter(pc.and_(pc.is_in(held["wallet"], names), pc.equal(held["basis"], "COMPLETE")))
         positions = Counted.of(held, names)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from copytrader_core.policy.decide import decide
@@ -18,6 +19,29 @@ from copytrader_core.settings import Settings
 
 _GUARDS: Final = "guards"
 _SECTIONS: Final = ("policy", "risk", "executor", "copies")
+
+
+@dataclass(frozen=True, slots=True)
+class JournalledDecision:
+    """A decision of one day. `settings` were in force, None where they are lost; `bought` and `sold` are its last lines
+    (kind, slot, payload), None where there is none.
+    """
+
+    mode: str
+    leader: str
+    mint: str
+    leader_sig: str
+    slot: int
+    inputs: Mapping[str, Any]
+    decision: Mapping[str, Any]
+    settings: Mapping[str, Any] | None
+    bought: Mapping[str, Any] | None
+    sold: Mapping[str, Any] | None
+
+    @property
+    def code(self) -> str:
+        """ACCEPTED, or why not."""
+        return str(self.decision["code"])
 
 
 def canonical(document: Mapping[str, Any]) -> str:

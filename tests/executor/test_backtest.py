@@ -9,17 +9,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from backtest_world import Recorded, day_of, events_of, fed, random_world, release_of, walked
-from planted_market import LEADER, World, address
+from backtest_world import Recorded, day_of, events_of, fed, random_world, release_of, told, walked
+from planted_market import FIRST_SLOT, LEADER, World, address
 
 from copytrader_assets.analysis.copies import exits_of, signals_of
 from copytrader_assets.analysis.tape_rows import tape_rows
 from copytrader_core.policy.entry import seed_size, seed_slippage_bps
 from copytrader_core.policy.exits import seed_exit
+from copytrader_core.policy.market import after_buy, quote_buy, quote_sell
+from copytrader_core.records import Release
 from copytrader_core.replay.clock import SlotClock
 from copytrader_core.replay.copies import REASONS, Jobs, simulate
+from copytrader_core.replay.day import TapeDay
 from copytrader_core.replay.execution import CURVE, NO_VENUE, POOL, RAW
+from copytrader_core.replay.tape import FEES, NEXT_FEES, Tape
 from copytrader_core.settings import Settings
+from executor.backtest.memory import Line, decision_text
+from executor.backtest.walk import Walker
 from simnet.demo_tape import TAPE
 from simnet.tape import read_tape
 
@@ -127,3 +133,103 @@ def test_the_bytecodes_trades_are_reproduced_from_the_reserves_that_they_met() -
             base, moved = one["reserve_base_raw"].to_numpy(), one["base_raw"].to_numpy()
             met = base + np.where(one["is_buy"].to_numpy(), moved, -moved)
             assert (met[1:] == base[:-1]).all()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_decision_is_the_same_when_the_market_ends_with_its_transaction(seed: int) -> None:
+    """No look-ahead: whatever comes later on the tape, and were it nothing, what was decided before stays."""
+    world, release = random_world(seed, slots=250), release_of(LEADER)
+    config, whole = settings(trailing_fraction=0.1), day_of(world)
+    decisions = decided(whole, config, release)
+    assert len(decisions) > 15
+    for place, (sig, *_) in enumerate(decisions):
+        row = max(at for at, (text, _) in whole.texts.items() if text == sig)
+        cut = ended(whole, row + 1)
+        assert decided(cut, config, release)[: place + 1] == decisions[: place + 1]
+
+
+def decided(day: TapeDay, config: Settings, release: Release) -> list[tuple[str, str, bytes]]:
+    """(leader's signature, coin, everything that the decision is) in order."""
+    lines: list[Line] = []
+    walker = Walker(config, lines.append)
+    walker.walk(day, release)
+    found = [line for line in lines if line["kind"] == "DECISION"]
+    return [(line["leader_sig"], line["mint"], decision_text(line)) for line in found]
+
+
+def ended(day: TapeDay, rows: int) -> TapeDay:
+    """The day as if nothing had happened after its first `rows` rows."""
+    table = pa.table({name: getattr(day.tape, name)[:rows] for name in ("slot", "tx_index", "tx", "venue", "kind")})
+    tape = day.tape
+    columns = {name: table[name].to_numpy() for name in table.column_names} | {
+        "mint": tape.coin[:rows],
+        "wallet": tape.wallet[:rows],
+        "is_buy": tape.is_buy[:rows],
+        "base_raw": tape.base[:rows],
+        "quote_raw": tape.quote[:rows],
+        "net_raw": tape.net[:rows],
+        "reserve_base_raw": tape.after_base[:rows],
+        "reserve_quote_raw": tape.after_quote[:rows],
+        "real_base_raw": tape.real_base[:rows],
+        "real_quote_raw": tape.real_quote[:rows],
+    }
+    for names, fees in ((FEES, tape.fees), (NEXT_FEES, tape.next_fees)):
+        columns |= {name: fees[:rows, i] for i, name in enumerate(names)}
+    last = int(np.searchsorted(day.slots, tape.slot[rows - 1], side="right"))
+    cut = Tape.of(columns, tape.mints, tape.wallets)
+    return TapeDay(cut, day.slots[:last], day.seconds[:last], day.ts_ns[:rows], day.texts)
+
+
+def test_a_position_is_carried_into_the_next_day_with_its_market() -> None:
+    """Held over midnight, sold on the second day at what the moved market gives there."""
+    world, release = World(), release_of(LEADER, typical_exit_style="time_stop")
+    world.next()
+    world.buy(LEADER, "coin", 1.0)
+    world.next(8)
+    world.buy("stranger", "coin", 0.4)
+    world.next(30)
+    config = alone()
+    one, _ = walked(world, config, release)
+    whole, lines = day_of(world), []
+    first, second = Recorded(world.blocks[:6]), Recorded(world.blocks[6:])
+    walker = Walker(config, lines.append)
+    walker.walk(day_of(first), release)
+    assert walker.desk.holdings.open
+    walker.walk(day_of(second), release)
+    walker.finish()
+    assert len(whole.slots) == len(world.blocks)
+    assert told(lines) == one
+    assert [line["kind"] for line in one] == ["DECISION", "FILL", "EXIT", "FILL"]
+
+
+def test_what_we_buy_is_paid_for_by_those_who_buy_after_us() -> None:
+    """Our coins are missing in the market: the stranger gets fewer for the same money, and we sell into it."""
+    world, release = World(), release_of(LEADER, typical_exit_style="time_stop")
+    world.next()
+    world.buy(LEADER, "coin", 1.0)
+    world.next(5)
+    bought = world.buy("stranger", "coin", 2.0)
+    world.next(40)
+    lines, _ = walked(world, alone(), release)
+    buy, sale = (line["payload"] for line in lines if line["kind"] == "FILL")
+    ours = after_buy(world.market_at("coin", FIRST_SLOT + 3), buy["quote_lamports"])
+    theirs = quote_buy(ours, 2_000_000_000)
+    assert theirs.tokens_raw < bought.base_raw
+    assert sale["quote_lamports"] == quote_sell(after_buy(ours, 2_000_000_000), buy["base_raw"]).proceeds_lamports
+
+
+def test_a_wallet_that_got_fewer_coins_sells_fewer_in_the_end() -> None:
+    world, release = World(), release_of(LEADER, typical_exit_style="time_stop", p50_hold_ms=30_000, p90_hold_ms=60_000)
+    world.next()
+    world.buy(LEADER, "coin", 1.0)
+    world.next(5)
+    bought = world.buy("stranger", "coin", 2.0)
+    world.next(5)
+    world.sell("stranger", "coin", bought.base_raw)
+    world.next(80)
+    lines, _ = walked(world, alone(), release)
+    buy, sale = (line["payload"] for line in lines if line["kind"] == "FILL")
+    ours = after_buy(world.market_at("coin", FIRST_SLOT + 3), buy["quote_lamports"])
+    # All others are out again: what the stranger did has moved the market nowhere, but for rounding.
+    alone_again = quote_sell(ours, buy["base_raw"]).proceeds_lamports
+    assert abs(sale["quote_lamports"] - alone_again) <= 3
