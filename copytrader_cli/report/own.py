@@ -56,7 +56,7 @@ def own(facts: ReportFacts) -> str:
             f"Journal and exec_positions ({facts.mode}); wallets from trades, where not derived yet from raw_events.",
         )
         + f'<div class="two">{_line(facts, closed)}<div class="card">{_reasons(closed)}{_by_leader(facts, closed)}'
-        f"</div></div>{_trades(facts)}"
+        f"</div></div>{_parity(facts)}{_trades(facts)}"
     )
 
 
@@ -90,6 +90,21 @@ def _line(facts: ReportFacts, closed: Sequence[OwnTrade]) -> str:
         + timeline("own", "realised, expected and the wallets' results in SOL")
         + f"{note}</div>"
     )
+
+
+_CAUSES = {
+    "none": "as replayed", "latency": "landed at another slot", "price": "other price", "landing": "landed or not",
+    "decision": "decided otherwise", "unknown": "not comparable",
+}  # fmt: skip
+
+
+def _parity(facts: ReportFacts) -> str:
+    """Record against replay, where days have been compared."""
+    causes, total = facts.proof.causes, sum(facts.proof.causes.values())
+    if not total:
+        return ""
+    parts = ", ".join(f"{n:,} {_CAUSES.get(cause, cause)}" for cause, n in causes.items())
+    return f'<p class="more">Record against replay (table parity): of {total:,} decisions {parts}.</p>'
 
 
 def _reasons(closed: Sequence[OwnTrade]) -> str:

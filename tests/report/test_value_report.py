@@ -112,6 +112,22 @@ def test_a_guard_of_which_nothing_could_be_followed_has_no_result(lake: Path, ho
     assert "9 · 1" in guards, "refused by the win rate in the backtest and in own trading"
 
 
+def test_the_shadow_book_of_own_trading_stands_beside_that_of_the_backtest(lake: Path) -> None:
+    signal = {"mode": "paper", "leader": wallet(1), "spend_lamports": 10**9}
+    results = [("A", "LANDED", -(10**9)), ("B", "LANDED", 4 * 10**8), ("C", "NO_MARKET", None)]
+    shadows = [
+        signal | {"mint": mint, "sig": mint, "code": "PER_MINT", "outcome": outcome, "pnl_lamports": pnl}
+        for mint, outcome, pnl in results
+    ]
+    publish(lake, "shadow_book", shadows)
+    publish(lake, "parity", [signal | {"mint": m, "sig": m, "code": "ACCEPTED", "cause": "none"} for m in "AB"])
+    page = written()
+    guards = words(section(page, "guards"))
+    assert "in own trading (paper), SOL" in guards
+    assert "−0.60 of 2" in guards
+    assert "of 2 decisions 2 as replayed" in words(section(page, "own"))
+
+
 def test_without_a_tape_or_a_backtest_the_page_says_what_to_run(lake: Path) -> None:
     page = written()
     for name in ("backtest", "guards"):
