@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from html import escape
 from typing import Any
 
@@ -10,7 +11,7 @@ from copytrader_cli.backtest import EVERYBODY, SEED
 from copytrader_cli.report import charts
 from copytrader_cli.report.backtest_facts import LeaderResult, Walked, by_leader
 from copytrader_cli.report.collect import ReportFacts, short
-from copytrader_cli.report.intervals import Estimate, Pair, estimates, pairs
+from copytrader_cli.report.intervals import Estimate, Pair, in_both, pairs
 from copytrader_cli.report.lines import Line, drawdown, running_line
 from copytrader_cli.report.measures import signed, sol
 from copytrader_cli.report.parts import empty, lead, legend, timeline
@@ -68,8 +69,8 @@ def backtest(facts: ReportFacts, found: Walked | None) -> str:
     if not backtest_lines(found):
         signals = sum(document["decisions"].values())
         return lead(words, comes_from) + empty(
-            f"Nothing was bought on these {len(document['days'])} days: {signals:,} signals were judged and refused; "
-            "the guards below say by what."
+            f"Nothing was bought from {document['from']} to {document['to']}: {signals:,} signals were judged, all "
+            "were refused; the guards below say by what."
         )
     return lead(words, comes_from) + _tiles(document) + _plots(facts, found)
 
@@ -124,32 +125,32 @@ def _leaders(facts: ReportFacts, results: list[LeaderResult]) -> str:
     return (
         "<h3>By leader, SOL</h3>"
         + legend(("wallet", "wallet, same buys and stakes"), ("copy", "if I had followed"))
-        + pairs(shown, write=signed, label="results by leader: the wallet and its copies", width=440)
+        + pairs(shown, write=signed, label="results by leader: the wallet and its copies", width=380)
         + more
     )
 
 
 def guards(facts: ReportFacts, found: Walked | None) -> str:
-    """The shadow book: what each guard's refusals would have brought."""
+    """The shadow book: what each guard's refusals would have brought, in the backtest and in own trading."""
     words = (
         "Every refused buy is followed with the exits that it would have had. Left of zero a guard avoided losses, "
         "right of it gains were missed; lines are 95 % intervals over coins."
     )
-    audited = found.document["guards"] if found else []
-    comes_from = "Shadow book of the backtest above."
-    if found is None:
-        return lead(words, comes_from) + empty("There is no backtest yet, so nothing refused was followed.", *_RUN)
-    if not audited:
-        return lead(words, comes_from) + empty("The backtest refused no signal, or kept no shadow book.", _RUN[1])
-    plot = estimates(
-        [_guard(one) for one in audited], write=signed, label="SOL avoided or missed by each guard", left=178
+    audits = [
+        ("backtest", found.document["guards"] if found else []),
+        (f"own trading ({facts.mode})", [asdict(one) for one in facts.proof.guards]),
+    ]
+    told = lead(words, "Shadow books of the backtest above and of the days on which the executor ran (shadow_book).")
+    cards = "".join(
+        f'<div class="card"><h3>Avoided (−) or missed (+) in {where}, SOL</h3>'
+        + in_both([_guard(one) for one in audited], write=signed, label=f"avoided or missed by each guard, {where}")
+        + "</div>"
+        for where, audited in audits
+        if audited
     )
-    counted = _counts(facts, found)
-    return (
-        lead(words, comes_from)
-        + f'<div class="two"><div class="card"><h3>Avoided (−) or missed (+), SOL</h3>{plot}</div>'
-        f'<div class="card"><h3>Decisions by code: backtest, and own trading ({facts.mode})</h3>{counted}</div></div>'
-    )
+    if not cards:
+        return told + empty("No refused signal has been followed yet.", *_RUN)
+    return told + f'<div class="halves">{cards}{_counts(facts, found)}</div>'
 
 
 def _guard(one: Mapping[str, Any]) -> Estimate:
@@ -171,14 +172,16 @@ def _guard(one: Mapping[str, Any]) -> Estimate:
     )
 
 
-def _counts(facts: ReportFacts, found: Walked) -> str:
+def _counts(facts: ReportFacts, found: Walked | None) -> str:
     """How often each code was the answer in both, most frequent first."""
-    walked, own = found.document["decisions"], facts.decisions.counts
+    walked, own = found.document["decisions"] if found else {}, facts.decisions.counts
     codes = sorted({*walked, *own}, key=lambda code: -(walked.get(code, 0) + own.get(code, 0)))[:24]
     rows = []
     for code in codes:
         n, m = walked.get(code, 0), own.get(code, 0)
-        accepted = "copy" if code == "ACCEPTED" else "quiet"
-        written = f"{n:,} · {m:,}" if facts.decisions.total else f"{n:,}"
-        rows.append((clean(str(code)).replace("_", " ").lower(), float(n), written, accepted))
-    return charts.bars(rows, width=440, label="decisions by code")
+        css = "copy" if code == "ACCEPTED" else "quiet"
+        written = f"{n:,} · {m:,}" if found and own else f"{n + m:,}"
+        rows.append((clean(str(code)).replace("_", " ").lower(), float(n + m), written, css))
+    where = " and ".join(words for words, n in (("backtest", found), (f"own trading ({facts.mode})", own)) if n)
+    plot = charts.bars(rows, width=380, label="decisions by code")
+    return f'<div class="card"><h3>Decisions by code: {where}</h3>{plot}</div>'

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from copytrader_cli.report import charts
 from copytrader_cli.report.collect import ReportFacts
-from copytrader_cli.report.intervals import Estimate, estimates, reliability
+from copytrader_cli.report.intervals import Estimate, estimates, in_both, reliability
 from copytrader_cli.report.measures import percent
 from copytrader_cli.report.parts import empty, lead
 
@@ -36,8 +36,10 @@ def calibration(facts: ReportFacts) -> str:
             "Nothing has been replayed yet, so there is nothing to hold own copies against.",
             "copytrader materialize --from DAY --to DAY",
         )
-    parts = _reliability(facts.value.bins) + _leaders(facts)
-    if not parts:
+    cards = _reliability(facts.value.bins) + _leaders(facts)
+    if cards:
+        parts = f'<div class="halves">{cards}</div>{_more(facts)}'
+    else:
         parts = empty(
             f"No copy of ours had come to an end by {facts.value.as_of}: all leaders stand where their replayed copies "
             "put them. Trade on paper, then derive the days that were traded.",
@@ -75,7 +77,7 @@ def _reliability(bins: Sequence[Mapping[str, Any]]) -> str:
         elif points:
             label = f"{title}: expected and realised by tenth"
             cards.append(f'<div class="card"><h3>{title}</h3>{reliability(points, label=label, words=words)}</div>')
-    return f'<div class="grid prints gap">{"".join(cards)}</div>' if cards else ""
+    return "".join(cards)
 
 
 def _known(row: Mapping[str, Any]) -> bool:
@@ -109,10 +111,12 @@ def _leaders(facts: ReportFacts) -> str:
         ("Entry premium over the quote, basis points", _premium(facts, rows)),
         (f"Drift (CUSUM): an alarm above {_ALARM:g}", _drift(facts, rows)),
     )
-    cards = "".join(f'<div class="card"><h3>{title}</h3>{plot}</div>' for title, plot in plots if plot)
-    left_out = sum(1 for row in facts.value.calibration if row["n_decided"]) - len(rows)
-    more = f'<p class="more">{left_out} more leaders are in the table calibration.</p>' if left_out else ""
-    return f'<div class="halves">{cards}</div>{more}'
+    return "".join(f'<div class="card"><h3>{title}</h3>{plot}</div>' for title, plot in plots if plot)
+
+
+def _more(facts: ReportFacts) -> str:
+    left_out = sum(1 for row in facts.value.calibration if row["n_decided"]) - _MOST
+    return f'<p class="more">{left_out} more leaders are in the table calibration.</p>' if left_out > 0 else ""
 
 
 def _weight(row: Mapping[str, Any], counted: str = "n_decided") -> float:
@@ -164,7 +168,7 @@ def _premium(facts: ReportFacts, rows: Sequence[Mapping[str, Any]]) -> str:
         if row["entry_premium_bps"] is not None
     ]
     return (
-        estimates(shown, write=lambda v: f"{v:.0f}".replace("-", "−"), label="entry premium by leader") if shown else ""
+        in_both(shown, write=lambda v: f"{v:.0f}".replace("-", "−"), label="entry premium by leader") if shown else ""
     )
 
 

@@ -19,6 +19,7 @@ from copytrader_assets.lake import Lake
 from copytrader_assets.query import open_lake
 from copytrader_cli.report.measures import survival
 from copytrader_cli.report.own_facts import OwnTrade, own_mode, own_trades
+from copytrader_cli.report.proof_facts import ProofFacts, proof_facts
 from copytrader_cli.report.value_facts import ValueFacts, rows_of, value_facts
 from copytrader_cli.report.words import clean
 from copytrader_core.settings import CopySettings
@@ -124,6 +125,7 @@ class ReportFacts:
     platform: Platform
     names: Mapping[str, str]
     value: ValueFacts = field(default_factory=ValueFacts)
+    proof: ProofFacts = field(default_factory=ProofFacts)
 
     @property
     def n_events(self) -> int:
@@ -169,6 +171,7 @@ def collect(lake: Lake, connection: psycopg.Connection[Any], copies: CopySetting
             platform=_platform(postgres),
             names=names,
             value=value_facts(duck, copies),
+            proof=proof_facts(duck, mode),
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from copytrader_cli.report.charts import Plot, linear
 from copytrader_cli.report.measures import percent, steps
 
-__all__ = ["Estimate", "Pair", "estimates", "pairs", "reliability"]
+__all__ = ["Estimate", "Pair", "estimates", "in_both", "pairs", "reliability"]
 
 _ROW = 26
 
@@ -59,6 +59,14 @@ def estimates(
         plot.text(plot.x1 + 6, y + 4, row.written, "value" if row.middle is not None else "tick")
         plot.add("</g>")
     return plot.svg(label)
+
+
+def in_both(rows: Sequence[Estimate], *, write: Callable[[float], str], label: str) -> str:
+    """The same drawn for wide and for narrow screens, of which the page shows one."""
+    wide, narrow = (
+        estimates(rows, write=write, label=label, width=w, left=left) for w, left in ((560, 168), (350, 112))
+    )
+    return f'<div class="wide">{wide}</div><div class="narrow">{narrow}</div>'
 
 
 def _ticks(plot: Plot, x: Callable[[float], float], low: float, high: float, write: Callable[[float], str]) -> None:

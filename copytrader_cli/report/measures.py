@@ -6,7 +6,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-__all__ = ["bins", "duration", "logarithmic", "percent", "running", "signed", "sol", "steps", "survival"]
+__all__ = ["bins", "duration", "logarithmic", "percent", "signed", "sol", "steps", "survival"]
 
 
 def survival(held_ms: Sequence[int], ended: Sequence[bool]) -> list[tuple[int, float]]:
@@ -47,15 +47,6 @@ def steps(high: float, count: int) -> list[float]:
 def logarithmic(low: float, high: float, count: int) -> list[float]:
     """`count` bins of equal ratio between two positive numbers, as edges."""
     return [low * (high / low) ** (i / count) for i in range(count + 1)]
-
-
-def running(values: Iterable[int]) -> list[int]:
-    """Sums up to and with each value."""
-    total, sums = 0, []
-    for value in values:
-        total += value
-        sums.append(total)
-    return sums
 
 
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))

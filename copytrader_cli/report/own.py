@@ -56,7 +56,7 @@ def own(facts: ReportFacts) -> str:
             f"Journal and exec_positions ({facts.mode}); wallets from trades, where not derived yet from raw_events.",
         )
         + f'<div class="two">{_line(facts, closed)}<div class="card">{_reasons(closed)}{_by_leader(facts, closed)}'
-        f"</div></div>{_trades(facts)}"
+        f"</div></div>{_parity(facts)}{_trades(facts)}"
     )
 
 
@@ -92,6 +92,21 @@ def _line(facts: ReportFacts, closed: Sequence[OwnTrade]) -> str:
     )
 
 
+_CAUSES = {
+    "none": "as replayed", "latency": "landed at another slot", "price": "other price", "landing": "landed or not",
+    "decision": "decided otherwise", "unknown": "not comparable",
+}  # fmt: skip
+
+
+def _parity(facts: ReportFacts) -> str:
+    """Record against replay, where days have been compared."""
+    causes, total = facts.proof.causes, sum(facts.proof.causes.values())
+    if not total:
+        return ""
+    parts = ", ".join(f"{n:,} {_CAUSES.get(cause, cause)}" for cause, n in causes.items())
+    return f'<p class="more">Record against replay (table parity): of {total:,} decisions {parts}.</p>'
+
+
 def _reasons(closed: Sequence[OwnTrade]) -> str:
     if not closed:
         return ""
@@ -102,7 +117,7 @@ def _reasons(closed: Sequence[OwnTrade]) -> str:
         (f"{reason} ({len(found)})", sum(found) / 1e9, signed(sum(found) / 1e9), "win" if sum(found) > 0 else "loss")
         for reason, found in sorted(results.items(), key=lambda item: -sum(item[1]))
     ]
-    return f"<h3>Exits by reason, SOL</h3>{charts.bars(rows, width=440, label='result by exit reason')}"
+    return f"<h3>Exits by reason, SOL</h3>{charts.bars(rows, width=380, label='result by exit reason')}"
 
 
 def _by_leader(facts: ReportFacts, closed: Sequence[OwnTrade]) -> str:
@@ -116,7 +131,7 @@ def _by_leader(facts: ReportFacts, closed: Sequence[OwnTrade]) -> str:
     return (
         '<h3 class="later">By leader, SOL</h3>'
         + legend(("wallet", "wallet, same buys and stakes"), ("copy", "if I had followed"))
-        + pairs(rows, write=signed, label="own result by leader", width=440)
+        + pairs(rows, write=signed, label="own result by leader", width=380)
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copytrader_cli.report.measures import bins, duration, logarithmic, percent, running, signed, sol, steps, survival
+from copytrader_cli.report.measures import bins, duration, logarithmic, percent, signed, sol, steps, survival
 
 
 def test_without_censoring_the_curve_falls_by_one_nth_at_every_exit() -> None:
@@ -42,7 +42,6 @@ def test_every_value_lands_in_one_bin(values: list[float], high: float) -> None:
 def test_bins_close_at_the_left_and_gather_what_lies_outside() -> None:
     assert bins([-5, 0, 0.99, 1, 2, 99], [0, 1, 2]) == [3, 3]
     assert logarithmic(0.25, 4, 4) == pytest.approx([0.25, 0.5, 1, 2, 4])
-    assert running([1, -3, 5]) == [1, -2, 3]
 
 
 @pytest.mark.parametrize(

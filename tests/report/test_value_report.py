@@ -112,6 +112,22 @@ def test_a_guard_of_which_nothing_could_be_followed_has_no_result(lake: Path, ho
     assert "9 · 1" in guards, "refused by the win rate in the backtest and in own trading"
 
 
+def test_the_shadow_book_of_own_trading_stands_beside_that_of_the_backtest(lake: Path) -> None:
+    signal = {"mode": "paper", "leader": wallet(1), "spend_lamports": 10**9}
+    results = [("A", "LANDED", -(10**9)), ("B", "LANDED", 4 * 10**8), ("C", "NO_MARKET", None)]
+    shadows = [
+        signal | {"mint": mint, "sig": mint, "code": "PER_MINT", "outcome": outcome, "pnl_lamports": pnl}
+        for mint, outcome, pnl in results
+    ]
+    publish(lake, "shadow_book", shadows)
+    publish(lake, "parity", [signal | {"mint": m, "sig": m, "code": "ACCEPTED", "cause": "none"} for m in "AB"])
+    page = written()
+    guards = words(section(page, "guards"))
+    assert "in own trading (paper), SOL" in guards
+    assert "−0.60 of 2" in guards
+    assert "of 2 decisions 2 as replayed" in words(section(page, "own"))
+
+
 def test_without_a_tape_or_a_backtest_the_page_says_what_to_run(lake: Path) -> None:
     page = written()
     for name in ("backtest", "guards"):
@@ -190,3 +206,25 @@ def test_three_hundred_leaders_with_values_fit_and_keep_their_intervals(home: Pa
     assert [one["a"] for one in people] == [wallet(n) for n in range(318)]
     assert all(one["v"]["x"][1] < one["v"]["x"][0] < one["v"]["x"][2] for one in people)
     assert people[0]["v"]["x"][0] == 300
+
+
+def quiet_tape(root: Path) -> None:
+    """A recorded day on which nobody traded."""
+    publish(root, "tape", [])
+    publish(root, "tape_slots", [{"slot": n, "seconds": NOON_NS // 10**9 + n} for n in range(1, 4)])
+
+
+def test_where_a_day_is_recorded_and_no_backtest_kept_the_report_walks_it_and_says_so(lake: Path) -> None:
+    quiet_tape(lake)
+    assert "this report walked 2026-03-04 to 2026-03-04 itself" in words(section(written(), "backtest"))
+    assert "no recorded day (tape) was walked" in section(written("--no-walk"), "backtest")
+
+
+def test_a_backtest_is_kept_where_the_report_finds_it(lake: Path, home: Path) -> None:
+    quiet_tape(lake)
+    result = CliRunner().invoke(cli, ["backtest", "--from", "2026-03-04", "--to", "2026-03-04"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert json.loads((home / "backtest.json").read_text())["from"] == "2026-03-04"
+    backtest = words(section(written(), "backtest"))
+    assert "From HOME/backtest.json" in backtest
+    assert "Nothing was bought from 2026-03-04 to 2026-03-04: 0 signals" in backtest

@@ -5,6 +5,7 @@ const known = value => value !== null && value !== undefined;
 const pct = (mille, digits = 1) => known(mille) ? minus((mille / 10).toFixed(Math.abs(mille) >= 1000 ? 0 : digits)) + " %" : "–";
 const signedPct = (mille, digits) => known(mille) && mille > 0 ? "+" + pct(mille, digits) : pct(mille, digits);
 const sol = (micro, digits = 2) => known(micro) ? (micro > 0 ? "+" : "") + minus((micro / 1e6).toFixed(digits)) : "–";
+const shortened = (name, most) => { const signs = [...name]; return signs.length > most ? signs.slice(0, most - 1).join("") + "…" : name; };
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const duration = ms => {
   if (!known(ms)) return "–";
@@ -149,7 +150,7 @@ function followers(rows) {
   for (const t of rounds(0, most, 3)) parts.push(line(x(t), 2, x(t), h - 20, "grid"), word(x(t), h - 6, t ? duration(t) : "0", "tick", "middle"));
   rows.forEach(([name, share, p50, p90, n], i) => {
     const y = i * high + 12;
-    parts.push(`<g opacity="${Math.min(1, 0.35 + n / 20).toFixed(2)}">`, word(102, y + 4, name.slice(0, 16), "name", "end"), line(x(p50), y, x(p90), y, "band"), dot(x(p50), y, 4, "copy", `${name}: half within ${duration(p50)}, nine in ten within ${duration(p90)}`), word(298, y + 4, pct(share, 0), "value"), "</g>");
+    parts.push(`<g opacity="${Math.min(1, 0.35 + n / 20).toFixed(2)}">`, word(102, y + 4, shortened(name, 16), "name", "end"), line(x(p50), y, x(p90), y, "band"), dot(x(p50), y, 4, "copy", `${name}: half within ${duration(p50)}, nine in ten within ${duration(p90)}`), word(298, y + 4, pct(share, 0), "value"), "</g>");
   });
   return svg(w, h, "reaction times", parts);
 }

@@ -16,7 +16,7 @@ function drawLines(host, values) {
     fill: values.f && css === "copy" ? colour("fill") : undefined, value: says, spanGaps: false, paths: uPlot.paths.stepped({align: 1}), points: {show: values.t.length < 2},
   }));
   const options = {
-    width: host.clientWidth, height: host.clientHeight, padding: [8, 10, 0, 0], cursor: {y: false, points: {size: 6}}, legend: {live: true},
+    width: host.clientWidth, height: host.clientHeight, padding: [8, 38, 0, 0], cursor: {y: false, points: {size: 6}}, legend: {live: true},
     hooks: {setLegend: [self => { if (!known(self.legend.idx)) self.setLegend({idx: values.t.length - 1}, false); }]},
     scales: {x: {time: false}, y: {range: (self, low, high) => { const a = Math.min(0, low ?? 0), b = Math.max(0, high ?? 0), pad = (b - a || 1) * 0.06; return [a < 0 ? a - pad : a, b > 0 ? b + pad : b || pad]; }}},
     axes: [

@@ -22,9 +22,14 @@ function follow() {
   }
 }
 
-put("decays", decays(facts.people, facts));
-put("capacities", capacities(facts.people, facts));
-put("ranking", facts.people.length ? ranking(facts.people, facts) : "");
+// After the first paint: what is written in the file can be read before anything is drawn.
+function draw() {
+  put("decays", decays(facts.people, facts));
+  put("capacities", capacities(facts.people, facts));
+  put("ranking", facts.people.length ? ranking(facts.people, facts) : "");
+  follow();
+  root.dataset.drawn = "";
+}
 addEventListener("hashchange", follow);
 addEventListener("resize", () => drawn.forEach(host => host.fit()));
 const redraw = () => drawn.forEach(host => host.redraw());
@@ -33,4 +38,5 @@ document.getElementById("theme").addEventListener("click", () => {
   root.dataset.theme = isDark ? "light" : "dark"; redraw();
 });
 matchMedia("(prefers-color-scheme:dark)").addEventListener("change", redraw);
-follow();
+if (location.hash.startsWith("#wallet=")) overview.hidden = true;
+requestAnimationFrame(() => setTimeout(draw));

@@ -24,34 +24,37 @@ function rankRow(person, place, scale, facts) {
     `<span class="iv fade">${v ? interval(v.x, scale, css) : ""}</span>` +
     `<span class="dc fade" data-l="by delay">${v ? decay(v, facts.latencies, true) : "–"}</span>` +
     `<span class="ln fade" data-l="wallet, followed">${sparkLines(person.w, person.y)}</span>` +
-    `<span class="cap fade" data-l="capacity">${v ? capacity(v, facts) : "–"}</span>` +
+    `<span class="cap fade" data-l="capacity, SOL">${v ? capacity(v, facts).replace(" SOL", "") : "–"}</span>` +
     `<span class="sty fade" data-l="hold, exit"><span>${duration(person.p[4])}</span>${chip(person.st, person.st)}</span></a>`;
 }
 
+const FIRST = 60;
 function ranking(people, facts) {
   const scale = scaleOf(people), ends = `<i>${pct(scale[0], 0)}</i><i>${pct(scale[1], 0)}</i>`;
-  return `<div class="row heads" aria-hidden="true"><span class="no"></span><span class="who">leader, and why</span><span class="tags">verdict</span><span class="val">value of a copy</span><span class="iv">${ends}</span><span class="dc">by delay</span><span class="ln">wallet, followed</span><span class="cap">capacity</span><span class="sty">hold, exit</span></div>` +
-    people.map((p, i) => rankRow(p, i + 1, scale, facts)).join("");
+  const rows = people.map((p, i) => rankRow(p, i + 1, scale, facts)), rest = rows.slice(FIRST);
+  return `<div class="row heads" aria-hidden="true"><span class="no"></span><span class="who">leader, and why</span><span class="tags">verdict</span><span class="val">value of a copy</span><span class="iv">${ends}</span><span class="dc">by delay</span><span class="ln">wallet, followed</span><span class="cap">capacity, SOL</span><span class="sty">hold, exit</span></div>` +
+    rows.slice(0, FIRST).join("") + (rest.length ? `<details class="rest"><summary>${rest.length} more leaders</summary>${rest.join("")}</details>` : "");
 }
 
 // All leaders' values over slots late in one plot, coloured by verdict.
 function decays(people, facts) {
-  const w = innerWidth < 760 ? 350 : 620, h = 250, [left, right, top, bottom] = [44, 96, 10, 34], with_ = people.filter(p => p.v && p.v.d[0].some(known));
+  const w = innerWidth < 760 ? 350 : 620, h = 250, [left, right, top, bottom] = [44, 108, 10, 34], with_ = people.filter(p => p.v && p.v.d[0].some(known));
   if (!with_.length) return "";
   const all = with_.flatMap(p => p.v.d[0]).filter(known).sort((a, b) => a - b), low = Math.min(-10, all[Math.floor(all.length * 0.02)]), high = Math.max(10, all[Math.ceil(all.length * 0.98) - 1]);
   const slots = facts.latencies.map(s => Math.max(s, 0.5)), x = logarithmic(slots[0], slots[slots.length - 1], left, w - right), y = v => linear(low, high, h - bottom, top)(clamp(v, low, high)), parts = [];
   for (const v of rounds(low, high, 5)) parts.push(line(left, y(v), w - right, y(v), "grid"), word(left - 6, y(v) + 3.5, pct(v, 0), "tick", "end"));
   facts.latencies.forEach((s, i) => parts.push(word(x(slots[i]), h - bottom + 16, s, "tick", "middle")));
   parts.push(word((left + w - right) / 2, h - 4, "slots late", "tick", "middle"), line(left, y(0), w - right, y(0), "axis"));
-  const ends = [];
+  // Many lines are drawn fainter, so that their crowd shows as a shade.
+  const ends = [], crowd = clamp(40 / with_.length, 0.18, 1);
   for (const p of [...with_].reverse()) {
     const points = p.v.d[0].map((v, i) => [x(slots[i]), v]).filter(q => known(q[1])).map(([a, v]) => [a, y(v)]);
-    parts.push(`<g opacity="${p.k}"><title>${esc(p.n)}</title>${path(points, "l-" + STYLE[p.v.v])}</g>`);
+    parts.push(`<g opacity="${(p.k * crowd).toFixed(2)}"><title>${esc(p.n)}</title>${path(points, "l-" + STYLE[p.v.v])}</g>`);
     ends.push([points[points.length - 1], p]);
   }
   // Names of the best first, where there is room.
   const taken = [];
-  for (const [[a, b], p] of ends.reverse()) if (taken.every(other => Math.abs(other - b) >= 12)) { parts.push(word(a + 6, b + 4, p.n.slice(0, 14), "name")); taken.push(b); }
+  for (const [[a, b], p] of ends.reverse()) if (taken.length < 12 && taken.every(other => Math.abs(other - b) >= 12)) { parts.push(word(a + 6, b + 4, shortened(p.n, 16), "name")); taken.push(b); }
   return svg(w, h, "value of a copy by slots late, every leader", parts);
 }
 
@@ -63,7 +66,7 @@ function capacities(people, facts) {
   for (const t of rounds(0, most, 4)) parts.push(line(x(t), 2, x(t), h - 20, "grid"), word(x(t), h - 6, t, "tick", "middle"));
   rows.forEach((p, i) => {
     const y = i * high + 13, [mid, low, up] = p.v.c;
-    parts.push(`<g opacity="${p.k}">`, word(120, y + 4, p.n.slice(0, 18), "name", "end"));
+    parts.push(`<g opacity="${p.k}">`, word(120, y + 4, shortened(p.n, 18), "name", "end"));
     if (known(low) && known(up)) parts.push(line(x(low), y, x(up), y, "band " + STYLE[p.v.v]));
     parts.push(line(x(0), y, x(mid), y, "stem " + STYLE[p.v.v]), dot(x(mid), y, 4.5, STYLE[p.v.v], `${mid} SOL, between ${low} and ${up}`), word(374, y + 4, (mid >= most ? "≥ " : "") + mid.toFixed(2), "value"), "</g>");
   });
