@@ -9,10 +9,24 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import day, decoding, hot_path, ingest, lakeread, landing, ledger, network, patterns, signing, wire_path
+from benchmarks import (
+    backtest,
+    day,
+    decoding,
+    hot_path,
+    ingest,
+    lakeread,
+    landing,
+    ledger,
+    network,
+    patterns,
+    signing,
+    wire_path,
+)
 from benchmarks.measure import Measured
 
 BENCHMARKS: dict[str, Callable[[], list[Measured]]] = {
+    "backtest": backtest.run,
     "day": day.run,
     "decoding": decoding.run,
     "hot_path": hot_path.run,

@@ -1,0 +1,89 @@
+"""How fast the executor's engine walks a made-up market of 20,000 coins, and how fast copies of its leaders are made.
+
+Every leader's buy passes the seed's rule, so that as many decisions, orders and re-executed coins as possible fall on
+the events. Beside it, if NAUTILUS_PYTHON names a Python that has nautilus_trader, its engine on as many trade ticks.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from benchmarks.event_day import size_of
+from benchmarks.market_tape import DAY, market, release
+from benchmarks.measure import Measured, race
+from copytrader_assets.analysis.copies import copies_of, copy_exits_of
+from copytrader_assets.lake import Lake
+from copytrader_assets.tape_reader import read_tape
+from copytrader_core.records import Release
+from copytrader_core.replay.day import TapeDay
+from copytrader_core.replay.warm import warm
+from copytrader_core.settings import Settings
+from executor.backtest.account import Account
+from executor.backtest.walk import Walker
+
+_WIDE = 10_000.0
+_SETTINGS = Settings(
+    policy={"require_positive_ev": False},
+    risk={
+        "max_exposure_sol": _WIDE,
+        "max_open_positions": 1_000,
+        "max_exposure_per_leader_sol": _WIDE,
+        "max_loss_per_hour_sol": _WIDE,
+        "max_loss_per_day_sol": _WIDE,
+    },
+    executor={"paper_balance_sol": _WIDE},
+)
+
+
+def run() -> list[Measured]:
+    """Events of the tape per second: walked from memory, from the file on, and made into copies."""
+    events = size_of(1_000_000)
+    with tempfile.TemporaryDirectory() as folder:
+        lake = Lake.at(folder)
+        tape, slots = market(events)
+        wanted = release(tape)
+        lake.publish([lake.stage("tape", DAY, tape, {}), lake.stage("tape_slots", DAY, slots, {})])
+        del tape, slots
+        warm()
+        day = read_tape(lake, DAY, wanted.patterns)
+        leaders = dict(wanted.patterns)
+
+        def walked() -> int:
+            return _walk(day, wanted, events)
+
+        def from_file() -> int:
+            return _walk(read_tape(lake, DAY, wanted.patterns), wanted, events)
+
+        def copied() -> int:
+            copies_of(day, leaders, {}, _SETTINGS)
+            copy_exits_of(day, leaders, _SETTINGS)
+            return events
+
+        contenders = {"live decide(), walked": walked, "the same from the file on": from_file, "copies": copied}
+        found = race(contenders, "events", 3)
+    return [*found, *_nautilus(events)]
+
+
+def _walk(day: TapeDay, wanted: Release, events: int) -> int:
+    account = Account(keep_refusals=False)
+    walker = Walker(_SETTINGS, account.hear)
+    walker.walk(day, wanted)
+    walker.finish()
+    return events
+
+
+def _nautilus(events: int) -> list[Measured]:
+    python = os.environ.get("NAUTILUS_PYTHON")
+    if not python:
+        print("nautilus_trader is not measured: NAUTILUS_PYTHON names no Python that has it")
+        return []
+    script = Path(__file__).with_name("nautilus_ticks.py")
+    speeds = []
+    for _ in range(3):
+        done = subprocess.run([python, str(script), str(events)], capture_output=True, text=True, check=True)
+        n, seconds = done.stdout.split()[-2:]
+        speeds.append(int(n) / float(seconds))
+    return [Measured("nautilus_trader, ticks through its venue", "events", tuple(speeds))]
