@@ -185,7 +185,9 @@ def _amounts(events: pa.Table, meta: pa.Table) -> tuple[dict[str, NDArray[np.int
 def _venues(events: pa.Table, meta: pa.Table, fits: NDArray[np.bool_]) -> NDArray[np.int8]:
     """CURVE, POOL for the coin's own pool, NO_VENUE for what tells no market of ours."""
     known = fits & _flags(pc.equal(events["quote_mint"], WSOL)) & ~_flags(pc.equal(meta["ix"], "multi_hop_swap"))
-    known &= _flags(pc.greater(events["reserve_base_raw"], 0)) & _flags(pc.is_valid(events["reserve_quote_raw"]))
+    known &= _flags(pc.greater(events["reserve_base_raw"], pa.scalar(0, pa.uint64()))) & _flags(
+        pc.is_valid(events["reserve_quote_raw"])
+    )
     is_pool = _flags(pc.equal(events["program"], str(AMM_PROGRAM))) | _flags(pc.equal(meta["venue"], "amm"))
     own = np.zeros(events.num_rows, np.bool_)
     rows = np.flatnonzero(known & is_pool)

@@ -11,7 +11,7 @@ from copytrader_assets.analysis.copies import copies_of, copy_exits_of
 from copytrader_assets.analysis.exit_rules import RuleCopies, chosen_rules, rule_copies
 from copytrader_assets.analysis.tape_rows import EVENT_COLUMNS, Known, tape_rows
 from copytrader_assets.lake import Lake
-from copytrader_assets.partitions import before, daily, days_of, previous_day
+from copytrader_assets.partitions import before, daily, days_of
 from copytrader_assets.publish import Publication, Result, refuse, rules_check
 from copytrader_assets.resources import LakeFolder, Warehouse
 from copytrader_assets.retries import retried
@@ -114,14 +114,12 @@ def _slots(warehouse: Warehouse, day: dt.date, made: _Made) -> pa.Table:
     return pa.table({"slot": pa.array(slots, pa.int64()), "seconds": pa.array([times[s] for s in slots], pa.int64())})
 
 
-_PATTERNS_BEFORE = dg.AssetDep(WALLET_PATTERNS.name, partition_mapping=previous_day)
-# The rule that `leader_exits` of the day before has; from that table itself it would be a circle of assets.
-_EXITS_BEFORE = dg.AssetDep(COPY_EXITS.name, partition_mapping=previous_day)
+# What is read of fingerprints and exits is of the days before; said so, it would draw one more day into a backfill.
 
 
 @dg.asset(
     name=COPY_EXITS.name,
-    deps=[TAPE.name, TAPE_SLOTS.name, _PATTERNS_BEFORE],
+    deps=[TAPE.name, TAPE_SLOTS.name, WALLET_PATTERNS.name],
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),
     group_name="replay",
@@ -145,7 +143,7 @@ def copy_exits(context: dg.AssetExecutionContext, lake_folder: LakeFolder, wareh
 
 @dg.asset(
     name=COPIES.name,
-    deps=[TAPE.name, TAPE_SLOTS.name, _PATTERNS_BEFORE, _EXITS_BEFORE],
+    deps=[TAPE.name, TAPE_SLOTS.name, WALLET_PATTERNS.name, COPY_EXITS.name],
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),
     group_name="replay",

@@ -122,6 +122,23 @@ def _measures(table: Table) -> dict[str, Any]:
     }  # fmt: skip
 
 
+_TAPE = {
+    "slot": 5, "tx_index": 0, "tx": 0, "outer_ix": 0, "inner_ix": -1, "event_seq": 0, "ts_ns": 10**18, "sig": "s",
+    "wallet": "w", "mint": "m", "quote_mint": WSOL, "is_buy": True, "venue": 0, "kind": 0,
+    **dict.fromkeys(("base_raw", "quote_raw", "net_raw", "reserve_base_raw", "reserve_quote_raw"), 1),
+    **dict.fromkeys(("real_base_raw", "real_quote_raw"), 1),
+    **dict.fromkeys(("lp_bps", "protocol_bps", "creator_bps"), 30),
+    **dict.fromkeys(("next_lp_bps", "next_protocol_bps", "next_creator_bps"), 30),
+}  # fmt: skip
+_REFUSED = {
+    "mode": "paper", "leader": "a", "mint": "m", "sig": "s", "code": "LOCKED", "outcome": "LANDED", "pnl_lamports": 1,
+    "spend_lamports": 2, "exit_reason": "timer",
+}  # fmt: skip
+_BESIDE = {
+    "mode": "paper", "leader": "a", "mint": "m", "sig": "s", "slot": 5, "code": "ACCEPTED", "code_again": "ACCEPTED",
+    "cause": "none", "slots_late": 2, "quoted_tokens_raw": 1, "replayed_tokens_raw": 1, "tokens_raw": 1,
+    "pnl_lamports": 1, "replayed_pnl_lamports": 1,
+}  # fmt: skip
 _QUANTILES = ("entry_sol", "hold_ms", "target_x", "best_x")
 _ROWS: dict[str, dict[str, Any]] = {
     "events": _EVENT,
@@ -130,6 +147,10 @@ _ROWS: dict[str, dict[str, Any]] = {
     "follow_edges": _EDGE,
     **_NETWORK,
     **_VALUES,
+    "tape": _TAPE,
+    "tape_slots": {"slot": 5, "seconds": 10**9},
+    "shadow_book": _REFUSED,
+    "parity": _BESIDE,
     "leader_scores": {"wallet": "w", "followership_score": 0.5, "leader_score": 0.5},
     "wallet_patterns": _measures(TABLES["wallet_patterns"]),
     "wallet_windows": _measures(TABLES["wallet_windows"]),
