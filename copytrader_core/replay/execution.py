@@ -102,7 +102,7 @@ def kept(net, lp, protocol, creator):
 @uncounted
 def classified(venue, is_buy, base, quote, net, lp, protocol, creator, after_base, after_quote, real_base):
     """How a recorded trade came about, as its own amounts prove: BUY_IN, BUY_OUT, SELL, COMPLETE, or RAW."""
-    if venue == NO_VENUE or base <= 0 or net <= 0 or after_base <= 0 or after_quote <= 0:
+    if venue == NO_VENUE or base <= 0 or net < 0 or after_base <= 0 or after_quote <= 0 or (is_buy and net == 0):
         return RAW
     is_pool = venue == POOL
     stays = fee(net, lp) if is_pool else np.int64(0)
