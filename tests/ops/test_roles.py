@@ -295,7 +295,6 @@ def test_a_migration_gives_the_new_tables_to_the_roles_again(pg_url: str) -> Non
     apply_roles(pg_url)
     with psycopg.connect(pg_url, autocommit=True) as connection:
         connection.execute("UPDATE schema_info SET version = version - 1")
-        connection.execute("DROP FUNCTION lock_raw_events_day(DATE), drop_raw_events_partition(DATE)")
         connection.execute("REVOKE ALL ON wallets FROM copytrader_reader")
         migrate(pg_url)
         assert connection.execute(
