@@ -24,9 +24,7 @@ def read_tape(lake: Lake, day: dt.date, wallets: Iterable[str]) -> TapeDay:
     """The tape of a day, with the texts of all transactions in which `wallets` trade. Raises StoreError without one."""
     n = lake.snapshot(TAPE.name, day).rows
     parts = lake.read_parts(TAPE.name, day, (*_NUMBERS, "ts_ns", *_CODED), _CODED, row_groups=1)
-    columns, names = _columns(parts, n)
-    ts_ns = columns.pop("ts_ns")
-    tape = Tape.of(columns, names["mint"], names["wallet"])
+    tape, ts_ns = tape_of(parts, n)
     slots = lake.read(TAPE_SLOTS.name, day)
     wanted = set(wallets)
     mine = np.array([wallet in wanted for wallet in tape.wallets], np.bool_)
@@ -36,17 +34,16 @@ def read_tape(lake: Lake, day: dt.date, wallets: Iterable[str]) -> TapeDay:
     return TapeDay(tape, slots["slot"].to_numpy(), slots["seconds"].to_numpy(), ts_ns, texts)
 
 
-def tape_of(rows: pa.Table) -> Tape:
-    """The tape of rows of TAPE (all but texts are needed)."""
-    columns, names = _columns([rows], rows.num_rows, with_time=False)
-    return Tape.of(columns, names["mint"], names["wallet"])
+def tape_of(parts: Iterable[pa.Table], n: int) -> tuple[Tape, NDArray[np.int64]]:
+    """The tape of `n` rows of TAPE (all but texts are needed) in parts, and their block times."""
+    columns, names = _columns(parts, n)
+    ts_ns = columns.pop("ts_ns")
+    return Tape.of(columns, names["mint"], names["wallet"]), ts_ns
 
 
-def _columns(
-    parts: Iterable[pa.Table], n: int, *, with_time: bool = True
-) -> tuple[dict[str, NDArray[Any]], dict[str, list[str]]]:
+def _columns(parts: Iterable[pa.Table], n: int) -> tuple[dict[str, NDArray[Any]], dict[str, list[str]]]:
     """Every column of numbers as one array, and codes with what they stand for; never more than a part of it twice."""
-    numbers = (*_NUMBERS, "ts_ns") if with_time else _NUMBERS
+    numbers = (*_NUMBERS, "ts_ns")
     found = {name: np.zeros(n, TAPE.arrow.field(name).type.to_pandas_dtype()) for name in numbers}
     found |= {name: np.zeros(n, np.int32) for name in _CODED}
     codes: dict[str, dict[str, int]] = {name: {} for name in _CODED}

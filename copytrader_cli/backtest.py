@@ -23,7 +23,7 @@ from copytrader_core.policy.resolved import resolved
 from copytrader_core.records import Release
 from copytrader_core.replay.day import TapeDay
 from copytrader_core.settings import Settings
-from executor.backtest.account import Account, Line
+from executor.backtest.account import Account
 from executor.backtest.walk import Walker
 
 OWN: Final = "policy"
@@ -186,4 +186,4 @@ def _day(
     )
 
 
-__all__ = ["EVERYBODY", "OWN", "SEED", "Backtest", "DayResult", "Line", "walk_forward"]
+__all__ = ["EVERYBODY", "OWN", "SEED", "Backtest", "DayResult", "walk_forward"]

@@ -11,8 +11,16 @@ from typing import Final
 __all__ = ["policy", "script", "style"]
 
 _HERE: Final = Path(__file__).parent
-_SCRIPTS: Final = ("vendor/uplot.min.js", "static/drawing.js", "static/lines.js", "static/wallets.js", "static/page.js")
-_STYLES: Final = ("vendor/uplot.min.css", "static/report.css")
+# The cockpit serves the very same files.
+_VENDOR: Final = "../cockpit/static/vendor"
+_SCRIPTS: Final = (
+    f"{_VENDOR}/uplot.min.js",
+    "static/drawing.js",
+    "static/lines.js",
+    "static/wallets.js",
+    "static/page.js",
+)
+_STYLES: Final = (f"{_VENDOR}/uplot.min.css", "static/report.css")
 
 
 @cache
@@ -20,7 +28,7 @@ def script() -> str:
     """The one script of the page: uPlot with its licence, and the page's own in a scope of its own."""
     library, *own = (_read(name) for name in _SCRIPTS)
     # The library's first comment is an address; in its place stands the whole licence, as the licence asks.
-    library = f"/*! uPlot\n{_read('vendor/uplot.LICENSE')}*/\n{library.partition('*/')[2].lstrip()}"
+    library = f"/*! uPlot\n{_read(f'{_VENDOR}/uplot.LICENSE')}*/\n{library.partition('*/')[2].lstrip()}"
     body = "\n".join(own)
     return f'{library}\n(()=>{{"use strict";\n{body}}})();\n'
 

@@ -99,7 +99,8 @@ def day_of(world: World | Recorded) -> TapeDay:
     slots = np.array([block.slot for block in world.blocks], np.int64)
     seconds = np.array([block.block_time.timestamp for block in world.blocks], np.int64)
     texts = dict(enumerate(zip(rows["sig"].to_pylist(), rows["quote_mint"].to_pylist(), strict=True)))
-    return TapeDay(tape_of(rows), slots, seconds, rows["ts_ns"].to_numpy(), texts)
+    tape, ts_ns = tape_of([rows], rows.num_rows)
+    return TapeDay(tape, slots, seconds, ts_ns, texts)
 
 
 def fed(world: World | Recorded, settings: Settings, release: Release) -> tuple[list[Line], str]:
