@@ -30,6 +30,10 @@ class Landed:
         """Network fee and tip."""
         return self.tx_fee_lamports + self.tip_lamports
 
+    def document(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {name: getattr(self, name) for name in Landed.__slots__}
+
 
 @dataclass(frozen=True, slots=True)
 class Reverted:

@@ -7,7 +7,7 @@ lines from `executor.projector` a moment later. No decisions here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from copytrader_core.policy.values import TradingState
@@ -267,7 +267,7 @@ class Journal:
             "sig": landing.sig,
             "slot": landing.slot,
             "ts_ns": entry.at_ns,
-            **asdict(landed),
+            **landed.document(),
             "payload": {"attempt": order.attempt, "min_out": order.min_out, "reason": order.reason},
         }
         facts: dict[str, Any] = {"landed_ts_ns": entry.at_ns, "landed_slot": landing.slot}
