@@ -486,11 +486,7 @@ class Desk:
             "base_raw": order.expected_out if bought else order.amount_in,
             "quote_lamports": order.amount_in if bought else order.expected_out,
         }
-        return (
-            {name: getattr(landed, name) for name in Landed.__slots__}
-            | {"expected": expected, "attempt": order.attempt}
-            | self._late(order, slot)
-        )
+        return landed.document() | {"expected": expected, "attempt": order.attempt} | self._late(order, slot)
 
     def _late(self, order: Order, slot: int) -> dict[str, Any]:
         return {"slots_late": slot - order.decided_slot, "routes": self.broker.routes_of(order)}
