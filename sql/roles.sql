@@ -50,6 +50,8 @@ GRANT EXECUTE ON FUNCTION raw_events_partition(DATE) TO copytrader_ingest;
 -- assets ---------------------------------------------------------------------------------------------------------------
 GRANT SELECT ON wallets, raw_events, raw_events_default, ingest_slots, ingest_gaps, ingest_checkpoint TO copytrader_assets;
 GRANT UPDATE (leader_wallet) ON raw_events TO copytrader_assets;
+-- Expected against real, decision against replay: by what the executor wrote down.
+GRANT SELECT ON exec_journal TO copytrader_assets;
 GRANT SELECT, INSERT, UPDATE, DELETE ON trades, served_days TO copytrader_assets;
 -- Retention: a day is marked as dropped, its slots are forgotten.
 GRANT SELECT, UPDATE (dropped_at, content_hash, n_events, late_events) ON ingest_days TO copytrader_assets;

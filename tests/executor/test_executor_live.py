@@ -95,7 +95,13 @@ async def settled(live: Live, config: Settings, seconds: float = 120.0) -> None:
             ledger = ledger_of(config)
             if not ledger.intents and not ledger.positions:
                 return
-    raise AssertionError(f"still open: {ledger.positions} {[(i['side'], i['state']) for i in ledger.intents.values()]}")
+    stuck = ledger_of(config)
+    told = [
+        (line["kind"], line["slot"], line["payload"])
+        for line in lines_of(config)
+        if line["mint"] in {row["mint"] for row in (*stuck.positions.values(), *stuck.intents.values())}
+    ]
+    raise AssertionError(f"still open at {live.slot}: {stuck.positions} {stuck.intents}\n{told[-40:]}")
 
 
 async def test_it_follows_leaders_and_the_journal_is_the_chain(tmp_path: Path) -> None:
