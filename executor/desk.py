@@ -29,9 +29,10 @@ from copytrader_core.policy.values import (
 )
 from copytrader_core.records import CopyValue, Edge, Inflow, Pattern
 from copytrader_core.settings import Settings
+from copytrader_core.solana.coins import Coin
 from executor.broker import Broker, Landed, Reverted
 from executor.clock import Clock
-from executor.coins import CoinBook
+from executor.coins import CoinBook, is_same_coin
 from executor.control import Switch, flatten_done
 from executor.journal import Entry, Journal, Landing
 from executor.market_book import MarketBook
@@ -88,10 +89,10 @@ class Desk:
         """What each position was worth last, on which market."""
         self._left_early: set[str] = set()
         """Positions to be, whose leader has sold before our buy has landed."""
-        self.unsure: set[str] = set()
-        """Coins whose accounts have to be read before the next attempt to sell."""
         self._opening_lamports = opening_lamports
         self.holdings: Holdings = self._holdings()
+        self.unsure = {position.mint for position in self.holdings.open.values() if position.attempts}
+        """Coins that a sale has failed with, here or before a restart: their accounts have to be read."""
 
     def time_at(self, slot: int) -> int:
         """The clock's time at a slot that has been reached."""
@@ -223,6 +224,19 @@ class Desk:
         if market is None:
             raise QuoteError(f"no trade of {position.mint} has been seen by this run: its reserves are not known")
         return quote_sell(market, position.qty_raw).proceeds_lamports
+
+    def learn(self, coin: Coin, market: MarketState) -> None:
+        """A coin as its accounts show it. Where it is not what our sales said, the next one does not wait any longer."""
+        mint = str(coin.mint)
+        self.coins.learn(coin)
+        self.market.learn(mint, market)
+        self.unsure.discard(mint)
+        document = self.coins.document(mint, market)
+        for position in self.holdings.in_mint(mint):
+            if document is not None and not is_same_coin(position.coin, document):
+                position.coin, position.sent_ns = document, 0
+                entry = self._entry("COIN", position, self.head_slot, {"coin": document})
+                self.journal.remember(position, entry, selling=position.selling)
 
     def leader_sold(self, leader: str, mint: str) -> None:
         """A leader has left a coin that we are still buying after him."""
