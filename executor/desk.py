@@ -226,7 +226,7 @@ class Desk:
         return quote_sell(market, position.qty_raw).proceeds_lamports
 
     def learn(self, coin: Coin, market: MarketState) -> None:
-        """A coin as its accounts show it. Where it is not what our sales said, the next one does not wait any longer."""
+        """A coin as its accounts show it. Where our sales said otherwise, the next one waits no longer."""
         mint = str(coin.mint)
         self.coins.learn(coin)
         self.market.learn(mint, market)
