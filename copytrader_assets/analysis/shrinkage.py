@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
 from scipy.special import betainc, betaincinv, betaln, expit
 
 from copytrader_assets.analysis.grouped import Floats, Ints
@@ -58,6 +57,8 @@ def _fit_prior(wins: Floats, trials: Floats) -> tuple[float, float]:
         evidence = np.sum(betaln(alpha + wins, beta + trials - wins) - betaln(alpha, beta))
         weak = np.log(mean) + np.log1p(-mean) - ((x[1] - _STRENGTH_CENTRE) / _STRENGTH_SPREAD) ** 2 / 2
         return float(-(evidence + weak))
+
+    from scipy.optimize import minimize
 
     pooled = (wins.sum() + 1) / (trials.sum() + 2)
     start = np.array([np.log(pooled / (1 - pooled)), _STRENGTH_CENTRE])
@@ -112,6 +113,8 @@ def _fit_normal(means: Floats, error: Floats, scale: float) -> tuple[float, floa
         total = tau2 + error
         evidence = -0.5 * np.sum(np.log(total) + (means - centre(tau2)) ** 2 / total)
         return float(-evidence + ((log_tau2 - expected) / 2) ** 2 / 2)
+
+    from scipy.optimize import minimize_scalar
 
     best = minimize_scalar(loss, bounds=(expected - 14, expected + 7), method="bounded")
     tau2 = float(np.exp(best.x))
