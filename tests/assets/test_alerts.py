@@ -1,4 +1,4 @@
-"""The failure webhook: off by default, told once until it changes or ends, bounded; nothing it does stops the daemon."""
+"""The failure webhook: off by default, told once until it changes or ends, bounded; it never stops the daemon."""
 
 from __future__ import annotations
 
