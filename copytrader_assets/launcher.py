@@ -25,6 +25,8 @@ _PATIENCE_SECONDS: Final = 10
 # A code server that its service manager starts again is back within a minute. One that nobody starts again, after a
 # reboot or at another address, took its runs with it.
 _GONE_SECONDS: Final = 300.0
+# The daemon loads the code location of a code server that has come back; before that no run can be started again.
+_LOST_SECONDS: Final = 20.0
 _RUNNING: Final = CheckRunHealthResult(WorkerStatus.RUNNING)
 
 
@@ -36,7 +38,7 @@ class WatchedRunLauncher(DefaultRunLauncher):
     ) -> None:
         super().__init__(inst_data)
         self._clock = clock
-        self._away_since: dict[str, float] = {}
+        self._missed_since: dict[tuple[str, float], float] = {}
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -44,31 +46,32 @@ class WatchedRunLauncher(DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """FAILED where the code server answers that it has no process of that run, or is gone for five minutes.
+        """FAILED where the code server says for 20 s that it has no process of that run, or is gone for five minutes.
 
         Runs of the command line have no code server: nobody here can know of their process.
         """
         server = run.tags.get(GRPC_INFO_TAG)
         if server is None:
             return _RUNNING
+        lost, gone = (run.run_id, _LOST_SECONDS), (run.run_id, _GONE_SECONDS)
         try:
             has_process = _has_process(json.loads(server), run.run_id)
         except DagsterUserCodeUnreachableError as error:
-            return self._unreachable(run.run_id, error)
-        self._away_since.pop(run.run_id, None)
+            # One that is busy, or hangs, may be well, and its runs too.
+            return self._missed(gone, "its code server is gone") if _nobody_listens(error) else _RUNNING
+        self._missed_since.pop(gone, None)
         if has_process:
+            self._missed_since.pop(lost, None)
             return _RUNNING
-        return CheckRunHealthResult(WorkerStatus.FAILED, "its code server has no process of it any more")
+        return self._missed(lost, "its code server has no process of it any more")
 
-    def _unreachable(self, run_id: str, error: DagsterUserCodeUnreachableError) -> CheckRunHealthResult:
-        if not _nobody_listens(error):
-            # It is busy, or hangs, and its runs may be well.
+    def _missed(self, what: tuple[str, float], why: str) -> CheckRunHealthResult:
+        """FAILED once it has been so for its seconds."""
+        since = self._missed_since.setdefault(what, self._clock())
+        if self._clock() - since < what[1]:
             return _RUNNING
-        since = self._away_since.setdefault(run_id, self._clock())
-        if self._clock() - since < _GONE_SECONDS:
-            return _RUNNING
-        del self._away_since[run_id]
-        return CheckRunHealthResult(WorkerStatus.FAILED, f"its code server is gone for {_GONE_SECONDS:.0f} s")
+        del self._missed_since[what]
+        return CheckRunHealthResult(WorkerStatus.FAILED, why)
 
 
 def _nobody_listens(error: DagsterUserCodeUnreachableError) -> bool:

@@ -75,10 +75,19 @@ def run_of(server: CodeServer, run_id: str) -> DagsterRun:
     return DagsterRun("daily", run_id, tags={GRPC_INFO_TAG: json.dumps({"host": "127.0.0.1", "port": server.port})})
 
 
-def test_a_run_whose_process_is_there_runs_and_one_without_is_failed(server: CodeServer) -> None:
-    asked = WatchedRunLauncher()
-    assert asked.check_run_worker_health(run_of(server, "alive")).status == WorkerStatus.RUNNING
-    assert asked.check_run_worker_health(run_of(server, "lost")).status == WorkerStatus.FAILED
+def test_a_run_whose_process_is_there_runs(server: CodeServer, clock: Clock) -> None:
+    asked = WatchedRunLauncher(clock=clock)
+    for seconds in (0.0, 1_000.0):
+        clock.seconds = seconds
+        assert asked.check_run_worker_health(run_of(server, "alive")).status == WorkerStatus.RUNNING
+
+
+def test_a_run_without_a_process_is_failed_once_the_daemon_can_start_it_again(server: CodeServer, clock: Clock) -> None:
+    asked, found = WatchedRunLauncher(clock=clock), []
+    for seconds in (0.0, 19.0, 21.0):
+        clock.seconds = seconds
+        found.append(asked.check_run_worker_health(run_of(server, "lost")).status)
+    assert found == [WorkerStatus.RUNNING, WorkerStatus.RUNNING, WorkerStatus.FAILED]
 
 
 def test_a_run_of_the_command_line_is_left_alone() -> None:
