@@ -13,10 +13,11 @@ from typing import Final
 
 import grpc
 from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.execution.retries import auto_reexecution_should_retry_run
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
-from dagster._core.storage.dagster_run import DagsterRun
-from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.storage.dagster_run import DagsterRun, DagsterRunStatus
+from dagster._core.storage.tags import GRPC_INFO_TAG, WILL_RETRY_TAG
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import ConfigurableClassData, deserialize_value
@@ -58,20 +59,32 @@ class WatchedRunLauncher(DefaultRunLauncher):
             has_process = _has_process(json.loads(server), run.run_id)
         except DagsterUserCodeUnreachableError as error:
             # One that is busy, or hangs, may be well, and its runs too.
-            return self._missed(gone, "its code server is gone") if _nobody_listens(error) else _RUNNING
+            return self._missed(run, gone, "its code server is gone") if _nobody_listens(error) else _RUNNING
         self._missed_since.pop(gone, None)
         if has_process:
             self._missed_since.pop(lost, None)
             return _RUNNING
-        return self._missed(lost, "its code server has no process of it any more")
+        return self._missed(run, lost, "its code server has no process of it any more")
 
-    def _missed(self, what: tuple[str, float], why: str) -> CheckRunHealthResult:
+    def _missed(self, run: DagsterRun, what: tuple[str, float], why: str) -> CheckRunHealthResult:
         """FAILED once it has been so for its seconds."""
         since = self._missed_since.setdefault(what, self._clock())
         if self._clock() - since < what[1]:
             return _RUNNING
         del self._missed_since[what]
+        self._announce_retry(run)
         return CheckRunHealthResult(WorkerStatus.FAILED, why)
+
+    def _announce_retry(self, run: DagsterRun) -> None:
+        """Says beforehand that the run will be started again.
+
+        Dagster says so a moment after it has marked a run failed. A backfill that looks in between finds all of its
+        runs ended, gives up, and then nothing is started again.
+        """
+        if self.has_instance and self._instance.run_retries_enabled:
+            failed = run.with_status(DagsterRunStatus.FAILURE)
+            will_retry = auto_reexecution_should_retry_run(self._instance, failed, None)
+            self._instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: str(will_retry).lower()})
 
 
 def _nobody_listens(error: DagsterUserCodeUnreachableError) -> bool:

@@ -13,7 +13,7 @@ import grpc
 import pytest
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.storage.dagster_run import DagsterRun
-from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.storage.tags import GRPC_INFO_TAG, WILL_RETRY_TAG
 from dagster._grpc.__generated__ import dagster_api_pb2, dagster_api_pb2_grpc
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value, serialize_value
@@ -134,3 +134,17 @@ def test_the_instance_of_the_project_has_it(monkeypatch: pytest.MonkeyPatch, pg_
         assert isinstance(instance.run_launcher, WatchedRunLauncher)
         assert instance.run_launcher.supports_check_run_worker_health
         assert instance.run_monitoring_enabled
+
+
+def test_a_lost_run_says_that_it_is_started_again_before_it_is_failed(server: CodeServer, clock: Clock) -> None:
+    """A backfill that looks between the two gives up otherwise."""
+    with dg.instance_for_test({"run_retries": {"enabled": True, "max_retries": 1}}) as instance:
+        asked = WatchedRunLauncher(clock=clock)
+        asked.register_instance(instance)
+        tags = {GRPC_INFO_TAG: json.dumps({"host": "127.0.0.1", "port": server.port})}
+        run = instance.add_run(DagsterRun("daily", "00000000-0000-0000-0000-000000000001", tags=tags))
+        for seconds in (0.0, 21.0):
+            clock.seconds = seconds
+            asked.check_run_worker_health(run)
+        kept = instance.get_run_by_id(run.run_id)
+        assert kept is not None and kept.tags[WILL_RETRY_TAG] == "true"
