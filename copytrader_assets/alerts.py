@@ -1,4 +1,4 @@
-"""Who hears of a failed run: one HTTP POST to a webhook, if the settings name one. Off by default.
+"""Who hears of a failed run, and of its end: HTTP POSTs to a webhook, if the settings name one. Off by default.
 
 The URL is a secret for whoever it is: it is read from a file, a service's credential or the environment, never logged.
 """
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 
+from copytrader_assets import told
 from copytrader_core.errors import ConfigError
 from copytrader_core.settings import settings
 
@@ -27,17 +28,57 @@ _TIMEOUT_SECONDS: Final = 10.0
 _SHOWN_STEPS: Final = 5
 _SHOWN_CHARS: Final = 600
 _OTHERS_MAY: Final = 0o077
-_DAY_TAGS: Final = ("partition", "asset_partition_range_start", "asset_partition_range_end")
 _log = logging.getLogger("copytrader.dagster.alerts")
 
 
 @dg.run_failure_sensor(
     minimum_interval_seconds=15,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tells the webhook of the settings of every failed run, once. Skips while none is set.",
+    description="Tells the webhook of the settings of failed runs: a failure that repeats itself once a day. "
+    "Skips while no webhook is set.",
 )
 def failed_runs(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
-    """Tells the webhook of every run that failed, once. A webhook that does not answer never stops the daemon."""
+    """Tells the webhook of every failure that is news. A webhook that does not answer never stops the daemon."""
+    content = message(context)
+    kind = told.fingerprint(content["failures"], content["error"])
+    run = context.dagster_run
+    if not told.is_news(context.instance, run, kind):
+        return dg.SkipReason(f"{run.job_name} fails as before, which was told less than a day ago")
+    if (skipped := _tell(content, run.run_id)) is not None:
+        return skipped
+    told.note_told(context.instance, run, kind)
+    return None
+
+
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    minimum_interval_seconds=15,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Tells the webhook of the settings that what had failed works again.",
+)
+def mended_runs(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
+    """Tells once that failures that were told are over: a later run has computed the same."""
+    run = context.dagster_run
+    over = told.mended_by(context.instance, run)
+    if not over:
+        return dg.SkipReason(f"no failure of {run.job_name} is open")
+    content = {
+        "text": f"copytrader: {run.job_name} works again",
+        "kind": "dagster_run_mended",
+        "run_id": run.run_id,
+        "job": run.job_name,
+        "days": told.days_of(run),
+        "failed_runs": [one.run_id for one in over[:_SHOWN_STEPS]],
+        "at": _now(),
+    }
+    if (skipped := _tell(content, run.run_id)) is not None:
+        return skipped
+    told.note_mended(context.instance, over)
+    return None
+
+
+def _tell(content: dict[str, Any], run_id: str) -> dg.SkipReason | None:
+    """None when it has arrived, else why not."""
     try:
         url = webhook_url()
     except ConfigError as error:
@@ -45,8 +86,8 @@ def failed_runs(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
         return dg.SkipReason(str(error))
     if url is None:
         return dg.SkipReason("no failure webhook is set")
-    if problem := post(url, message(context)):
-        _log.error("failure_webhook run=%s error=%r", context.dagster_run.run_id, problem)
+    if problem := post(url, content):
+        _log.error("failure_webhook run=%s error=%r", run_id, problem)
         return dg.SkipReason(f"the failure webhook was not reached: {problem}")
     return None
 
@@ -68,7 +109,6 @@ def webhook_url() -> str | None:
 def message(context: dg.RunFailureSensorContext) -> dict[str, Any]:
     """What is posted: the run, its days, and why its first steps failed. Bounded, whatever the errors say."""
     run, events = context.dagster_run, context.get_step_failure_events()
-    days = [run.tags.get(f"dagster/{name}") for name in _DAY_TAGS]
     failed = [{"step": event.step_key, "error": _reason(event)[:_SHOWN_CHARS]} for event in events[:_SHOWN_STEPS]]
     return {
         "text": f"copytrader: {run.job_name} failed"
@@ -76,11 +116,11 @@ def message(context: dg.RunFailureSensorContext) -> dict[str, Any]:
         "kind": "dagster_run_failed",
         "run_id": run.run_id,
         "job": run.job_name,
-        "days": [day for day in days if day],
+        "days": told.days_of(run),
         "failed_steps": len(events),
         "failures": failed,
         "error": context.failure_event.message[:_SHOWN_CHARS] if context.failure_event.message else None,
-        "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "at": _now(),
     }
 
 
@@ -104,6 +144,10 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 _OPENER: Final = urllib.request.build_opener(_NoRedirect())
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 def _reason(event: dg.DagsterEvent) -> str:

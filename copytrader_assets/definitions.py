@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from copytrader_assets.alerts import failed_runs
+from copytrader_assets.alerts import failed_runs, mended_runs
 from copytrader_assets.assets.events import events, raw_events
 from copytrader_assets.assets.fingerprints import fingerprints
 from copytrader_assets.assets.leader_links import leader_links
@@ -38,7 +38,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         ),
         jobs=[daily_job, intraday, retention, event_log_retention],
         schedules=[nightly, intraday_refresh, nightly_retention, nightly_event_log],
-        sensors=[sealed_days, failed_runs],
+        sensors=[sealed_days, failed_runs, mended_runs],
         resources={"lake_folder": LakeFolder(), "warehouse": Warehouse()} | overrides,
         # A process a step costs 4 s each; the steps share memory and cores better in one.
         executor=dg.in_process_executor,

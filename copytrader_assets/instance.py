@@ -22,6 +22,8 @@ _ROOM: Final = Path(__file__).resolve().parent.parent
 def prepare_environment() -> None:
     """Gives Dagster a home below COPYTRADER_HOME, for this process and its children. What the user has set stays."""
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "100")
+    # A backfill whose code server is away for a moment waits for it. Without this it fails for good.
+    os.environ.setdefault("DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR", "1")
     # Runs started from the UI must find the same database, and not start another server.
     os.environ["DATABASE_URL"] = database_url()
     set_storage_url()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from solders.pubkey import Pubkey
 
@@ -13,9 +13,11 @@ from copytrader_core.pump.addresses import AMM_PROGRAM, canonical_pool
 from copytrader_core.pump.curve import INITIAL_SOL_CURVE
 from copytrader_core.pump.fees import CURVE_FEES, POOL_FEES, Fees
 from copytrader_core.records import WSOL, Event
-from executor.broker import Landed
-from executor.glance import Glance
-from executor.orders import Order, Position
+
+if TYPE_CHECKING:
+    from executor.broker import Landed
+    from executor.glance import Glance
+    from executor.orders import Order, Position
 
 _AMM: Final = str(AMM_PROGRAM)
 _CURVE_FEES: Final = CURVE_FEES.flat

@@ -18,7 +18,6 @@ from psycopg.rows import dict_row
 from executor.control import Control, control_from, read_control, stricter
 from executor.journal_view import JournalView, writer_of
 from executor.ledger import Result
-from executor.marks import marks
 from executor.statements import statement
 
 __all__ = ["Status", "StatusReader", "exits_of", "read_status"]
@@ -252,6 +251,9 @@ class _Tables:
             row["mark_lamports"] = prices.get(row["position_id"])
 
     def _prices(self, positions: Sequence[Row]) -> dict[str, int]:
+        # Only where something is held: quotes weigh 10 MB, and the pages that show nothing held are many.
+        from executor.marks import marks
+
         mints = sorted({row["mint"] for row in positions})
         return marks(self.rows("last_markets", mints=mints), positions)
 

@@ -11,8 +11,8 @@ import uvloop
 
 from copytrader_cli.alerts.service import run, send_test
 from copytrader_core.errors import CopytraderError
+from copytrader_core.redaction import RedactSecrets
 from copytrader_core.settings import settings
-from copytrader_core.solana.keys import RedactSecrets
 
 app = typer.Typer()
 

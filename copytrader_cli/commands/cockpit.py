@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from copytrader_cli.cockpit.server import Options, serve
+from copytrader_core.redaction import RedactSecrets
 from copytrader_core.settings import settings
-from copytrader_core.solana.keys import RedactSecrets
 
 app = typer.Typer()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from copytrader_core.errors import ConfigError
-from copytrader_core.solana.keys import register_secret
+from copytrader_core.redaction import register_secret
 
 __all__ = ["credential", "new_token", "read_secret"]
 

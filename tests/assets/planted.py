@@ -160,6 +160,13 @@ class Market:
         return max(1, int(held * self.random.random()))
 
 
+def moved_to(first: dt.date, rows: Sequence[Row]) -> list[Row]:
+    """The same market, beginning on another day."""
+    shift = (first - FIRST).days * SLOTS_PER_DAY
+    moved = [row | {"slot": row["slot"] + shift} for row in rows]
+    return [row | {"ts_ns": event(row["slot"], "BUY", 1, 1)["ts_ns"]} for row in moved]
+
+
 def load(url: str, rows: Sequence[Row]) -> None:
     """Plain COPY, as other programs would do it."""
     statement = f"COPY raw_events ({', '.join(CONTRACT_COLUMNS)}) FROM STDIN"

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,7 +44,83 @@ def until(look: Callable[[], T | None], what: str) -> T:
     raise AssertionError(f"{what} did not happen in {PATIENCE_SECONDS} s")
 
 
-class Services:
+class Api:
+    """The UI's own API, on a port of loopback."""
+
+    port: int
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """The answer of the UI's own API."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/graphql", body, {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                found = json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"the web server answered {error.code}: {error.read().decode()[-2_000:]}") from error
+        assert "errors" not in found, found
+        return found["data"]
+
+    def location(self) -> str:
+        """The name of the code location, as soon as the web server has found it."""
+
+        def look() -> str | None:
+            found = self.ask("{ repositoriesOrError { ... on RepositoryConnection { nodes { location { name } } } } }")
+            nodes = found["repositoriesOrError"]["nodes"]
+            return str(nodes[0]["location"]["name"]) if nodes else None
+
+        return until(look, "the web server's finding the code location")
+
+    def schedule(self, name: str) -> dict[str, str]:
+        """What the API calls a schedule by."""
+        own = {"repositoryName": "__repository__", "repositoryLocationName": self.location()}
+        return {"scheduleName": name} | own
+
+    def stop_schedule(self, name: str) -> None:
+        """Turns a schedule off, as the UI's switch does."""
+        found = self.ask(
+            """query($selector: ScheduleSelector!) { scheduleOrError(scheduleSelector: $selector) {
+                ... on Schedule { scheduleState { id } } } }""",
+            selector=self.schedule(name),
+        )
+        stop = "mutation($id: String!) { stopRunningSchedule(id: $id) { __typename } }"
+        done = self.ask(stop, id=found["scheduleOrError"]["scheduleState"]["id"])
+        assert done["stopRunningSchedule"]["__typename"] == "ScheduleStateResult"
+
+    def backfill(self, assets: Sequence[str], days: Sequence[dt.date]) -> str:
+        """Launches a backfill as the asset graph does; returns its id."""
+        found = self.ask(
+            """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+                __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }""",
+            params={"assetSelection": [{"path": [name]} for name in assets], "partitionNames": [str(d) for d in days]},
+        )["launchPartitionBackfill"]
+        assert found["__typename"] == "LaunchBackfillSuccess", found
+        return str(found["backfillId"])
+
+    def end_of_backfill(self, backfill: str) -> str:
+        """Waits for the end of a backfill; returns its status."""
+        query = """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
+            ... on PartitionBackfill { status isAssetBackfill } } }"""
+
+        def look() -> str | None:
+            status = self.ask(query, id=backfill)["partitionBackfillOrError"]["status"]
+            return None if status in {"REQUESTED", "CANCELING", "FAILING"} else str(status)
+
+        return until(look, f"the end of backfill {backfill}")
+
+    def runs(self, **tags: str) -> list[dict[str, Any]]:
+        """The runs with these tags, newest first, with what their steps did."""
+        found = self.ask(
+            """query($filter: RunsFilter!) { runsOrError(filter: $filter) { ... on Runs { results {
+                runId status jobName tags { key value } } } } }""",
+            filter={"tags": [{"key": key.replace("__", "/"), "value": value} for key, value in tags.items()]},
+        )
+        return list(found["runsOrError"]["results"])
+
+
+class Services(Api):
     """The three processes over one database and one home."""
 
     def __init__(self, url: str, home: Path, **variables: str) -> None:
@@ -87,47 +164,6 @@ class Services:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-    def ask(self, query: str, **variables: Any) -> Any:
-        """The answer of the UI's own API."""
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/graphql", body, {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            found = json.load(answer)
-        assert "errors" not in found, found
-        return found["data"]
-
-    def backfill(self, assets: Sequence[str], days: Sequence[dt.date]) -> str:
-        """Launches a backfill as the asset graph does; returns its id."""
-        found = self.ask(
-            """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
-                __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }""",
-            params={"assetSelection": [{"path": [name]} for name in assets], "partitionNames": [str(d) for d in days]},
-        )["launchPartitionBackfill"]
-        assert found["__typename"] == "LaunchBackfillSuccess", found
-        return str(found["backfillId"])
-
-    def end_of_backfill(self, backfill: str) -> str:
-        """Waits for the end of a backfill; returns its status."""
-        query = """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
-            ... on PartitionBackfill { status isAssetBackfill } } }"""
-
-        def look() -> str | None:
-            status = self.ask(query, id=backfill)["partitionBackfillOrError"]["status"]
-            return None if status in {"REQUESTED", "CANCELING", "FAILING"} else str(status)
-
-        return until(look, f"the end of backfill {backfill}")
-
-    def runs(self, **tags: str) -> list[dict[str, Any]]:
-        """The runs with these tags, newest first, with what their steps did."""
-        found = self.ask(
-            """query($filter: RunsFilter!) { runsOrError(filter: $filter) { ... on Runs { results {
-                runId status jobName tags { key value } } } } }""",
-            filter={"tags": [{"key": key.replace("__", "/"), "value": value} for key, value in tags.items()]},
-        )
-        return list(found["runsOrError"]["results"])
 
     def log(self, name: str) -> str:
         """What a process has written."""

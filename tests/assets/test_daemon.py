@@ -14,7 +14,7 @@ import pytest
 from copytrader_assets.catalog import STAGES
 from copytrader_assets.lake import Lake
 from tests.assets import planted
-from tests.assets.planted import FIRST, SLOTS_PER_DAY, Market
+from tests.assets.planted import Market
 from tests.assets.services import Services, until
 from tests.assets.test_alerts import Receiver, receiver_at_work
 
@@ -67,12 +67,8 @@ CREATE TRIGGER hiccup BEFORE INSERT ON releases FOR EACH ROW EXECUTE FUNCTION hi
 
 def plant(url: str, first: dt.date) -> None:
     """A small market on the days from `first` on, of which the first ones are sealed."""
-    shift = (first - FIRST).days * SLOTS_PER_DAY
-    rows = [row | {"slot": row["slot"] + shift} for row in Market(1, DAYS, events_per_day=40).rows]
-    for row in rows:
-        row["ts_ns"] = planted.event(row["slot"], "BUY", 1, 1)["ts_ns"]
     planted.track(url, wallet_1="one", wallet_2="two")
-    planted.load(url, rows)
+    planted.load(url, planted.moved_to(first, Market(1, DAYS, events_per_day=40).rows))
     planted.seal(url, *(first + dt.timedelta(days=n) for n in range(SEALED)))
 
 
@@ -111,17 +107,10 @@ def desk(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[De
 
 def turn_on(desk: Desk, schedule: str, since: dt.timedelta) -> None:
     """Stops and starts a schedule as the UI does, and moves the moment into the past."""
-    ask = desk.services.ask
-    selector = {"scheduleName": schedule, "repositoryName": "__repository__", "repositoryLocationName": location(desk)}
-    found = ask(
-        """query($selector: ScheduleSelector!) { scheduleOrError(scheduleSelector: $selector) {
-            ... on Schedule { scheduleState { id } } } }""",
-        selector=selector,
-    )
-    stop = "mutation($id: String!) { stopRunningSchedule(id: $id) { __typename } }"
+    desk.services.stop_schedule(schedule)
     start = "mutation($selector: ScheduleSelector!) { startSchedule(scheduleSelector: $selector) { __typename } }"
-    done = ask(stop, id=found["scheduleOrError"]["scheduleState"]["id"]) | ask(start, selector=selector)
-    assert {one["__typename"] for one in done.values()} == {"ScheduleStateResult"}
+    done = desk.services.ask(start, selector=desk.services.schedule(schedule))
+    assert done["startSchedule"]["__typename"] == "ScheduleStateResult"
     moment = (dt.datetime.now(dt.UTC) - since).timestamp()
     desk.execute(
         f"""UPDATE dagster.instigators SET instigator_body =
@@ -129,11 +118,6 @@ def turn_on(desk: Desk, schedule: str, since: dt.timedelta) -> None:
     )
     ((body,),) = desk.sql("SELECT instigator_body FROM dagster.instigators")
     assert str(moment) in body, body
-
-
-def location(desk: Desk) -> str:
-    found = desk.services.ask("{ repositoriesOrError { ... on RepositoryConnection { nodes { location { name } } } } }")
-    return str(found["repositoriesOrError"]["nodes"][0]["location"]["name"])
 
 
 def end_of(desk: Desk, **tags: str) -> dict[str, Any]:

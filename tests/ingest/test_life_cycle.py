@@ -24,7 +24,6 @@ from worker_runs import (
     Proxy,
     check_nothing_is_silent,
     ingest,
-    kill_postgres,
     landed,
     proxied,
     query,
@@ -35,6 +34,7 @@ from copytrader_core.errors import StoreError
 from copytrader_core.store.embedded import EmbeddedPostgres
 from copytrader_core.store.migrations import migrate
 from ingest_worker import worker, writer
+from tests.ops.supervised import kill_postgres
 
 HERE = Path(__file__).parent
 

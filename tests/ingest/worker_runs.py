@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -243,17 +239,3 @@ async def proxied(url: str) -> AsyncIterator[Proxy]:
     finally:
         proxy.thaw()
         await proxy.close()
-
-
-def kill_postgres(url: str) -> None:
-    """Kills the whole server at once, as the kernel would, and waits until nothing of it is left."""
-    ((folder,),) = query(url, "SHOW data_directory")
-    pid = int(Path(folder, "postmaster.pid").read_text().split()[0])
-    pids = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()] + [pid]
-    for number in pids:
-        with suppress(ProcessLookupError):
-            os.kill(number, signal.SIGKILL)
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while any(Path(f"/proc/{number}").exists() for number in pids):
-        assert time.monotonic() < deadline, "Postgres does not die"
-        time.sleep(0.01)

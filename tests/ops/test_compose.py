@@ -44,15 +44,31 @@ def filled(text: str) -> str:
     return _VARIABLE.sub(lambda found: EXAMPLE.get(found[1], found[2] or ""), str(text))
 
 
+def _expanded(text: str) -> str:
+    """With the defaults of its variables."""
+    return _VARIABLE.sub(lambda found: found[2] or "", text)
+
+
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_every_image_is_pinned_by_its_version(name: str) -> None:
-    assert _PINNED.match(SERVICES[name]["image"])
+    assert _PINNED.match(_expanded(SERVICES[name]["image"]))
+
+
+def test_each_image_of_others_can_be_pinned_by_its_digest_without_editing_a_file() -> None:
+    text = (FOLDER / ".env.example").read_text()
+    named = dict(re.findall(r"^# (\w+_IMAGE)=(\S+)@sha256:\.\.\.$", text, re.MULTILINE))
+    others = [one["image"] for one in SERVICES.values() if not one["image"].startswith("copytrader:")]
+    asked = dict(found for image in others for found in _VARIABLE.findall(image))
+    asked |= dict(_VARIABLE.findall(COMPOSE["x-program"]["build"]["args"]["PYTHON_IMAGE"]))
+    assert named == asked and len(named) == 4
+    assert all(_PINNED.match(f"{image}@sha256:{'0' * 64}") for image in named.values())
 
 
 def test_the_dockerfile_builds_from_pinned_images_and_locked_packages() -> None:
     text = (FOLDER / "Dockerfile").read_text()
-    bases = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
-    assert bases and all(_PINNED.match(base) for base in bases)
+    (base,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", text, re.MULTILINE)
+    assert _PINNED.match(base) and base == _expanded(COMPOSE["x-program"]["build"]["args"]["PYTHON_IMAGE"])
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${PYTHON_IMAGE}"}
     assert "--require-hashes -r requirements.lock" in text
     for line in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE):
         assert all((REPO / name).exists() for name in line.split()[:-1])
@@ -150,7 +166,8 @@ def test_each_program_logs_in_as_itself() -> None:
 
 def test_every_variable_is_explained_in_the_example() -> None:
     text = (FOLDER / "compose.yaml").read_text()
-    assert {found[0] for found in _VARIABLE.findall(text)} <= set(EXAMPLE)
+    images = set(re.findall(r"^# (\w+_IMAGE)=", (FOLDER / ".env.example").read_text(), re.MULTILINE))
+    assert {found[0] for found in _VARIABLE.findall(text)} <= set(EXAMPLE) | images
 
 
 @pytest.fixture
