@@ -10,7 +10,7 @@ from typing import Final
 import pyarrow as pa
 
 from copytrader_assets.analysis.parity import CAUSES
-from copytrader_assets.tables import Column, Table
+from copytrader_assets.tables import Column, Table, count
 
 _SIGNAL: Final = (
     Column("mode", pa.string(), "paper or live", nullable=False, isin=("paper", "live")),
@@ -39,6 +39,25 @@ SHADOW_BOOK: Final = Table(
         Column("exit_reason", pa.string(), "what would have sold it; open: held at the end of the day"),
     ),
     _KEY,
+)
+LANDINGS: Final = Table(
+    "landings",
+    "Our own live orders of the window that came to an end, by side and by how late they landed, as known at the end "
+    "of the day.",
+    (
+        Column("side", pa.string(), "BUY or SELL", nullable=False, isin=("BUY", "SELL")),
+        Column(
+            "slots_late",
+            pa.int32(),
+            "slots from the leader's buy, or from the first attempt to sell, to the landing, with an error or without; "
+            "-1: never landed",
+            nullable=False,
+            ge=-1,
+        ),
+        count("n_orders", "how many", nullable=False),
+        Column("as_of", pa.date32(), "the last day that is known", nullable=False),
+    ),
+    ("side", "slots_late"),
 )
 PARITY: Final = Table(
     "parity",

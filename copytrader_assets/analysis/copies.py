@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from copytrader_core.policy.decide import is_usable
 from copytrader_core.policy.entry import lamports, seed_slippage_bps
 from copytrader_core.policy.exits import seed_exit
+from copytrader_core.policy.landing import likely_slots
 from copytrader_core.policy.rules import DEFAULT, FAMILY, SEED, ExitRule, plan
 from copytrader_core.policy.values import ExitPlan
 from copytrader_core.records import Pattern
@@ -166,7 +167,7 @@ def _run(
     clock = SlotClock.of(day.slots, day.seconds) if len(day.slots) else SlotClock(0, np.zeros(1, np.int64))
     entry = day.tape.slot[jobs.row] + jobs.late if len(jobs.row) else jobs.row
     exits = exits_of(plans, of, entry, clock)
-    return simulate(day.tape, jobs, exits, settings, settings.executor.paper_latency_slots), clock
+    return simulate(day.tape, jobs, exits, settings, likely_slots(settings.executor, "SELL")), clock
 
 
 def exits_of(plans: Sequence[Sequence[ExitPlan]], of: Ints, entry_slot: Ints, clock: SlotClock) -> Exits:
