@@ -101,7 +101,7 @@ def with_our_latency(settings: Settings, counts: Sequence[LandingCount], as_of: 
 
 
 def landing_model(counts: Sequence[LandingCount], as_of: str, executor: ExecutorSettings) -> LandingModel | None:
-    """The model of these orders; None where neither side has `landing_min_orders`. One that has not keeps the settings'."""
+    """The model of these orders. A side with fewer than `landing_min_orders` keeps the settings'; None if both do."""
     prior = executor.model_copy(update={"measured": None})
     sides = [_posterior([one for one in counts if one.side == side], lateness(prior, side), prior) for side in _SIDES]
     buy, sell = sides
