@@ -211,7 +211,7 @@ _OF: Final[Mapping[str, Mapping[str, str]]] = {
     CALIBRATION_BINS.name: _BINS,
     LANDINGS.name: {},
     SHADOW_BOOK.name: {
-        "mode code leader": "tape: wallet",
+        "mode code also leader": "tape: wallet",
         "mint sig": "tape: {}",
         "outcome pnl_lamports spend_lamports exit_reason": f"{_MARKET}; tape_slots: seconds",
     },

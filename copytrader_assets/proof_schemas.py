@@ -27,12 +27,13 @@ SHADOW_BOOK: Final = Table(
     (
         *_SIGNAL,
         Column("code", pa.string(), "the guard or rule that refused it", nullable=False),
+        Column("also", pa.list_(pa.string()), "the codes of the others that would have refused it", nullable=False),
         Column(
             "outcome",
             pa.string(),
-            "LANDED, REVERTED at its bound, or why it could not be followed",
+            "LANDED, REVERTED at its bound, LOST on its way as some are, or why it could not be followed",
             nullable=False,
-            isin=("LANDED", "REVERTED", "NO_MARKET", "TOO_LATE", "NO_PLAN", "NOT_ON_TAPE"),
+            isin=("LANDED", "REVERTED", "LOST", "NO_MARKET", "TOO_LATE", "NO_PLAN", "NOT_ON_TAPE"),
         ),
         Column("pnl_lamports", pa.int64(), "what it would have brought, every cost in: missed, or (negative) avoided"),
         Column("spend_lamports", pa.int64(), "what would have been paid in"),

@@ -55,15 +55,21 @@ def decide(
         return Decision("NO_PATTERN", None, None, numbers)
     if not is_usable(pattern):
         return Decision("PATTERN_INCOMPLETE", None, None, numbers)
-    terms = terms_at(value, signal.market, settings)
-    spend = size_of(pattern, terms, settings)
-    proposal = Proposal(signal, pattern, book, settings, now, spend, value, terms)
+    proposal = proposal_of(signal, pattern, book, settings, now, value)
     for guard in guards:
         check = guard(proposal)
         numbers.update(check.numbers)
         if not check.passed:
             return Decision(check.code, None, None, numbers)
     return _with_plans(proposal, inflow, numbers)
+
+
+def proposal_of(
+    signal: LeaderBuy, pattern: Pattern, book: Book, settings: Settings, now: Now, value: CopyValue | None
+) -> Proposal:
+    """What the guards are asked about, for a leader whose pattern is usable."""
+    terms = terms_at(value, signal.market, settings)
+    return Proposal(signal, pattern, book, settings, now, size_of(pattern, terms, settings), value, terms)
 
 
 def is_usable(pattern: Pattern) -> bool:

@@ -18,6 +18,7 @@ from copytrader_core.settings import ExecutorSettings, Settings
 
 __all__ = [
     "LOST",
+    "SIDES",
     "draws",
     "expected_slots",
     "landing_model",
@@ -32,7 +33,7 @@ __all__ = [
 LOST: Final = -1
 """As slots late: it never landed."""
 _SCALE: Final = 1 << 32
-_SIDES: Final[tuple[OrderSide, ...]] = ("BUY", "SELL")
+SIDES: Final[tuple[OrderSide, ...]] = ("BUY", "SELL")
 
 
 def draws(key: str) -> tuple[float, float]:
@@ -103,7 +104,7 @@ def with_our_latency(settings: Settings, counts: Sequence[LandingCount], as_of: 
 def landing_model(counts: Sequence[LandingCount], as_of: str, executor: ExecutorSettings) -> LandingModel | None:
     """The model of these orders. A side with fewer than `landing_min_orders` keeps the settings'; None if both do."""
     prior = executor.model_copy(update={"measured": None})
-    sides = [_posterior([one for one in counts if one.side == side], lateness(prior, side), prior) for side in _SIDES]
+    sides = [_posterior([one for one in counts if one.side == side], lateness(prior, side), prior) for side in SIDES]
     buy, sell = sides
     if buy.n_orders == sell.n_orders == 0:
         return None
