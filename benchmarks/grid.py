@@ -4,7 +4,7 @@ A day is read from its file, its signals are copied at 5 latencies and 6 sizes u
 chosen, and under all 60 exit rules at the reference; then it is reduced. Values and exits of the last day close the
 run. That is what `materialize` computes of copies, without Dagster and without writing the rows. Three different days
 are made and taken in turn, in a process of their own, so that time and memory are those of the grid. A leader makes
-TRADES (20) trades a day, three in four of them buys: the known traders that have been counted make some ten round trips.
+TRADES (20) trades a day, three in four of them buys; known traders whose trips have been counted make some ten a day.
 """
 
 from __future__ import annotations
