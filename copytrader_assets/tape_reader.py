@@ -73,10 +73,10 @@ def _texts(lake: Lake, day: dt.date, rows: NDArray[np.int64]) -> dict[int, tuple
     first = 0
     if not len(rows):
         return found
-    for part in lake.read_parts(TAPE.name, day, ("sig", "quote_mint"), row_groups=4):
+    for part in lake.read_parts(TAPE.name, day, ("sig", "quote_mint"), ("quote_mint",), row_groups=4):
         here = rows[(rows >= first) & (rows < first + part.num_rows)]
         taken = part.take(pa.array(here - first))
-        sigs, quotes = taken["sig"].to_pylist(), pc.fill_null(taken["quote_mint"], "").to_pylist()
+        sigs, quotes = taken["sig"].to_pylist(), pc.fill_null(taken["quote_mint"].cast(pa.string()), "").to_pylist()
         found |= {int(row): (sig, quote) for row, sig, quote in zip(here, sigs, quotes, strict=True)}
         first += part.num_rows
     return found

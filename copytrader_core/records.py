@@ -10,6 +10,7 @@ WSOL = "So11111111111111111111111111111111111111112"
 LAMPORTS_PER_SOL = 1_000_000_000
 
 Action = Literal["CREATE", "BUY", "SELL", "SWAP", "ADD", "REMOVE"]
+OrderSide = Literal["BUY", "SELL"]
 Verdict = Literal["COPY", "UNPROVEN", "UNCOPYABLE"]
 Tier = Literal["BENCH", "PROBATION", "ACTIVE"]
 ExitStyle = Literal["time_stop", "target_x", "panic_dump", "scale_out", "mixed"]
@@ -134,8 +135,41 @@ class CopyValue:
 
 
 @dataclass(frozen=True, slots=True)
+class LandingCount:
+    """How many of our own live orders of a side landed so many slots late (a `landings` row); -1: never landed."""
+
+    side: OrderSide
+    slots_late: int
+    n_orders: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """How orders of one side land: `shares` of those that do by `slots` after their decision, which ascend.
+
+    `n_orders` of our own are in it, 0 where the settings alone say so.
+    """
+
+    slots: tuple[int, ...]
+    shares: tuple[float, ...]
+    lost_share: float
+    mean_slots: float
+    n_orders: int
+
+
+@dataclass(frozen=True, slots=True)
+class LandingModel:
+    """What our own live orders up to the end of `as_of` (ISO date) say of both sides. `name` changes with any of it."""
+
+    name: str
+    as_of: str
+    buy: Lateness
+    sell: Lateness
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
-    """One consistent set of patterns, edges, inflow and copy values by leader, as published together.
+    """One consistent set of patterns, edges, inflow, copy values by leader and landings, as published together.
 
     `as_of` is an ISO date.
     """
@@ -146,3 +180,4 @@ class Release:
     edges: tuple[Edge, ...]
     inflow: Mapping[str, Inflow] = field(default_factory=dict)
     values: Mapping[str, CopyValue] = field(default_factory=dict)
+    landings: tuple[LandingCount, ...] = ()

@@ -15,6 +15,7 @@ from copytrader_core.errors import QuoteError, TransactionError
 from copytrader_core.policy.decide import decide
 from copytrader_core.policy.entry import transaction_cost
 from copytrader_core.policy.escalation import affordable, exit_terms, is_urgent, min_out
+from copytrader_core.policy.landing import likely_slots
 from copytrader_core.policy.market import MarketState, quote_sell
 from copytrader_core.policy.promptly import Plans, prompt_plans
 from copytrader_core.policy.record import decision_document, inputs_document
@@ -538,7 +539,7 @@ class Desk:
             amount_in=plan.spend_lamports,
             min_out=plan.min_tokens_raw,
             decided_slot=self.head_slot,
-            due_slot=self.head_slot + executor.paper_latency_slots,
+            due_slot=self.head_slot + likely_slots(executor, "BUY"),
             expected_out=plan.quoted_tokens_raw,
             priority_fee_lamports=executor.priority_fee_lamports,
             tip_lamports=executor.tip_lamports,
@@ -578,7 +579,7 @@ class Desk:
             amount_in=position.qty_raw,
             min_out=min_out(quoted, terms),
             decided_slot=slot,
-            due_slot=slot + self.settings.executor.paper_latency_slots,
+            due_slot=slot + likely_slots(self.settings.executor, "SELL"),
             attempt=attempt,
             reason=reason,
             expected_out=quoted,

@@ -61,6 +61,7 @@ class Engine:
         self.desk.release_id = release.release_id
         before = self.desk.settings
         self.desk.settings = resolved(self._given, release)
+        self.desk.broker.adopt(self.desk.settings.executor)
         if self._is_begun and self.desk.settings != before:
             self.desk.note("SETTINGS", {"settings": settings_document(self.desk.settings)})
         self._edges: dict[str, list[Edge]] = {}
@@ -71,7 +72,7 @@ class Engine:
         """Decides by other settings from now on. Positions keep the exits that they were opened with."""
         self._given = settings
         self.desk.settings = resolved(settings, self._release)
-        self.desk.broker.adopt(settings.executor)
+        self.desk.broker.adopt(self.desk.settings.executor)
         self.desk.note("SETTINGS", {"settings": settings_document(self.desk.settings)})
 
     @property

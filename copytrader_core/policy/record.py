@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from copytrader_core.policy.decide import decide
+from copytrader_core.policy.decide import decide, is_usable, proposal_of
 from copytrader_core.policy.guards import FIRST_CODES, GUARDS, Guard, Proposal, code, guards_named
 from copytrader_core.policy.market import MarketState
 from copytrader_core.policy.values import Book, Check, Decision, EntryPlan, ExitPlan, LeaderBuy, Lock, Now
@@ -132,17 +132,47 @@ def _replay(inputs: Mapping[str, Any], settings: Mapping[str, Any], guards: Sequ
 
 def replay_with(inputs: Mapping[str, Any], settings: Settings, guards: Sequence[Guard]) -> Decision:
     """The decision on journalled inputs under other settings and guards than those of then."""
+    kept = _kept(inputs)
+    return decide(kept.signal, kept.pattern, kept.edges, kept.book, settings, kept.now, kept.inflow, guards, kept.value)
+
+
+def refusers(inputs: Mapping[str, Any], settings: Settings, guards: Sequence[Guard] = GUARDS) -> tuple[str, ...]:
+    """The codes of all that would refuse a journalled signal, each asked by itself, in the order of asking.
+
+    What comes after the guards (NO_QUOTE, EXPECTED_VALUE) is asked as if none had refused. Without a usable
+    fingerprint nothing else can be asked.
+    """
+    kept = _kept(inputs)
+    last = decide(kept.signal, kept.pattern, kept.edges, kept.book, settings, kept.now, kept.inflow, (), kept.value)
+    if kept.pattern is None or not is_usable(kept.pattern):
+        return (last.code,)
+    proposal = proposal_of(kept.signal, kept.pattern, kept.book, settings, kept.now, kept.value)
+    codes = [check.code for check in (guard(proposal) for guard in guards) if not check.passed]
+    return (*codes, *([] if last.accepted or last.code in codes else [last.code]))
+
+
+class _Kept(NamedTuple):
+    """The arguments of `decide` from their JSON."""
+
+    signal: LeaderBuy
+    pattern: Pattern | None
+    edges: tuple[Edge, ...]
+    book: Book
+    now: Now
+    inflow: Inflow | None
+    value: CopyValue | None
+
+
+def _kept(inputs: Mapping[str, Any]) -> _Kept:
     signal = dict(inputs["signal"])
     market = signal.pop("market")
-    return decide(
+    return _Kept(
         LeaderBuy(**signal, market=MarketState(**market) if market else None),
         Pattern(**inputs["pattern"]) if inputs["pattern"] else None,
         tuple(Edge(**edge) for edge in inputs["edges"]),
         _book(inputs["book"]),
-        settings,
         Now(**inputs["now"]),
         _inflow(inputs.get("inflow")),
-        guards,
         _value(inputs.get("value")),
     )
 

@@ -131,8 +131,8 @@ _TAPE = {
     **dict.fromkeys(("next_lp_bps", "next_protocol_bps", "next_creator_bps"), 30),
 }  # fmt: skip
 _REFUSED = {
-    "mode": "paper", "leader": "a", "mint": "m", "sig": "s", "code": "LOCKED", "outcome": "LANDED", "pnl_lamports": 1,
-    "spend_lamports": 2, "exit_reason": "timer",
+    "mode": "paper", "leader": "a", "mint": "m", "sig": "s", "code": "LOCKED", "also": ["EXPOSURE"],
+    "outcome": "LANDED", "pnl_lamports": 1, "spend_lamports": 2, "exit_reason": "timer",
 }  # fmt: skip
 _BESIDE = {
     "mode": "paper", "leader": "a", "mint": "m", "sig": "s", "slot": 5, "code": "ACCEPTED", "code_again": "ACCEPTED",
