@@ -27,7 +27,7 @@ SHADOW_BOOK: Final = Table(
     (
         *_SIGNAL,
         Column("code", pa.string(), "the guard or rule that refused it", nullable=False),
-        Column("also", pa.list_(pa.string()), "the codes of the others that would have refused it", nullable=False),
+        Column("also", pa.string(), "the codes of the others that would have refused it, by commas", nullable=False),
         Column(
             "outcome",
             pa.string(),

@@ -45,27 +45,32 @@ def _columns(parts: Iterable[pa.Table], n: int) -> tuple[dict[str, NDArray[Any]]
     """Every column of numbers as one array, and codes with what they stand for; never more than a part of it twice."""
     numbers = (*_NUMBERS, "ts_ns")
     found = {name: np.zeros(n, TAPE.arrow.field(name).type.to_pandas_dtype()) for name in numbers}
-    found |= {name: np.zeros(n, np.int32) for name in _CODED}
-    codes: dict[str, dict[str, int]] = {name: {} for name in _CODED}
+    chunks: dict[str, list[pa.DictionaryArray]] = {name: [] for name in _CODED}
     first = 0
     for part in parts:
-        end = first + part.num_rows
+        last = first + part.num_rows
         for name in numbers:
-            found[name][first:end] = part[name].to_numpy()
+            found[name][first:last] = part[name].to_numpy()
         for name in _CODED:
-            found[name][first:end] = _coded(part[name], codes[name])
-        first = end
-    return found, {name: list(known) for name, known in codes.items()}
+            chunks[name] += [_encoded(chunk) for chunk in part[name].chunks]
+        first = last
+    coded = {name: _coded(chunks.pop(name)) for name in _CODED}
+    return found | {name: codes for name, (codes, _) in coded.items()}, {
+        name: names for name, (_, names) in coded.items()
+    }
 
 
-def _coded(column: pa.ChunkedArray, known: dict[str, int]) -> NDArray[np.int32]:
-    """The codes of texts; new ones are added to `known`."""
-    parts = [np.zeros(0, np.int32)]
-    for chunk in column.chunks:
-        coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-        places = [known.setdefault(text, len(known)) for text in coded.dictionary.to_pylist()]
-        parts.append(np.array(places, np.int32)[coded.indices.to_numpy()] if places else parts[0])
-    return np.concatenate(parts)
+def _encoded(chunk: pa.Array) -> pa.DictionaryArray:
+    return chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+
+
+def _coded(chunks: list[pa.DictionaryArray]) -> tuple[NDArray[np.int32], list[str]]:
+    """The codes of texts whose parts have dictionaries of their own, and what each code stands for."""
+    if not chunks:
+        return np.zeros(0, np.int32), []
+    unified = pa.chunked_array(chunks).unify_dictionaries()
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in unified.chunks])
+    return codes.astype(np.int32, copy=False), unified.chunk(0).dictionary.to_pylist()
 
 
 def _texts(lake: Lake, day: dt.date, rows: NDArray[np.int64]) -> dict[int, tuple[str, str]]:

@@ -89,7 +89,7 @@ def _shadow_row(one: JournalledDecision, found: Shadow) -> dict[str, Any]:
         "mint": found.mint,
         "sig": found.leader_sig,
         "code": found.code,
-        "also": list(found.also),
+        "also": ",".join(found.also),
         "outcome": found.outcome,
         "pnl_lamports": found.pnl_lamports if followed else None,
         "spend_lamports": found.spend_lamports if followed else None,

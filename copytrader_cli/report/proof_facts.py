@@ -39,4 +39,4 @@ def proof_facts(duck: duckdb.DuckDBPyConnection, mode: str) -> ProofFacts:
 def _shadow(row: Mapping[str, Any]) -> Shadow:
     pnl, spend, reason = row["pnl_lamports"] or 0, row["spend_lamports"] or 0, row["exit_reason"] or ""
     signal = (row["leader"], row["mint"], row["sig"], row["code"])
-    return Shadow(*signal, row["outcome"], pnl, spend, reason, tuple(row.get("also") or ()))
+    return Shadow(*signal, row["outcome"], pnl, spend, reason, tuple(filter(None, (row.get("also") or "").split(","))))

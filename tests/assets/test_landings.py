@@ -77,8 +77,9 @@ def test_what_is_older_than_the_window_does_not_count(platform: Platform) -> Non
 def test_the_executor_reads_with_its_release_what_a_backtest_reads_in_the_lake(platform: Platform) -> None:
     track(platform.url, **{f"wallet_{n}": f"name {n}" for n in range(1, 6)})
     platform.plant(Market(1, 2, events_per_day=90).rows, day(0), day(1))
-    planted(platform.url, day(1))
     platform.succeed(day(0), day(1))
+    planted(platform.url, day(1))
+    platform.succeed(day(1), select="landings,pattern_release")
     with psycopg.connect(platform.url) as connection:
         released = load_release(connection)
     walked, before = release_as_of(platform.lake, day(1)), release_as_of(platform.lake, day(0))

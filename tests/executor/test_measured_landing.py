@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from backtest_world import day_of, fed, random_world, release_of, walked
-from planted_market import LEADER, address, publish, settings
+from planted_market import LEADER, publish, settings
 from running import rows, trade
 from test_paper_run import one_buy
 
@@ -63,7 +63,7 @@ def test_the_decision_hash_tells_which_model_orders_were_drawn_from() -> None:
     later = (*OURS[:-1], LandingCount("SELL", 12, 101))
     hashes = [walked(world, CONFIG, known(*counts))[1] for counts in (OURS, later, OURS[:1], ())]
     assert len({*hashes[:3]}) == 3
-    # Sixty orders of which none has landed say nothing of when they do: as if there were none.
+    # Sixty orders of which none has landed do not say when they do: as if there were none.
     assert hashes[2] == hashes[3]
 
 
@@ -119,4 +119,3 @@ async def test_a_paper_run_takes_the_model_of_its_release_and_writes_it_down(pg_
     assert [fill["payload"]["slots_late"] for fill in fills] == [4, 3]
     (decision,) = rows(pg_url, "SELECT payload FROM exec_journal WHERE kind = 'DECISION'")
     assert decision["payload"]["decision"]["numbers"]["landing_model"] == run["payload"]["landing"]
-    assert address(LEADER) in decision["payload"]["inputs"]["signal"]["leader"]
