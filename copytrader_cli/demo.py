@@ -224,6 +224,7 @@ def main() -> int:
         return 1
     console.print(f"\nreport      {report}\ntook        {time.monotonic() - began:.0f} s")
     console.print("Dagster UI  COPYTRADER_HOME=.copytrader/demo .venv/bin/copytrader ui")
+    console.print("cockpit     COPYTRADER_HOME=.copytrader/demo .venv/bin/copytrader cockpit")
     return 0
 
 
