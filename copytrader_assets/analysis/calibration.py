@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import stats
+
+# Its parts are loaded when they are first used: statistics alone take as long as all of Dagster.
+import scipy
 
 from copytrader_assets.analysis.grouped import Flags, Floats, Ints, ratio
 
@@ -146,7 +148,7 @@ def record(copies: OwnCopies, yardstick: Yardstick) -> Record:
         decided=n,
         landed=landed,
         expected_landing=expected,
-        landing_p_value=float(stats.binom.cdf(landed, n, expected)) if n and np.isfinite(expected) else 1.0,
+        landing_p_value=float(scipy.stats.binom.cdf(landed, n, expected)) if n and np.isfinite(expected) else 1.0,
         expected_slots=_mean(copies.expected_slots),
         slots_late=_mean(copies.slots_late),
         entry_premium_bps=_mean(copies.entry_premium_bps),
@@ -209,7 +211,7 @@ def place_bins(places: Floats) -> Bins:
     known = np.clip(places[np.isfinite(places)], 0, 1)
     number = np.histogram(known, _DECILES, (0.0, 1.0))[0].astype(np.int64)
     total = max(len(known), 1)
-    low, high = (stats.beta.ppf(q, number + 0.5, len(known) - number + 0.5) for q in (0.05, 0.95))
+    low, high = (scipy.stats.beta.ppf(q, number + 0.5, len(known) - number + 0.5) for q in (0.05, 0.95))
     share = number / total
     return Bins(number, np.full(_DECILES, 1 / _DECILES), share, np.minimum(low, share), np.maximum(high, share))
 
@@ -217,7 +219,7 @@ def place_bins(places: Floats) -> Bins:
 def uniformity(places: Floats) -> float:
     """P-value of the places being uniform (Kolmogorov and Smirnov); 1 where there are none."""
     known = places[np.isfinite(places)]
-    return float(stats.kstest(known, "uniform").pvalue) if len(known) else 1.0
+    return float(scipy.stats.kstest(known, "uniform").pvalue) if len(known) else 1.0
 
 
 def _mean(values: Floats) -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+
+# Its parts are loaded when they are first used: statistics alone take as long as all of Dagster.
+import scipy
 from scipy.special import betainc, gammainc
-from scipy.stats import binom
 
 from copytrader_assets.analysis.grouped import Floats, Ints
 
@@ -38,4 +40,4 @@ def bootstrap_quantile(k: Ints, n: Ints, level: float) -> Floats:
     Resampling n yes-or-no outcomes with replacement gives Binomial(n, k/n)/n exactly, so nothing has to be drawn.
     """
     n = np.maximum(n, 1)
-    return np.asarray(binom.ppf(level, n, np.clip(k / n, 0, 1)) / n)
+    return np.asarray(scipy.stats.binom.ppf(level, n, np.clip(k / n, 0, 1)) / n)
