@@ -278,6 +278,15 @@ def test_files_that_the_docs_name_are_there(page: Path) -> None:
     assert missing == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
+def test_pictures_and_links_of_the_docs_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    named = [name for name in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text) if not name.startswith("http")]
+    assert [name for name in named if not (page.parent / name).exists()] == []
+    headings = {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in re.findall(r"^#+ (.+)$", text, re.M)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= headings
+
+
 def test_every_exception_has_a_command_and_few_pages_are_exceptions() -> None:
     unused = [pattern for pattern in PARSED_ONLY if not any(re.search(pattern, one.text) for one in ALL)]
     assert set(unused) <= {r"copytrader (cockpit|alerts)", r"--watch"}

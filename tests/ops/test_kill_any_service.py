@@ -43,7 +43,7 @@ def webhook() -> Iterator[Receiver]:
 
 
 async def test_each_of_those_that_trade_is_killed_once(tmp_path: Path, webhook: Receiver) -> None:
-    """The same without Dagster, whose processes take long to start; tests/assets/test_daemon.py kills those."""
+    """The same without Dagster, whose processes take long to start: `make drill` kills those too."""
     dice = random.Random(1)
     with platform_at_work(tmp_path, hook_file(tmp_path, webhook), 1, 1_500, with_dagster=False) as platform:
         await asyncio.to_thread(begin, platform)
