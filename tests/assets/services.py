@@ -20,7 +20,7 @@ REPO = Path(__file__).resolve().parents[2]
 # Dagster's backfill daemon pauses 30 s between its looks, which no setting changes; nothing else differs here.
 DAEMON = """
 import dagster._daemon.controller as controller
-controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 1
+controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 2
 from dagster._daemon.cli import main
 main()
 """
