@@ -44,6 +44,7 @@ def webhook() -> Iterator[Receiver]:
 
 async def test_each_of_those_that_trade_is_killed_once(tmp_path: Path, webhook: Receiver) -> None:
     """The same without Dagster, whose processes take long to start: `make drill` kills those too."""
+    binary()
     dice = random.Random(1)
     with platform_at_work(tmp_path, hook_file(tmp_path, webhook), 1, 1_500, with_dagster=False) as platform:
         await asyncio.to_thread(begin, platform)
@@ -57,6 +58,7 @@ async def test_each_of_those_that_trade_is_killed_once(tmp_path: Path, webhook: 
 @pytest.mark.drill
 @pytest.mark.parametrize("seed", [2, 3])
 async def test_each_service_is_killed_while_dagster_computes(tmp_path: Path, webhook: Receiver, seed: int) -> None:
+    binary()
     dice = random.Random(seed)
     with platform_at_work(tmp_path, hook_file(tmp_path, webhook), seed, 5_000) as platform:
         await asyncio.to_thread(begin, platform)
