@@ -23,7 +23,7 @@ from executor.journal_view import kept_lines
 from executor.wal import head_of, segments_of
 from tests.assets import planted
 from tests.assets.test_alerts import Receiver, receiver_at_work
-from tests.cockpit.browser import Page, browsing
+from tests.cockpit.browser import Page, binary, browsing
 from tests.executor.planted_market import FIRST_SLOT
 from tests.executor.running import check
 from tests.ops.commands import copytrader
@@ -46,7 +46,7 @@ async def test_each_of_those_that_trade_is_killed_once(tmp_path: Path, webhook: 
     """The same without Dagster, whose processes take long to start: `make drill` kills those too."""
     binary()
     dice = random.Random(1)
-    with platform_at_work(tmp_path, hook_file(tmp_path, webhook), 1, 1_500, with_dagster=False) as platform:
+    with platform_at_work(tmp_path, hook_file(tmp_path, webhook), 1, 4_000, with_dagster=False) as platform:
         await asyncio.to_thread(begin, platform)
         async with browsing(tmp_path / "browser") as page:
             await open_cockpit(page, platform)
@@ -60,7 +60,7 @@ async def test_each_of_those_that_trade_is_killed_once(tmp_path: Path, webhook: 
 async def test_each_service_is_killed_while_dagster_computes(tmp_path: Path, webhook: Receiver, seed: int) -> None:
     binary()
     dice = random.Random(seed)
-    with platform_at_work(tmp_path, hook_file(tmp_path, webhook), seed, 5_000) as platform:
+    with platform_at_work(tmp_path, hook_file(tmp_path, webhook), seed, 10_000) as platform:
         await asyncio.to_thread(begin, platform)
         day = await asyncio.to_thread(plant_a_day, platform)
         async with browsing(tmp_path / "browser") as page:
