@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make demo   run the whole platform on a recorded market of the local chain"
 	@echo "make test   run the tests          make check   format, lint, types, import rules"
-	@echo "make ui     open Dagster           make drill   the long fault drills of the ingest worker"
+	@echo "make ui     open Dagster           make drill   the long fault drills"
 	@echo "make bench  measure                make setup   only install"
 	@echo "make audit  known vulnerabilities of the locked packages (needs the network)"
 

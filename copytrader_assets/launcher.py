@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import grpc
 from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.events import DagsterEventType, EngineEventData
 from dagster._core.execution.retries import auto_reexecution_should_retry_run
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
@@ -61,10 +63,25 @@ class WatchedRunLauncher(DefaultRunLauncher):
             # One that is busy, or hangs, may be well, and its runs too.
             return self._missed(run, gone, "its code server is gone") if _nobody_listens(error) else _RUNNING
         self._missed_since.pop(gone, None)
-        if has_process:
+        if has_process and not self._has_ended(run):
             self._missed_since.pop(lost, None)
             return _RUNNING
         return self._missed(run, lost, "its code server has no process of it any more")
+
+    def _has_ended(self, run: DagsterRun) -> bool:
+        """Whether the process that the run has told of is no more, although its code server believes in it.
+
+        A code server looks after its runs in one thread, which does not outlive a Postgres that is away for a moment.
+        A code server on this machine alone is doubted: elsewhere the number would mean another process.
+        """
+        if not self.has_instance or not _is_here(json.loads(run.tags[GRPC_INFO_TAG])):
+            return False
+        told = self._instance.all_logs(run.run_id, of_type=DagsterEventType.ENGINE_EVENT)
+        events = [entry.dagster_event.event_specific_data for entry in told if entry.dagster_event is not None]
+        known = [
+            one.metadata["pid"].value for one in events if isinstance(one, EngineEventData) and "pid" in one.metadata
+        ]
+        return bool(known) and not _lives(int(str(known[-1])))
 
     def _missed(self, run: DagsterRun, what: tuple[str, float], why: str) -> CheckRunHealthResult:
         """FAILED once it has been so for its seconds."""
@@ -90,6 +107,19 @@ class WatchedRunLauncher(DefaultRunLauncher):
 def _nobody_listens(error: DagsterUserCodeUnreachableError) -> bool:
     cause = error.__cause__
     return isinstance(cause, grpc.RpcError) and cause.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def _is_here(server: dict[str, str | int | bool]) -> bool:
+    return "socket" in server or server.get("host") in ("localhost", "127.0.0.1")
+
+
+def _lives(pid: int) -> bool:
+    """False too for one that has ended and that nobody has asked after."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        # Without /proc nothing can be known.
+        return not Path("/proc/self/stat").exists()
 
 
 def _has_process(server: dict[str, str | int | bool], run_id: str) -> bool:

@@ -27,7 +27,8 @@ from simnet.truth import Truth, read_truth, write_wallets_db
 
 # The last day is played to the worker and the executor together, faster than it happened.
 LIVE_SPEED = 90.0
-SECONDS_PER_DAY = 86_400
+# A ceiling for what hangs. A slow or busy machine that compiles the kernels of a new checkout meanwhile is no fault.
+_PATIENCE_SECONDS = 1_800.0
 
 
 class DemoError(CopytraderError):
@@ -76,7 +77,7 @@ class Demo:
         self.children.append(child)
         return child
 
-    def finish(self, child: subprocess.Popen[str], log: str, timeout: float = 180.0) -> None:
+    def finish(self, child: subprocess.Popen[str], log: str, timeout: float = _PATIENCE_SECONDS) -> None:
         """Waits for a child; a failure raises DemoError with the end of its log."""
         try:
             code = child.wait(timeout)
@@ -85,7 +86,7 @@ class Demo:
         if code != 0:
             raise DemoError(f"{log} ended with {code}:\n{self.tail(log)}")
 
-    def run(self, *arguments: str, log: str, timeout: float = 180.0) -> None:
+    def run(self, *arguments: str, log: str, timeout: float = _PATIENCE_SECONDS) -> None:
         """Starts a command and waits for it."""
         self.finish(self.start(*arguments, log=log), log, timeout)
 
@@ -135,7 +136,7 @@ def plan_of(tape: Path) -> Plan:
     return Plan(tuple(names[:-1]), names[-1], days[names[-2]][1], days[names[-1]][0])
 
 
-def address_in(log: Path, timeout: float = 20.0) -> str:
+def address_in(log: Path, timeout: float = 120.0) -> str:
     """The HOST:PORT that a server wrote to its log. Raises DemoError if it does not come."""
     until = time.monotonic() + timeout
     while time.monotonic() < until:
@@ -156,7 +157,9 @@ def learn(demo: Demo, plan: Plan) -> None:
         demo.run("ingest", "--endpoint", address, "--until-idle", "2", "--complete-start", log="ingest")
         chain.send_signal(signal.SIGTERM)
         demo.run("seal", "--from", plan.learn_days[0], "--to", plan.learn_days[-1], log="seal")
-    with demo.step("Dagster derives round trips, fingerprints and the copy network"):
+    with demo.step(
+        "Dagster derives round trips, fingerprints and the copy network (the first time it compiles kernels as well)"
+    ):
         demo.run("materialize", "--from", plan.learn_days[0], "--to", plan.learn_days[-1], log="materialize")
 
 
@@ -224,6 +227,7 @@ def main() -> int:
         return 1
     console.print(f"\nreport      {report}\ntook        {time.monotonic() - began:.0f} s")
     console.print("Dagster UI  COPYTRADER_HOME=.copytrader/demo .venv/bin/copytrader ui")
+    console.print("cockpit     COPYTRADER_HOME=.copytrader/demo .venv/bin/copytrader cockpit")
     return 0
 
 

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.special import betaincinv
 
-from copytrader_assets.analysis.chance import binomial_head
+# Its parts are loaded when they are first used: statistics alone take as long as all of Dagster.
+import scipy
+
 from copytrader_assets.analysis.grouped import Flags, Floats, Ints, ratio
 
 ALLOWANCE: Final = 0.35
@@ -147,7 +148,7 @@ def record(copies: OwnCopies, yardstick: Yardstick) -> Record:
         decided=n,
         landed=landed,
         expected_landing=expected,
-        landing_p_value=float(binomial_head(landed, n, expected)) if n and np.isfinite(expected) else 1.0,
+        landing_p_value=float(scipy.stats.binom.cdf(landed, n, expected)) if n and np.isfinite(expected) else 1.0,
         expected_slots=_mean(copies.expected_slots),
         slots_late=_mean(copies.slots_late),
         entry_premium_bps=_mean(copies.entry_premium_bps),
@@ -210,7 +211,7 @@ def place_bins(places: Floats) -> Bins:
     known = np.clip(places[np.isfinite(places)], 0, 1)
     number = np.histogram(known, _DECILES, (0.0, 1.0))[0].astype(np.int64)
     total = max(len(known), 1)
-    low, high = (betaincinv(number + 0.5, len(known) - number + 0.5, q) for q in (0.05, 0.95))
+    low, high = (scipy.stats.beta.ppf(q, number + 0.5, len(known) - number + 0.5) for q in (0.05, 0.95))
     share = number / total
     return Bins(number, np.full(_DECILES, 1 / _DECILES), share, np.minimum(low, share), np.maximum(high, share))
 
@@ -218,11 +219,7 @@ def place_bins(places: Floats) -> Bins:
 def uniformity(places: Floats) -> float:
     """P-value of the places being uniform (Kolmogorov and Smirnov); 1 where there are none."""
     known = places[np.isfinite(places)]
-    if not len(known):
-        return 1.0
-    from scipy.stats import kstest
-
-    return float(kstest(known, "uniform").pvalue)
+    return float(scipy.stats.kstest(known, "uniform").pvalue) if len(known) else 1.0
 
 
 def _mean(values: Floats) -> float:

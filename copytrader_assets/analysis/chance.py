@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+
+# Its parts are loaded when they are first used: statistics alone take as long as all of Dagster.
+import scipy
 from scipy.special import betainc, gammainc
 
 from copytrader_assets.analysis.grouped import Floats, Ints
@@ -20,17 +23,10 @@ def benjamini_hochberg(p: Floats, n_tests: int) -> Floats:
     return q
 
 
-def binomial_tail(k: Ints | int, n: Ints | int, p: Floats | float) -> Floats:
+def binomial_tail(k: Ints, n: Ints, p: Floats) -> Floats:
     """P(X >= k) for X ~ Binomial(n, p)."""
-    k, n = np.maximum(k, 0).astype(np.float64), np.asarray(n, np.float64)
+    k, n = np.maximum(k, 0).astype(np.float64), n.astype(np.float64)
     return np.where(k <= 0, 1.0, betainc(np.maximum(k, 1), np.maximum(n - k + 1, 1e-9), np.clip(p, 0, 1)))
-
-
-def binomial_head(k: Ints | int, n: Ints | int, p: Floats | float) -> Floats:
-    """P(X <= k) for X ~ Binomial(n, p)."""
-    k, n = np.asarray(k, np.float64), np.asarray(n, np.float64)
-    within = betainc(np.maximum(n - k, 1e-9), np.maximum(k, 0) + 1, 1 - np.clip(p, 0, 1))
-    return np.where(k < 0, 0.0, np.where(k >= n, 1.0, within))
 
 
 def poisson_tail(k: Ints, mean: Floats) -> Floats:
@@ -43,8 +39,5 @@ def bootstrap_quantile(k: Ints, n: Ints, level: float) -> Floats:
 
     Resampling n yes-or-no outcomes with replacement gives Binomial(n, k/n)/n exactly, so nothing has to be drawn.
     """
-    # Half of the time that Dagster needs to load all assets would go into scipy.stats.
-    from scipy.stats import binom
-
     n = np.maximum(n, 1)
-    return np.asarray(binom.ppf(level, n, np.clip(k / n, 0, 1)) / n)
+    return np.asarray(scipy.stats.binom.ppf(level, n, np.clip(k / n, 0, 1)) / n)

@@ -17,7 +17,9 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-from scipy.special import stdtr
+
+# Its parts are loaded when they are first used: statistics alone take as long as all of Dagster.
+import scipy
 
 from copytrader_assets.analysis.adaptive_shrinkage import shrink_adaptively
 from copytrader_assets.analysis.calibration import Yardstick
@@ -148,7 +150,7 @@ def _cell(copies: Copies, n: int, covariates: Floats | None) -> Cell:
         low=np.minimum(posterior.quantile(LOW), mean),
         high=np.maximum(posterior.quantile(HIGH), mean),
         p_positive=posterior.probability_above(0.0),
-        p_value=np.nan_to_num(stdtr(np.maximum(means.clusters - 1, 1), -t), nan=1.0),
+        p_value=np.nan_to_num(scipy.stats.t.sf(t, np.maximum(means.clusters - 1, 1)), nan=1.0),
     )
 
 

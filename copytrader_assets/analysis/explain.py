@@ -19,8 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Its parts are loaded when they are first used: statistics alone take as long as all of Dagster.
+import scipy
+
 from copytrader_assets.analysis.baseline import by_chance
-from copytrader_assets.analysis.chance import binomial_head, binomial_tail
 from copytrader_assets.analysis.first_buys import FirstBuys
 from copytrader_assets.analysis.found_edges import FoundEdges
 from copytrader_assets.analysis.grouped import Flags, Floats, Ints, weighed
@@ -154,8 +156,8 @@ def _impostor(seen: Opportunities, model: _NoisyOr, chosen: Flags, min_excess: f
             both = present[:, c] & present[:, other]
             together = int((seen.followed[:, c] & both).sum()) / max(int(both.sum()), 1)
             floor = max(together / 2, model.chance[c] + min_excess)
-            refuted = binomial_head(drawn, int(with_it.sum()), floor) < MAX_REFUTED
-            by_chance = binomial_tail(led, int(without.sum()), model.chance[other] + min_excess / 2)
+            refuted = scipy.stats.binom.cdf(drawn, int(with_it.sum()), floor) < MAX_REFUTED
+            by_chance = scipy.stats.binom.sf(led - 1, int(without.sum()), model.chance[other] + min_excess / 2)
             if refuted and led >= MIN_ALONE and by_chance < MAX_REFUTED:
                 return c, other
     return None
@@ -172,7 +174,7 @@ def _refuted(seen: Opportunities, chosen: Flags, rates: Floats, floor: Floats) -
     present = (seen.followed | seen.ignored) & chosen
     alone = present & (present.sum(axis=1) == 1)[:, None]
     followed, trials = (seen.followed & alone).sum(axis=0), alone.sum(axis=0)
-    tail = np.where(chosen, binomial_head(followed, trials, np.maximum(rates / 2, floor)), 1.0)
+    tail = np.where(chosen, scipy.stats.binom.cdf(followed, trials, np.maximum(rates / 2, floor)), 1.0)
     if (followed >= MIN_ALONE).any():
         tail[chosen & (followed < MIN_ALONE)] -= 1.0
     worst = int(np.argmin(tail)) if len(tail) else -1

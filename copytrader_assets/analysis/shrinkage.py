@@ -11,6 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
+# Its parts are loaded when they are first used: statistics alone take as long as all of Dagster.
+import scipy
 from scipy.special import betainc, betaincinv, betaln, expit
 
 from copytrader_assets.analysis.grouped import Floats, Ints
@@ -58,11 +61,9 @@ def _fit_prior(wins: Floats, trials: Floats) -> tuple[float, float]:
         weak = np.log(mean) + np.log1p(-mean) - ((x[1] - _STRENGTH_CENTRE) / _STRENGTH_SPREAD) ** 2 / 2
         return float(-(evidence + weak))
 
-    from scipy.optimize import minimize
-
     pooled = (wins.sum() + 1) / (trials.sum() + 2)
     start = np.array([np.log(pooled / (1 - pooled)), _STRENGTH_CENTRE])
-    best = minimize(loss, start, method="L-BFGS-B", bounds=[(-10, 10), (-1, 12)])
+    best = scipy.optimize.minimize(loss, start, method="L-BFGS-B", bounds=[(-10, 10), (-1, 12)])
     mean, strength = expit(best.x[0]), np.exp(best.x[1])
     return float(mean * strength), float((1 - mean) * strength)
 
@@ -114,9 +115,7 @@ def _fit_normal(means: Floats, error: Floats, scale: float) -> tuple[float, floa
         evidence = -0.5 * np.sum(np.log(total) + (means - centre(tau2)) ** 2 / total)
         return float(-evidence + ((log_tau2 - expected) / 2) ** 2 / 2)
 
-    from scipy.optimize import minimize_scalar
-
-    best = minimize_scalar(loss, bounds=(expected - 14, expected + 7), method="bounded")
+    best = scipy.optimize.minimize_scalar(loss, bounds=(expected - 14, expected + 7), method="bounded")
     tau2 = float(np.exp(best.x))
     return centre(tau2), tau2
 

@@ -20,7 +20,7 @@ REPO = Path(__file__).resolve().parents[2]
 # Dagster's backfill daemon pauses 30 s between its looks, which no setting changes; nothing else differs here.
 DAEMON = """
 import dagster._daemon.controller as controller
-controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 1
+controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 2
 from dagster._daemon.cli import main
 main()
 """
@@ -99,6 +99,26 @@ class Api:
         assert found["__typename"] == "LaunchBackfillSuccess", found
         return str(found["backfillId"])
 
+    def launch(self, assets: Sequence[str], day: dt.date) -> str:
+        """Launches one run of a day, as the button *Materialize* does; returns its id."""
+        selector = {"repositoryName": "__repository__", "repositoryLocationName": self.location(), "jobName": "daily"}
+        params = {
+            "selector": selector | {"assetSelection": [{"path": [name]} for name in assets]},
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": str(day)}]},
+        }
+        found = self.ask(
+            """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
+                __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }""",
+            params=params,
+        )["launchRun"]
+        assert found["__typename"] == "LaunchRunSuccess", found
+        return str(found["run"]["runId"])
+
+    def status_of(self, run_id: str) -> str:
+        """Where a run stands."""
+        found = self.ask("query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }", id=run_id)
+        return str(found["runOrError"]["status"])
+
     def end_of_backfill(self, backfill: str) -> str:
         """Waits for the end of a backfill; returns its status."""
         query = """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
@@ -143,7 +163,7 @@ class Services(Api):
 
     def start(self) -> None:
         """The code server first, then the web server; the daemon is started by itself."""
-        code = ["-m", "dagster", "code-server", "start", "-h", "127.0.0.1", "-p", str(self._code_port)]
+        code = ["-m", "dagster", "api", "grpc", "-h", "127.0.0.1", "-p", str(self._code_port)]
         self._start("code", *code, "-m", "copytrader_assets.definitions")
         web = ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(self.port)]
         until(lambda: listens(self._code_port), "the code server")

@@ -20,6 +20,7 @@ from tests.assets.test_alerts import Receiver, receiver_at_work
 
 DAYS, SEALED = 12, 2
 LEDGER = ("events", "trades", "open_positions")
+STANDING_ON_EVENTS = (*LEDGER, "wallet_patterns")
 EXECUTABLE = [name for names in STAGES.values() for name in names if name != "raw_events"]
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
@@ -166,7 +167,7 @@ def test_a_failing_check_is_shown_and_blocks_what_stands_on_it_without_a_retry(d
     before = {name: desk.materialized(name) for name in EXECUTABLE}
     content = desk.lake.snapshot("events", broken).content_hash
     desk.execute(f"UPDATE ingest_days SET n_events = n_events + 7 WHERE day = '{broken}'")
-    backfill = desk.services.backfill(EXECUTABLE, [broken])
+    backfill = desk.services.backfill(STANDING_ON_EVENTS, [broken])
     assert desk.services.end_of_backfill(backfill) == "COMPLETED_FAILED"
     (run,) = desk.services.runs(dagster__backfill=backfill)
     assert run["status"] == "FAILURE" and desk.retries(run["runId"]) == 0

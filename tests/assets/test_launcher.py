@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import threading
+import uuid
 from collections.abc import Iterator
 from concurrent import futures
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 import grpc
 import pytest
+from dagster._core.events import EngineEventData
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.storage.tags import GRPC_INFO_TAG, WILL_RETRY_TAG
@@ -136,15 +141,54 @@ def test_the_instance_of_the_project_has_it(monkeypatch: pytest.MonkeyPatch, pg_
         assert instance.run_monitoring_enabled
 
 
-def test_a_lost_run_says_that_it_is_started_again_before_it_is_failed(server: CodeServer, clock: Clock) -> None:
-    """A backfill that looks between the two gives up otherwise."""
+@pytest.fixture
+def kept(server: CodeServer, clock: Clock) -> Iterator[Kept]:
     with dg.instance_for_test({"run_retries": {"enabled": True, "max_retries": 1}}) as instance:
         asked = WatchedRunLauncher(clock=clock)
         asked.register_instance(instance)
-        tags = {GRPC_INFO_TAG: json.dumps({"host": "127.0.0.1", "port": server.port})}
-        run = instance.add_run(DagsterRun("daily", "00000000-0000-0000-0000-000000000001", tags=tags))
-        for seconds in (0.0, 21.0):
-            clock.seconds = seconds
-            asked.check_run_worker_health(run)
-        kept = instance.get_run_by_id(run.run_id)
-        assert kept is not None and kept.tags[WILL_RETRY_TAG] == "true"
+        yield Kept(instance, asked, server, clock)
+
+
+@dataclass
+class Kept:
+    """A launcher that has an instance, and so the events of its runs."""
+
+    instance: dg.DagsterInstance
+    launcher: WatchedRunLauncher
+    server: CodeServer
+    clock: Clock
+
+    def add(self) -> DagsterRun:
+        tags = {GRPC_INFO_TAG: json.dumps({"host": "127.0.0.1", "port": self.server.port})}
+        return self.instance.add_run(DagsterRun("daily", str(uuid.uuid4()), tags=tags))
+
+    def after_a_while(self, run: DagsterRun) -> WorkerStatus:
+        """What is found 21 s after the first look."""
+        self.launcher.check_run_worker_health(run)
+        self.clock.seconds += 21.0
+        return self.launcher.check_run_worker_health(run).status
+
+
+def test_a_lost_run_says_that_it_is_started_again_before_it_is_failed(kept: Kept) -> None:
+    """A backfill that looks between the two gives up otherwise."""
+    run = kept.add()
+    assert kept.after_a_while(run) == WorkerStatus.FAILED
+    known = kept.instance.get_run_by_id(run.run_id)
+    assert known is not None and known.tags[WILL_RETRY_TAG] == "true"
+
+
+@pytest.mark.parametrize("reaped", [True, False])
+def test_a_code_server_that_believes_in_a_dead_process_is_not_believed(kept: Kept, reaped: bool) -> None:
+    """Its thread that looks after runs ends with the first error of Postgres."""
+    run = kept.add()
+    kept.server.running.add(run.run_id)
+    process = subprocess.Popen(["sleep", "600"])
+    kept.instance.report_engine_event("Started process for run", run, EngineEventData.in_process(process.pid))
+    assert kept.after_a_while(run) == WorkerStatus.RUNNING
+    process.kill()
+    if reaped:
+        process.wait()
+    else:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert kept.after_a_while(run) == WorkerStatus.FAILED
+    process.wait()

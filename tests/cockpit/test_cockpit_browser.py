@@ -136,3 +136,10 @@ async def test_another_page_gets_nothing_out_of_the_cockpit(
         await page.value("document.querySelector('form').submit()")
         await page.until("document.body.innerText.includes('refused')")
     assert not (home / "executor" / "control.json").exists()
+
+
+async def test_the_first_load_is_small(page: Page, cockpit: Any, journal: Wal) -> None:
+    """Over a tunnel from a phone: less than 91 kB on the wire, packed as the browser asks for it."""
+    async with cockpit(signed_in=False) as running:
+        await open_page(page, running)
+        assert 10_000 < sum(page.received.values()) < 91_000

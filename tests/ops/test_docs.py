@@ -32,7 +32,7 @@ REPO = Path(__file__).resolve().parents[2]
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md")), REPO / "deploy" / "systemd" / "README.md"]
 PLAN = plan_of(TAPE)
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-_OURS = ("make ", "export ", "copytrader ", "copytrader=", "$copytrader ", ".venv/bin/", "dagster ")
+_OURS = ("make ", "export ", "copytrader ", "copytrader=", "COPYTRADER_HOME=", "$copytrader ", ".venv/bin/", "dagster ")
 
 # What cannot run here, and why. The first that matches counts.
 PARSED_ONLY: dict[str, str] = {
@@ -48,7 +48,7 @@ PARSED_ONLY: dict[str, str] = {
 }
 # Dear, and the same on several pages: once in the same surroundings is enough.
 ONCE = re.compile(
-    r"copytrader (ingest|backfill|materialize|executor run|report|doctor|wallets import|seal|retention)\b"
+    r"copytrader (ingest|backfill|materialize|executor run|report|doctor|ui|wallets import|seal|retention)\b"
 )
 # What stands for the reader's own things; HOST:PORT is a chain that plays.
 STANDS_FOR: list[tuple[str, str]] = [
@@ -59,7 +59,7 @@ STANDS_FOR: list[tuple[str, str]] = [
     (r" --tls\b", ""),
     # Nobody looks.
     (r" --open\b", ""),
-    (r"^\$copytrader\b", "copytrader"),
+    (r"^(\$|\.venv/bin/|COPYTRADER_HOME=\.copytrader/demo \.venv/bin/)copytrader\b", "copytrader"),
     (r"WALLET-OR-NAME|\bMINT\b", "So11111111111111111111111111111111111111112"),
     # What serves until it is ended, ends by itself here.
     (r"(copytrader ingest .*)", r"\1 --until-idle 2"),
@@ -206,12 +206,12 @@ def test_a_command_of_the_docs_does_what_it_says(command: Command, world: World,
         target = world.folder / words[-1]
         shutil.copytree(world.folder / words[-2], target, dirs_exist_ok=True)
         return
-    if re.match(r"(copytrader|\S+/copytrader) ui\b", text):
-        serve_for_a_moment(world, f"{text} --port 0" if "--port" not in text else text)
-        return
     for pattern, instead in STANDS_FOR:
         text = re.sub(pattern, instead, text)
     if world.has_done(text):
+        return
+    if text == "copytrader ui":
+        serve_for_a_moment(world, f"{text} --port 0")
         return
     if "executor run" in text:
         done = trade_on_the_last_day(world, text, tmp_path)
@@ -276,6 +276,15 @@ def test_files_that_the_docs_name_are_there(page: Path) -> None:
     )
     missing = [name for name in named if not (REPO / name).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
+def test_pictures_and_links_of_the_docs_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    named = [name for name in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text) if not name.startswith("http")]
+    assert [name for name in named if not (page.parent / name).exists()] == []
+    headings = {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in re.findall(r"^#+ (.+)$", text, re.M)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= headings
 
 
 def test_every_exception_has_a_command_and_few_pages_are_exceptions() -> None:
