@@ -59,7 +59,7 @@ def publish(lake: Lake, sizes: Sizes, day: dt.date = DAY, seed: int = 1) -> None
 
 
 def market(rng: np.random.Generator, sizes: Sizes, number: int) -> Market:
-    """Trips first: who, what, how many buys and sells; then their events at increasing times."""
+    """The `number`-th day. Trips first: who, what, how many buys and sells; then their events at increasing times."""
     trips = int(sizes.events / 2.3)
     wallet, coin = _skewed(rng, trips, sizes.wallets, 1.6), _skewed(rng, trips, sizes.coins, 2.2)
     buys = rng.choice([1, 2, 3], trips, p=[0.8, 0.15, 0.05])
@@ -112,6 +112,7 @@ def _parts(rng: np.random.Generator, market: Market, sizes: Sizes, day: dt.date)
 def rows(
     rng: np.random.Generator, market: Market, part: slice, wallets: pa.Array, coins: pa.Array, day: dt.date
 ) -> pa.Table:
+    """The events `part` of the market with their texts and amounts, as columns of EVENTS."""
     slot, is_sell, base, coin = market.slot[part], market.is_sell[part], market.base[part], market.coin[part]
     count = len(slot)
     who, what = wallets.take(pa.array(market.wallet[part])), coins.take(pa.array(coin))

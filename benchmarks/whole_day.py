@@ -1,9 +1,9 @@
 """A whole day from Postgres to fingerprints: raw_events to sealed Parquet, round trips, positions, wallet_patterns.
 
-Every stage does what its asset does, rules and publishing included; dagster's own start-up is left out. EVENTS names the
-sizes, comma separated (1,000,000 by default; 10000000 is the full day, with LEAN=1 some 10 GB of disk, else 40),
-LEAN=1 leaves the two JSON columns empty. Each size is loaded into an embedded Postgres and measured in a process of its
-own, for its peak memory. CPU seconds of the server are those of the backends that ended meanwhile (Linux only).
+Every stage does what its asset does, rules and publishing included; dagster's own start-up is left out. EVENTS names
+the sizes, comma separated (1,000,000 by default; 10000000 is the full day: with LEAN=1 some 15 GB of disk, else 45),
+LEAN=1 leaves the two JSON columns empty. Each size is loaded into an embedded Postgres and measured in a process of
+its own, for its peak memory. CPU seconds of the server are those of the backends that ended meanwhile (Linux only).
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def with_payer(events: pa.Table) -> pa.Table:
 
 
 def as_moves(events: pa.Table) -> pa.Table:
-    """Rows that move a position, with `pays`, as MOVES; `wallet` and `mint` may be codes and then stay what they are."""
+    """Rows that move a position, with `pays`, as MOVES; `wallet` and `mint` may be codes, and then stay codes."""
     columns = {field.name: events[field.name] for field in MOVES if field.name not in _COLUMNS}
     columns |= {name: make(events) for name, make in _COLUMNS.items()}
     return pa.table({f.name: _cast(columns[f.name], f.type) for f in MOVES})

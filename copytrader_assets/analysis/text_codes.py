@@ -126,7 +126,7 @@ def _look_up(
 
 @uncounted
 def _hash(content: Bytes, start: int, end: int) -> np.uint64:
-    """32 bits of the first and the last eight bytes and the length: addresses are random, and equal hashes are compared."""
+    """32 bits of the first and the last eight bytes and the length: addresses are random, equal hashes are compared."""
     value = np.uint64(end - start)
     if end - start >= 8:
         value = (value ^ _word(content, start)) * _PRIME
@@ -140,7 +140,7 @@ def _hash(content: Bytes, start: int, end: int) -> np.uint64:
 
 @uncounted
 def _word(content: Bytes, at: int) -> np.uint64:
-    """Eight bytes as a number. With unsigned places, which cannot count from the end, the compiler makes one load of it."""
+    """Eight bytes as a number: one load, for the compiler sees that unsigned places cannot count from the end."""
     first, value = np.uint64(at), _FREE
     for place in range(8):
         value |= np.uint64(content[first + np.uint64(place)]) << np.uint64(8 * place)

@@ -147,7 +147,7 @@ def merged(buckets: Sequence[pa.Table], order_of: Callable[[pa.Table], Order], p
 
 
 def _of_one_dictionary(buckets: Sequence[pa.Table]) -> list[pa.Table]:
-    """The buckets with the same texts behind their codes: else every part would bring all their dictionaries together."""
+    """The buckets with the same texts behind their codes: else every part would bring their dictionaries together."""
     whole = pa.concat_tables(buckets).unify_dictionaries()
     ends = np.cumsum([bucket.num_rows for bucket in buckets])
     return [whole.slice(end - bucket.num_rows, bucket.num_rows) for bucket, end in zip(buckets, ends, strict=True)]
