@@ -55,7 +55,7 @@ def publish(lake: Lake, sizes: Sizes, day: dt.date = DAY, seed: int = 1) -> None
     made = market(rng, sizes, (day - DAY).days)
     schema = pa.schema([field.with_nullable(True) for field in EVENTS.arrow])
     parts = _parts(rng, made, sizes, day)
-    lake.publish([lake.stage_parts(EVENTS.name, day, schema, parts, {})])
+    lake.publish([lake.stage_parts(EVENTS.name, day, schema, parts, {}, repeating=EVENTS.repeating)])
 
 
 def market(rng: np.random.Generator, sizes: Sizes, number: int) -> Market:

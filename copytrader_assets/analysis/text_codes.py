@@ -6,6 +6,8 @@ text of each once more. Here a row is looked up once, whatever comes after.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ Codes = NDArray[np.int32]
 Offsets = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Slots = NDArray[np.uint64]
+Number = TypeVar("Number", bound=np.generic)
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _32 = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -69,7 +72,8 @@ class TextCodes:
             _moved(old, self._slots)
 
 
-def _grown(array: NDArray[np.generic], least: int) -> NDArray[np.generic]:
+def _grown(array: NDArray[Number], least: int) -> NDArray[Number]:
+    """`array` itself or, if it is too small, the beginning of one of at least twice its size."""
     if least <= len(array):
         return array
     larger = np.zeros(max(least, 2 * len(array)), array.dtype)
@@ -109,7 +113,7 @@ def _look_up(
         found = _hash(content, start, end)
         slot = found & mask
         while slots[slot] != _FREE:
-            code = np.int64(slots[slot] & _LOW) - 1
+            code = int(slots[slot] & _LOW) - 1
             if slots[slot] >> _32 == found and _is_same(content, start, end, kept_content, kept_offsets, code):
                 break
             slot = (slot + _ONE) & mask
