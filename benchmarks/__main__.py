@@ -22,6 +22,7 @@ from benchmarks import (
     network,
     patterns,
     signing,
+    whole_day,
     wire_path,
 )
 from benchmarks.measure import Measured
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[], list[Measured]]] = {
     "network": network.run,
     "patterns": patterns.run,
     "signing": signing.run,
+    "whole_day": whole_day.run,
     "wire_path": wire_path.run,
 }
 

@@ -83,7 +83,7 @@ class LedgerSettings(_Section):
     )
     bucket_rows: int = Field(250_000, ge=1, description="events of a day that are folded together")
     buckets_at_once: int = Field(
-        8, ge=1, description="buckets that one pass over the day's events keeps in memory: more is faster, up to all"
+        40, ge=1, description="buckets that one pass over the day's events keeps in memory: more is faster, up to all"
     )
     threads: int = Field(2, ge=1, description="threads that fold buckets side by side")
 
