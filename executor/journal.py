@@ -64,8 +64,20 @@ class Journal:
 
     def write(self, entry: Entry, *changes: Change) -> None:
         """Appends one line."""
-        line = {name: getattr(entry, name) for name in Entry.__slots__}
-        line |= {"run_id": self.run_id, "mode": self.mode, "payload": dict(entry.payload), "changes": changes}
+        line = {
+            "kind": entry.kind,
+            "at_ns": entry.at_ns,
+            "slot": entry.slot,
+            "leader_sig": entry.leader_sig,
+            "leader": entry.leader,
+            "mint": entry.mint,
+            "intent_id": entry.intent_id,
+            "release_id": entry.release_id,
+            "payload": dict(entry.payload),
+            "run_id": self.run_id,
+            "mode": self.mode,
+            "changes": changes,
+        }
         self._wal.append(line)
         try:
             self.ledger.apply(line)

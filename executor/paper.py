@@ -27,6 +27,8 @@ _SCALE: Final = 1 << 32
 class PaperBroker:
     """Orders under way, in the order of landing."""
 
+    signs = False
+
     def __init__(self, settings: ExecutorSettings) -> None:
         self._settings = settings
         self._orders: dict[str, Order] = {}

@@ -6,8 +6,8 @@ Times of a plan are in ms since the position was opened; `*_lamports` and `*_raw
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from copytrader_core.policy.market import MarketState
 
@@ -107,23 +107,6 @@ class Book:
         """Open positions and in-flight buys after `leader`."""
         return self.leader_count.get(leader, 0)
 
-    def about(self, leader: str, mint: str) -> Book:
-        """The same book without what other leaders and coins have in it; every decision on these two is the same."""
-        return replace(
-            self,
-            mint_count=_only(self.mint_count, mint),
-            leader_count=_only(self.leader_count, leader),
-            mint_exposure_lamports=_only(self.mint_exposure_lamports, mint),
-            leader_exposure_lamports=_only(self.leader_exposure_lamports, leader),
-            last_trade_ns=_only(self.last_trade_ns, mint),
-            last_loss_ns=_only(self.last_loss_ns, leader),
-            locks=tuple(lock for lock in self.locks if lock.concerns(leader, mint)),
-        )
-
-
-def _only(of_all: Mapping[str, int], key: str) -> dict[str, int]:
-    return {key: of_all[key]} if key in of_all else {}
-
 
 @dataclass(frozen=True, slots=True)
 class EntryPlan:
@@ -157,8 +140,7 @@ class ExitPlan:
     """Sells at this multiple and below: the price has moved against us."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One guard's verdict: its standard code, whether it lets the buy pass, and the numbers that it compared."""
 
     code: str
