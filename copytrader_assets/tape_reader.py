@@ -57,6 +57,8 @@ def _columns(parts: Iterable[pa.Table], n: int) -> tuple[dict[str, NDArray[Any]]
     names = {}
     for name in _CODED:
         found[name], names[name] = _coded(texts.pop(name))
+    # Arrow keeps what it has freed for its next table: there is none, and the tape is large.
+    pa.default_memory_pool().release_unused()
     return found, names
 
 

@@ -6,10 +6,11 @@ Times of a plan are in ms since the position was opened; `*_lamports` and `*_raw
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, NamedTuple
 
 from copytrader_core.policy.market import MarketState
+from copytrader_core.quick import quick_record
 
 TradingState = Literal["ACTIVE", "REDUCING", "HALTED"]
 ExitReason = Literal["kill", "timer", "target", "trailing", "adverse", "leader_sold", "flatten", "end_of_run"]
@@ -19,7 +20,7 @@ Number = int | float | str | None
 ACCEPTED = "ACCEPTED"
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class LeaderBuy:
     """A tracked leader bought a coin. One transaction gives one signal per coin, whatever number of buys it holds.
 
@@ -37,7 +38,7 @@ class LeaderBuy:
     market: MarketState | None
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Now:
     """The moment of a decision: the newest slot of the stream and the executor's clock."""
 
@@ -45,7 +46,7 @@ class Now:
     ts_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Lock:
     """Somebody has forbidden buys: all of them, those after one leader, or those of one coin. Exits go on.
 
@@ -66,7 +67,7 @@ class Lock:
         return self.concerns(leader, mint) and (self.until_ns is None or now_ns < self.until_ns)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Book:
     """What we hold, what is under way and what is lost: the state that the limits count.
 
@@ -108,7 +109,7 @@ class Book:
         return self.leader_count.get(leader, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class EntryPlan:
     """The buy: exactly `spend_lamports` (swap fees included) for at least `min_tokens_raw` coins."""
 
@@ -120,7 +121,7 @@ class EntryPlan:
     """What the transaction costs besides the swap: base fee, priority fee, tip."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class ExitPlan:
     """When the position is sold, whichever comes first; `reasons` says where each number comes from.
 
@@ -148,7 +149,7 @@ class Check(NamedTuple):
     numbers: Mapping[str, Number]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Decision:
     """Accepted with its plans, or refused with a standard code; `numbers` holds everything that was computed."""
 
