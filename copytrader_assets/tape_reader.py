@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -45,32 +45,31 @@ def _columns(parts: Iterable[pa.Table], n: int) -> tuple[dict[str, NDArray[Any]]
     """Every column of numbers as one array, and codes with what they stand for; never more than a part of it twice."""
     numbers = (*_NUMBERS, "ts_ns")
     found = {name: np.zeros(n, TAPE.arrow.field(name).type.to_pandas_dtype()) for name in numbers}
-    chunks: dict[str, list[pa.DictionaryArray]] = {name: [] for name in _CODED}
+    texts: dict[str, list[pa.Array]] = {name: [] for name in _CODED}
     first = 0
     for part in parts:
-        last = first + part.num_rows
+        end = first + part.num_rows
         for name in numbers:
-            found[name][first:last] = part[name].to_numpy()
+            found[name][first:end] = part[name].to_numpy()
         for name in _CODED:
-            chunks[name] += [_encoded(chunk) for chunk in part[name].chunks]
-        first = last
-    coded = {name: _coded(chunks.pop(name)) for name in _CODED}
-    return found | {name: codes for name, (codes, _) in coded.items()}, {
-        name: names for name, (_, names) in coded.items()
-    }
+            texts[name] += part[name].chunks
+        first = end
+    names = {}
+    for name in _CODED:
+        found[name], names[name] = _coded(texts.pop(name))
+    # Arrow keeps what it has freed for its next table: there is none, and the tape is large.
+    pa.default_memory_pool().release_unused()
+    return found, names
 
 
-def _encoded(chunk: pa.Array) -> pa.DictionaryArray:
-    return chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-
-
-def _coded(chunks: list[pa.DictionaryArray]) -> tuple[NDArray[np.int32], list[str]]:
-    """The codes of texts whose parts have dictionaries of their own, and what each code stands for."""
-    if not chunks:
+def _coded(chunks: Sequence[pa.Array]) -> tuple[NDArray[np.int32], list[str]]:
+    """The codes of texts, and the texts by code."""
+    coded = [chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode() for chunk in chunks]
+    if not coded:
         return np.zeros(0, np.int32), []
-    unified = pa.chunked_array(chunks).unify_dictionaries()
-    codes = np.concatenate([chunk.indices.to_numpy() for chunk in unified.chunks])
-    return codes.astype(np.int32, copy=False), unified.chunk(0).dictionary.to_pylist()
+    unified = pa.chunked_array(coded).unify_dictionaries()
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in unified.chunks]).astype(np.int32, copy=False)
+    return codes, unified.chunk(unified.num_chunks - 1).dictionary.to_pylist()
 
 
 def _texts(lake: Lake, day: dt.date, rows: NDArray[np.int64]) -> dict[int, tuple[str, str]]:

@@ -117,7 +117,7 @@ class Desk:
         book = self._book(signal, state, now, stream_age_ms)
         # Signed first, explained afterwards: nothing is written or sent before `decide` has said the same.
         plans = None
-        if pattern is not None:
+        if pattern is not None and self.broker.signs:
             plans = prompt_plans(signal, pattern, book, self.settings, now, inflow, value)
         order, signed, why = self._buy(signal, plans, now)
         signed_ns = self.wall_ns()
