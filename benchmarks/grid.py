@@ -2,10 +2,10 @@
 
 A day is read from its file, its signals are copied at 5 latencies and 6 sizes under the rule that the days before have
 chosen, and under all 60 exit rules at the reference; then it is reduced. Values and exits of the last day close the
-run. That is what `materialize` computes of copies, without Dagster, without writing the rows, and reading a day once where
-its two assets read it twice. Three different days
-are made and taken in turn, in a process of their own, so that time and memory are those of the grid. A leader makes
-TRADES (20) trades a day, three in four of them buys; known traders whose trips have been counted make some ten a day.
+run. That is what `materialize` computes of copies, without Dagster, without writing the rows, and reading a day once,
+which its two assets do twice. Three different days are made and taken in turn, in a process of their own, so that time
+and memory are those of the grid. A leader makes TRADES (20) trades a day, three in four of them buys; known traders
+whose trips have been counted make some ten a day.
 """
 
 from __future__ import annotations
