@@ -78,10 +78,12 @@ def test_a_backfill_materializes_the_named_days_in_two_runs(platform: Platform) 
         {
             *("events", "first_buys", "wallet_links", "follow_edges", "leader_scores", "entities"),
             *("edge_validation", "leader_inflow", "inflow_calibration", "leader_links"),
+            *("tape", "tape_slots", "landings", "shadow_book", "parity"),
         },
         {
             *("open_positions", "trades", "wallet_patterns", "wallet_windows", "pattern_release"),
             *("leader_exits", "exit_curves", "copy_value", "calibration", "calibration_bins"),
+            *("copies", "copy_exits"),
         },
     ]
     assert data.materialized_subset == data.target_subset
