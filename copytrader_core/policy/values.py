@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from copytrader_core.policy.market import MarketState
+from copytrader_core.policy.market import MarketState
 
 TradingState = Literal["ACTIVE", "REDUCING", "HALTED"]
 ExitReason = Literal["kill", "timer", "target", "trailing", "adverse", "leader_sold", "flatten", "end_of_run"]
