@@ -13,6 +13,7 @@ from benchmarks import (
     backtest,
     day,
     decoding,
+    grid,
     hot_path,
     ingest,
     lakeread,
@@ -21,6 +22,7 @@ from benchmarks import (
     network,
     patterns,
     signing,
+    whole_day,
     wire_path,
 )
 from benchmarks.measure import Measured
@@ -29,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[], list[Measured]]] = {
     "backtest": backtest.run,
     "day": day.run,
     "decoding": decoding.run,
+    "grid": grid.run,
     "hot_path": hot_path.run,
     "ingest": ingest.run,
     "lakeread": lakeread.run,
@@ -37,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[], list[Measured]]] = {
     "network": network.run,
     "patterns": patterns.run,
     "signing": signing.run,
+    "whole_day": whole_day.run,
     "wire_path": wire_path.run,
 }
 

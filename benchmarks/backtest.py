@@ -1,7 +1,8 @@
 """How fast the executor's engine walks a made-up market of 20,000 coins, and how fast copies of its leaders are made.
 
 Every leader's buy passes the seed's rule, so that as many decisions, orders and re-executed coins as possible fall on
-the events. Beside it, if NAUTILUS_PYTHON names a Python that has nautilus_trader, its engine on as many trade ticks.
+the events. Beside it, if NAUTILUS_PYTHON names a Python that has nautilus_trader, its engine on as many trade ticks; if
+FREQTRADE_PYTHON names one that has freqtrade, its backtest on a fifth as many candles.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def run() -> list[Measured]:
 
         contenders = {"live decide(), walked": walked, "the same from the file on": from_file, "copies": copied}
         found = race(contenders, "events", 3)
-    return [*found, *_nautilus(events)]
+    others = [*_elsewhere("nautilus_trader", "nautilus_ticks.py", "ticks through its venue", events)]
+    others += _elsewhere("freqtrade", "freqtrade_candles.py", "candles of 20 pairs", events // 5)
+    return [*found, *others]
 
 
 def _walk(day: TapeDay, wanted: Release, events: int) -> int:
@@ -75,15 +78,17 @@ def _walk(day: TapeDay, wanted: Release, events: int) -> int:
     return events
 
 
-def _nautilus(events: int) -> list[Measured]:
-    python = os.environ.get("NAUTILUS_PYTHON")
+def _elsewhere(package: str, script: str, what: str, events: int) -> list[Measured]:
+    """The speed of another engine under a Python of its own, three times; nothing where there is none."""
+    variable = f"{package.partition('_')[0].upper()}_PYTHON"
+    python = os.environ.get(variable)
     if not python:
-        print("nautilus_trader is not measured: NAUTILUS_PYTHON names no Python that has it")
+        print(f"{package} is not measured: {variable} names no Python that has it")
         return []
-    script = Path(__file__).with_name("nautilus_ticks.py")
     speeds = []
     for _ in range(3):
-        done = subprocess.run([python, str(script), str(events)], capture_output=True, text=True, check=True)
+        command = [python, str(Path(__file__).with_name(script)), str(events)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         n, seconds = done.stdout.split()[-2:]
         speeds.append(int(n) / float(seconds))
-    return [Measured("nautilus_trader, ticks through its venue", "events", tuple(speeds))]
+    return [Measured(f"{package}, {what}", "events", tuple(speeds))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -38,13 +38,18 @@ def size_of(default: int) -> int:
 
 
 def load(url: str, events: int, *, wallets: int = 200_000, coins: int = 50_000, json: bool = True) -> None:
+    """Fills Postgres with a day of these rows."""
+    fill(url, parts(events, wallets, coins, json=json))
+
+
+def fill(url: str, tables: Iterable[pa.Table]) -> None:
     """Fills the partition of DAY by COPY, builds its indexes, analyses it and seals the day."""
     name = partition_name(DAY)
     start, end = day_bounds_ns(DAY)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"CREATE TABLE {name} (LIKE raw_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
         with connection.cursor() as cursor:
-            for table in parts(events, wallets, coins, json=json):
+            for table in tables:
                 with cursor.copy(f"COPY {name} ({', '.join(table.column_names)}) FROM STDIN (FORMAT csv)") as copy:
                     copy.write(_csv(table))
         connection.execute("SET maintenance_work_mem = '512MB'")
@@ -57,14 +62,14 @@ def load(url: str, events: int, *, wallets: int = 200_000, coins: int = 50_000, 
 def parts(events: int, wallets: int, coins: int, *, json: bool = True) -> Iterator[pa.Table]:
     """The rows in parts, in the order in which a worker would have landed them."""
     rng = np.random.default_rng(7)
-    who = _Names(rng, wallets, 3)
-    what = _Names(rng, coins, 5)
+    who = Names(rng, wallets, 3)
+    what = Names(rng, coins, 5)
     for first in range(0, events, _PART):
         numbers = np.arange(first, min(events, first + _PART))
         yield _part(rng, numbers, events, who, what, json=json)
 
 
-class _Names:
+class Names:
     """Addresses, and for each the accounts that always come with it, as a piece of JSON."""
 
     def __init__(self, rng: np.random.Generator, count: int, companions: int) -> None:
@@ -77,9 +82,7 @@ class _Names:
         return (len(self.address) * rng.random(count) ** 5.6).astype(np.int64)
 
 
-def _part(
-    rng: np.random.Generator, numbers: Numbers, events: int, who: _Names, what: _Names, *, json: bool
-) -> pa.Table:
+def _part(rng: np.random.Generator, numbers: Numbers, events: int, who: Names, what: Names, *, json: bool) -> pa.Table:
     count = len(numbers)
     start, _ = day_bounds_ns(DAY)
     place = numbers * SLOTS // events
@@ -121,14 +124,28 @@ def _part(
         "fee_sol": rng.integers(5_000, 10**6, count) / 1e9,
     }
     if json:
-        columns |= {
-            "ix_accounts_json": _accounts(wallet, coin, venue, who, what),
-            "meta_json": _meta(rng, mints, reserves, place),
-        }
+        columns |= json_columns(rng, wallet, coin, who, what, reserves, place)
     return pa.table(columns)
 
 
-def _accounts(wallet: Numbers, coin: Numbers, venue: Numbers, who: _Names, what: _Names) -> pa.Array:
+def json_columns(
+    rng: np.random.Generator,
+    wallet: Numbers,
+    coin: Numbers,
+    who: Names,
+    what: Names,
+    reserves: tuple[Numbers, Numbers],
+    place: Numbers,
+) -> dict[str, pa.Array]:
+    """The accounts and the facts of events: codes of wallets and coins, reserves, and slots since the day began."""
+    venue = (coin % 3 == 0).astype(np.int64)
+    return {
+        "ix_accounts_json": _accounts(wallet, coin, venue, who, what),
+        "meta_json": _meta(rng, pc.take(what.address, coin), reserves, place),
+    }
+
+
+def _accounts(wallet: Numbers, coin: Numbers, venue: Numbers, who: Names, what: Names) -> pa.Array:
     rng = np.random.default_rng(1)
     everywhere = [_keys(rng, count, 44).to_pylist() for count in (7, 15)]
     shared = pc.take(pa.array(['", "'.join(names) for names in everywhere]), venue)

@@ -1,17 +1,23 @@
-"""The feed that ingestion is measured on: real transactions, each again and again as another one, in full blocks."""
+"""The feed that ingestion is measured on: real transactions, each again and again, every time on another coin.
+
+On the same coin each would begin where it began before: a stream with a hole before every trade, which no chain sends.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.geyser.wire import transaction_from_update
 from copytrader_core.pump.addresses import AMM_PROGRAM, PUMP_PROGRAM
 from copytrader_core.pump.decode import decode
+from copytrader_core.solana.base58 import address_text
 from simnet.demo_tape import TAPE
 from simnet.tape import TapeWriter, read_tape
 
@@ -19,6 +25,8 @@ _RECORDED = Path(__file__).resolve().parents[2] / "shared" / "recorded" / "yello
 _PROGRAMS = frozenset({bytes(PUMP_PROGRAM), bytes(AMM_PROGRAM)})
 _FIRST_SLOT = 460_000_000
 _BLOCK_TIME = 1_795_000_000
+_MOVED = frozenset({"pool", "mint"})
+_DATA = "Program data: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +47,28 @@ def write_feed(path: Path, source: str, n_slots: int, per_slot: int) -> Feed:
 
     `source`: `recorded` (mainnet transactions beside the checkout, where there are any) or `tape` (the committed one).
     """
-    kinds = [info for info in (recorded() if source == "recorded" else committed()) if _is_ours(info)]
-    n_events = [_rows(info) for info in kinds]
-    order = itertools.cycle(range(len(kinds)))
+    kinds = [_kind(info) for info in (recorded() if source == "recorded" else committed()) if _is_ours(info)]
+    order = itertools.cycle(kinds)
     n_rows = n_landed = n_bytes = 0
     with TapeWriter(path, {"slot_ms": 400}, level=1) as writer:
         for slot in range(_FIRST_SLOT, _FIRST_SLOT + n_slots):
             block = _block(slot)
             for index in range(per_slot):
                 kind = next(order)
-                _add(block, kinds[kind], index)
-                n_rows += n_events[kind]
-                n_landed += not kinds[kind].meta.HasField("err")
+                _add(block, kind, index)
+                n_rows += kind.n_rows
+                n_landed += not kind.info.meta.HasField("err")
             n_bytes += block.ByteSize()
             writer.write(block)
     return Feed(path, _FIRST_SLOT, slot, n_slots * per_slot, n_landed, n_rows, n_bytes)
+
+
+class _Kind(NamedTuple):
+    """A transaction, the rows it gives, and the coins and pools that its trades move."""
+
+    info: pb.SubscribeUpdateTransactionInfo
+    n_rows: int
+    moved: tuple[bytes, ...]
 
 
 def recorded() -> list[pb.SubscribeUpdateTransactionInfo]:
@@ -74,10 +89,14 @@ def _is_ours(info: pb.SubscribeUpdateTransactionInfo) -> bool:
     return not _PROGRAMS.isdisjoint(keys)
 
 
-def _rows(info: pb.SubscribeUpdateTransactionInfo) -> int:
+def _kind(info: pb.SubscribeUpdateTransactionInfo) -> _Kind:
     if info.is_vote or info.meta.HasField("err"):
-        return 0
-    return len(decode(transaction_from_update(info, _FIRST_SLOT, _BLOCK_TIME)).events)
+        return _Kind(info, 0, ())
+    decoded = decode(transaction_from_update(info, _FIRST_SLOT, _BLOCK_TIME))
+    named = [
+        seen.values["pool" if "pool" in seen.values else "mint"] for seen in decoded.seen if _MOVED & set(seen.values)
+    ]
+    return _Kind(info, len(decoded.events), tuple(dict.fromkeys(named)))
 
 
 def _block(slot: int) -> pb.SubscribeUpdateBlock:
@@ -91,13 +110,29 @@ def _block(slot: int) -> pb.SubscribeUpdateBlock:
     )
 
 
-def _add(block: pb.SubscribeUpdateBlock, info: pb.SubscribeUpdateTransactionInfo, index: int) -> None:
+def _add(block: pb.SubscribeUpdateBlock, kind: _Kind, index: int) -> None:
     added = block.transactions.add()
-    added.CopyFrom(info)
+    added.CopyFrom(kind.info)
+    for key in kind.moved:
+        _rename(added, key, hashlib.sha256(key + f"{block.slot} {index}".encode()).digest())
     added.index = index
     added.signature = hashlib.sha512(f"{block.slot} {index}".encode()).digest()
     if added.transaction.signatures:
         added.transaction.signatures[0] = added.signature
+
+
+def _rename(info: pb.SubscribeUpdateTransactionInfo, old: bytes, new: bytes) -> None:
+    """Another address of the same length in all places: accounts, events, balances and logs."""
+    info.ParseFromString(info.SerializeToString().replace(old, new))
+    old_text, new_text = address_text(old), address_text(new)
+    for balance in (*info.meta.pre_token_balances, *info.meta.post_token_balances):
+        balance.mint = new_text if balance.mint == old_text else balance.mint
+        balance.owner = new_text if balance.owner == old_text else balance.owner
+    for at, line in enumerate(info.meta.log_messages):
+        if line.startswith(_DATA):
+            data = b64decode(line.removeprefix(_DATA))
+            if old in data:
+                info.meta.log_messages[at] = _DATA + b64encode(data.replace(old, new)).decode()
 
 
 def sources() -> Iterator[str]:

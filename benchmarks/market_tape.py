@@ -55,14 +55,14 @@ def _trades(seed, coin, wallet, start, base, quote, net, is_buy, after_base, aft
         real_base[i] = vb[c] - (start[0] - start[2])
 
 
-def market(events: int, coins: int = 20_000, seed: int = 7) -> tuple[pa.Table, pa.Table]:
-    """`tape` and `tape_slots` of a day."""
+def market(events: int, coins: int = 20_000, seed: int = 7, leader_share: float = 0.006) -> tuple[pa.Table, pa.Table]:
+    """`tape` and `tape_slots` of a day; leaders make `leader_share` of its trades."""
     rng = np.random.default_rng(seed)
     at = np.arange(events)
     born = (at * coins) // events
     coin = np.maximum(born - (rng.exponential(40.0, events)).astype(np.int64), 0).astype(np.int64)
     wallet = np.where(
-        rng.random(events) < 0.006, rng.integers(0, LEADERS, events), rng.integers(LEADERS, WALLETS, events)
+        rng.random(events) < leader_share, rng.integers(0, LEADERS, events), rng.integers(LEADERS, WALLETS, events)
     )
     start = INITIAL_SOL_CURVE
     shape = {
@@ -84,8 +84,8 @@ def market(events: int, coins: int = 20_000, seed: int = 7) -> tuple[pa.Table, p
         "inner_ix": np.full(events, -1, np.int32),
         "event_seq": np.zeros(events, np.int32),
         "ts_ns": seconds * 1_000_000_000,
-        "sig": _texts(rng, events, 88).take(pa.array(at)),
-        "wallet": _texts(rng, WALLETS, 44).take(pa.array(wallet)),
+        "sig": _texts(rng, events, 88),
+        "wallet": _texts(np.random.default_rng(WALLETS), WALLETS, 44).take(pa.array(wallet)),
         "mint": _texts(rng, coins, 44).take(pa.array(coin)),
         "quote_mint": pa.array([WSOL]).take(pa.array(np.zeros(events, np.int64))),
         "is_buy": is_buy,
@@ -117,7 +117,8 @@ def release(tape: pa.Table) -> Release:
 def _texts(rng: np.random.Generator, count: int, length: int) -> pa.Array:
     """Made-up keys; the first LEADERS begin with an L."""
     alphabet = np.frombuffer(b"123456789ABCDEFGHJKMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz", np.uint8)
-    letters = alphabet[rng.integers(0, len(alphabet), (count, length))]
+    letters = alphabet[rng.integers(0, len(alphabet), (count, length), np.uint8)]
     letters[:, 0] = ord("S")
     letters[:LEADERS, 0] = ord("L")
-    return pa.array(letters.view(f"S{length}").ravel().astype(f"U{length}").tolist())
+    ends = np.arange(0, (count + 1) * length, length, np.int64)
+    return pa.LargeStringArray.from_buffers(count, pa.py_buffer(ends), pa.py_buffer(letters.ravel())).cast(pa.string())

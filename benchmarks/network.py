@@ -8,29 +8,28 @@ CPU seconds, so that another process costs nobody anything. `NETWORK_FIRST_BUYS`
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import resource
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from benchmarks.measure import Measured
-from copytrader_assets.analysis.chance import benjamini_hochberg, poisson_tail
+from benchmarks.network_race import CONTENDERS, SLOT_MS, save
 from copytrader_assets.analysis.day_buys import DayBuys
-from copytrader_assets.analysis.first_buys import FirstBuys
-from copytrader_assets.analysis.follow_sweep import sweep
-from copytrader_assets.analysis.found_edges import testable_pairs
-from copytrader_assets.analysis.habits import Habits
 from copytrader_assets.analysis.network import copy_network
 from copytrader_assets.analysis.payers import LINK_SCHEMA
 from copytrader_assets.assets.network import LakeDay
@@ -38,18 +37,12 @@ from copytrader_assets.lake import Lake
 from copytrader_assets.schemas import FIRST_BUYS
 from copytrader_core.settings import NetworkSettings
 
-_SLOT_MS = 400.0
-_HORIZON = 75
-_MIN_FOLLOWED = 5
 _LEADERS = 318
-_ROUNDS = 3
+_ROUNDS = 5
 _COINS_OF_LEADERS = 200_000
 _SHARES_OF_LEADERS = np.linspace(1, 5, _LEADERS) / np.linspace(1, 5, _LEADERS).sum()
 _SLOTS_A_DAY = 216_000
 _DAY = date(2026, 1, 1)
-Counted = dict[tuple[int, int], int]
-# What a contender has counted, as a dictionary when asked: making one is no part of the race.
-Answer = Callable[[], Counted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,111 +98,52 @@ def _with_copiers(
 
 def run() -> list[Measured]:
     """The race on a million first buys, then the window of thirty days."""
-    coded = planted(1, 1_000_000, 120_000, 30_000)
-    frame = pd.DataFrame(coded.columns)
-    mints, wallets = (pa.array(np.arange(n).astype(str)) for n in (30_000, coded.n_wallets))
-    day = _Columns(coded, mints, wallets)
-    contenders: dict[str, Callable[[], Answer]] = {
-        "sweep + null + BH": lambda: _ours(day),
-        "pandas merge": lambda: _pandas(frame, coded.leaders),
-        "DuckDB join on the coin": lambda: _duckdb(frame, coded.leaders),
-    }
-    if polars := _polars_or_none():
-        contenders["Polars join"] = lambda: _polars(polars, coded)
-    expected = _ours(day)()
-    measured = [_timed(name, contender, expected, len(frame)) for name, contender in contenders.items()]
-    if polars is None:
+    return _race() + _window()
+
+
+def _race() -> list[Measured]:
+    """First buys per CPU second, every contender in a process of its own and once a round; prints its memory."""
+    names = [name for name in CONTENDERS if name != "Polars join" or importlib.util.find_spec("polars")]
+    if len(names) < len(CONTENDERS):
         print("Polars is not installed here: `pip install polars` beside the project and run again to see it")
-    return measured + _window()
+    coded = planted(1, 1_000_000, 120_000, 30_000)
+    n = len(coded.columns["mint"])
+    with tempfile.TemporaryDirectory(prefix="network-race-") as folder, ExitStack() as stack:
+        save(Path(folder), coded.columns, coded.leaders)
+        racers = {name: stack.enter_context(_racer(name, folder)) for name in names}
+        rounds = [{name: _asked(racer) for name, racer in racers.items()} for _ in range(_ROUNDS + 1)][1:]
+    measured = []
+    for name in names:
+        mine = [one[name] for one in rounds]
+        assert {one["counted"] for one in mine} == {rounds[0][names[0]]["counted"]}, f"{name} counts otherwise"
+        seconds = statistics.median(one["seconds"] for one in mine)
+        print(
+            f"{name}: {seconds:.2f} CPU s, {mine[-1]['peak']:,.0f} MB at most, {mine[-1]['before']:,.0f} to begin with"
+        )
+        measured.append(Measured(name, "first buys", tuple(n / one["seconds"] for one in mine)))
+    ratios = [one["pandas merge"]["seconds"] / one[names[0]]["seconds"] for one in rounds]
+    print(f"the pandas merge takes {statistics.median(ratios):.1f} times as long, round by round")
+    return measured
 
 
-def _timed(name: str, contender: Callable[[], Answer], expected: Counted, n: int) -> Measured:
-    """First buys per CPU second; prints the seconds and by how much the process has grown."""
-    seconds, before = [], _peak_mb()
-    for _ in range(_ROUNDS):
-        began = time.process_time()
-        counted = contender()
-        seconds.append(time.process_time() - began)
-        assert counted() == expected, f"{name} counts otherwise"
-    print(f"{name}: {sorted(seconds)[_ROUNDS // 2]:.2f} CPU s, {_peak_mb() - before:,.0f} MB above {before:,.0f}")
-    return Measured(name, "first buys", tuple(n / s for s in seconds))
+@contextmanager
+def _racer(name: str, folder: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "benchmarks.network_race", name, folder]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as racer:
+        yield racer
+
+
+def _asked(racer: subprocess.Popen[str]) -> dict[str, Any]:
+    """One round. The first one of a process is not counted: it takes the kernels from the disk."""
+    assert racer.stdin is not None
+    assert racer.stdout is not None
+    racer.stdin.write("again\n")
+    racer.stdin.flush()
+    return dict(json.loads(racer.stdout.readline()))
 
 
 def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _ours(day: _Columns) -> Answer:
-    """Put in place, swept, tested and corrected; the counts are returned for the comparison."""
-    buys, leaders = FirstBuys.of_days([day]), day.coded.leaders
-    swept = sweep(buys, Habits.of(buys, _SLOT_MS), leaders, _HORIZON, _MIN_FOLLOWED)
-    q = benjamini_hochberg(poisson_tail(swept.followed, swept.expected), testable_pairs(buys, leaders, _MIN_FOLLOWED))
-    assert (q <= 0.05).any()
-    columns = (swept.leader, swept.follower, swept.followed)
-    return lambda: {(a, b): n for a, b, n in zip(*(c.tolist() for c in columns), strict=True)}
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """The coded day without names: the others have none either."""
-
-    coded: Coded
-    mints: pa.Array
-    wallets: pa.Array
-
-    def names(self) -> tuple[pa.Array, pa.Array]:
-        return self.mints, self.wallets
-
-    def coins(self) -> tuple[np.ndarray, int]:
-        return self.coded.columns["mint"], int(self.coded.columns["slot"].min())
-
-    def buys(self) -> DayBuys:
-        none, c = pa.array([], pa.string()), self.coded.columns
-        return DayBuys(none, none, c["mint"], c["wallet"], c["slot"], c["tx"], np.zeros(len(c["mint"])))
-
-
-def _pandas(frame: pd.DataFrame, leaders: np.ndarray) -> Answer:
-    led = frame[frame.wallet.isin(leaders)]
-    met = led.merge(frame, on="mint", suffixes=("_l", "_f"))
-    lag = met.slot_f - met.slot_l
-    later = (lag > 0) | ((lag == 0) & (met.tx_f > met.tx_l))
-    counts = met[later & (lag <= _HORIZON)].groupby(["wallet_l", "wallet_f"]).size()
-    often = counts[counts >= _MIN_FOLLOWED]
-    return lambda: often.to_dict()
-
-
-def _duckdb(frame: pd.DataFrame, leaders: np.ndarray) -> Answer:
-    with duckdb.connect(":memory:") as connection:
-        connection.register("buys", frame)
-        connection.register("leaders", pd.DataFrame({"wallet": leaders}))
-        rows = connection.execute(
-            "SELECT l.wallet AS leader, f.wallet AS follower, count(*) AS n"
-            " FROM buys l JOIN leaders USING (wallet) JOIN buys f ON f.mint = l.mint"
-            f" WHERE f.slot <= l.slot + {_HORIZON} AND (f.slot > l.slot OR (f.slot = l.slot AND f.tx > l.tx))"
-            f" GROUP BY 1, 2 HAVING count(*) >= {_MIN_FOLLOWED}"
-        ).fetchnumpy()
-    return lambda: {(a, b): n for a, b, n in zip(*(column.tolist() for column in rows.values()), strict=True)}
-
-
-def _polars_or_none() -> Any:
-    try:
-        return import_module("polars")
-    except ImportError:
-        return None
-
-
-def _polars(pl: Any, coded: Coded) -> Answer:
-    buys = pl.DataFrame(coded.columns).lazy()
-    led = buys.filter(pl.col("wallet").is_in(coded.leaders.tolist()))
-    met = led.join(buys, on="mint", suffix="_f").filter(
-        (pl.col("slot_f") <= pl.col("slot") + _HORIZON)
-        & (
-            (pl.col("slot_f") > pl.col("slot"))
-            | ((pl.col("slot_f") == pl.col("slot")) & (pl.col("tx_f") > pl.col("tx")))
-        )
-    )
-    counts = met.group_by("wallet", "wallet_f").len().filter(pl.col("len") >= _MIN_FOLLOWED).collect()
-    return lambda: {(a, b): n for a, b, n in counts.iter_rows()}
 
 
 def _window() -> list[Measured]:
@@ -236,7 +170,7 @@ def _window() -> list[Measured]:
 
 def _publish(lake: Lake, day: DayBuys, at: date) -> None:
     names = pa.table({"address": pa.concat_arrays([day.mints, day.wallets])})
-    facts = {"n_mints": str(len(day.mints)), "slot_ms": repr(_SLOT_MS), "events_hash": ""}
+    facts = {"n_mints": str(len(day.mints)), "slot_ms": repr(SLOT_MS), "events_hash": ""}
     rows = FIRST_BUYS.conform(day.rows())
     lake.publish([lake.stage(FIRST_BUYS.name, at, rows, facts, names)])
 
@@ -249,7 +183,7 @@ def _network(lake: Lake, n_days: int, leaders: dict[str, str | None]) -> float:
         leaders=leaders,
         as_of=_DAY + timedelta(days=n_days - 1),
         settings=NetworkSettings(),
-        slot_ms=_SLOT_MS,
+        slot_ms=SLOT_MS,
     )
     assert found.edges.num_rows
     return time.process_time() - began

@@ -38,7 +38,7 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Market:
+class Market:
     """Events as integers, in chain order."""
 
     wallet: NDArray[np.int32]
@@ -52,14 +52,14 @@ class _Market:
 def publish(lake: Lake, sizes: Sizes, day: dt.date = DAY, seed: int = 1) -> None:
     """Writes the day's `events` into the lake."""
     rng = np.random.default_rng(seed)
-    market = _market(rng, sizes, (day - DAY).days)
+    made = market(rng, sizes, (day - DAY).days)
     schema = pa.schema([field.with_nullable(True) for field in EVENTS.arrow])
-    parts = _parts(rng, market, sizes, day)
-    lake.publish([lake.stage_parts(EVENTS.name, day, schema, parts, {})])
+    parts = _parts(rng, made, sizes, day)
+    lake.publish([lake.stage_parts(EVENTS.name, day, schema, parts, {}, repeating=EVENTS.repeating)])
 
 
-def _market(rng: np.random.Generator, sizes: Sizes, number: int) -> _Market:
-    """Trips first: who, what, how many buys and sells; then their events at increasing times."""
+def market(rng: np.random.Generator, sizes: Sizes, number: int) -> Market:
+    """The `number`-th day. Trips first: who, what, how many buys and sells; then their events at increasing times."""
     trips = int(sizes.events / 2.3)
     wallet, coin = _skewed(rng, trips, sizes.wallets, 1.6), _skewed(rng, trips, sizes.coins, 2.2)
     buys = rng.choice([1, 2, 3], trips, p=[0.8, 0.15, 0.05])
@@ -74,7 +74,7 @@ def _market(rng: np.random.Generator, sizes: Sizes, number: int) -> _Market:
     slot = _FIRST_SLOT + number * _SLOTS + (np.arange(len(order)) * _SLOTS) // max(len(order), 1)
     starts = np.searchsorted(slot, slot, side="left")
     index = (np.arange(len(order)) - starts).astype(np.int32)
-    return _Market(wallet[trip][order], coin[trip][order], is_sell[order], base[order], slot, index)
+    return Market(wallet[trip][order], coin[trip][order], is_sell[order], base[order], slot, index)
 
 
 def _skewed(rng: np.random.Generator, count: int, kinds: int, power: float) -> NDArray[np.int32]:
@@ -101,17 +101,18 @@ def _amounts(
     return np.where(is_sell, bought[trip] * buys[trip] // np.maximum(sells[trip], 1), bought[trip]).astype(np.uint64)
 
 
-def _parts(rng: np.random.Generator, market: _Market, sizes: Sizes, day: dt.date) -> Iterator[pa.Table]:
+def _parts(rng: np.random.Generator, market: Market, sizes: Sizes, day: dt.date) -> Iterator[pa.Table]:
     names = np.random.default_rng(99)
     wallets, coins = base58(names, sizes.wallets, 44), base58(names, sizes.coins, 44)
     for start in range(0, len(market.wallet), _PART):
         part = slice(start, start + _PART)
-        yield EVENTS.conform(_part(rng, market, part, wallets, coins, day))
+        yield EVENTS.conform(rows(rng, market, part, wallets, coins, day))
 
 
-def _part(
-    rng: np.random.Generator, market: _Market, part: slice, wallets: pa.Array, coins: pa.Array, day: dt.date
+def rows(
+    rng: np.random.Generator, market: Market, part: slice, wallets: pa.Array, coins: pa.Array, day: dt.date
 ) -> pa.Table:
+    """The events `part` of the market with their texts and amounts, as columns of EVENTS."""
     slot, is_sell, base, coin = market.slot[part], market.is_sell[part], market.base[part], market.coin[part]
     count = len(slot)
     who, what = wallets.take(pa.array(market.wallet[part])), coins.take(pa.array(coin))

@@ -12,7 +12,7 @@ from typing import Final
 
 import dagster as dg
 
-from copytrader_assets.proof_schemas import PARITY, SHADOW_BOOK
+from copytrader_assets.proof_schemas import LANDINGS, PARITY, SHADOW_BOOK
 from copytrader_assets.schemas import (
     EDGE_VALIDATION,
     ENTITIES,
@@ -55,7 +55,7 @@ STAGES: Final[Mapping[str, Sequence[str]]] = {
     "ledger": (TRADES.name, OPEN_POSITIONS.name),
     "network": [table.name for table in _NETWORK],
     "fingerprints": (WALLET_PATTERNS.name, WALLET_WINDOWS.name),
-    "replay": (TAPE.name, TAPE_SLOTS.name, COPIES.name, COPY_EXITS.name),
+    "replay": (TAPE.name, TAPE_SLOTS.name, LANDINGS.name, COPIES.name, COPY_EXITS.name),
     "proof": (SHADOW_BOOK.name, PARITY.name),
     "value": (*(LEADER_EXITS.name, EXIT_CURVES.name, COPY_VALUE.name), CALIBRATION.name, CALIBRATION_BINS.name),
     "release": (RELEASE, LEADER_LINKS.name),
@@ -94,6 +94,7 @@ _ROWS: Final = {
     COPY_VALUE.name: "one leader, one latency and one size",
     CALIBRATION.name: "one leader",
     CALIBRATION_BINS.name: "one tenth of the expectations of one kind",
+    LANDINGS.name: "one side and one number of slots, and how many of our live orders landed so late",
     SHADOW_BOOK.name: "one signal that was refused",
     PARITY.name: "one decision",
     LEADER_LINKS.name: "one buy of a follower",

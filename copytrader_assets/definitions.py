@@ -9,6 +9,7 @@ import dagster as dg
 from copytrader_assets.alerts import failed_runs, mended_runs
 from copytrader_assets.assets.events import events, raw_events
 from copytrader_assets.assets.fingerprints import fingerprints
+from copytrader_assets.assets.landings import landings
 from copytrader_assets.assets.leader_links import leader_links
 from copytrader_assets.assets.network import copy_network, first_buys
 from copytrader_assets.assets.proof import proof
@@ -32,7 +33,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         assets=shown(
             [
                 *(raw_events, events, round_trips, first_buys, copy_network, fingerprints),
-                *(market_tape, copy_exits, copies, proof),
+                *(market_tape, landings, copy_exits, copies, proof),
                 *(copy_values, pattern_release, leader_links),
             ]
         ),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from copytrader_assets.lake import Lake
+from copytrader_assets.proof_schemas import LANDINGS
 from copytrader_assets.schemas import (
     EVENTS,
     FOLLOW_EDGES,
@@ -92,7 +93,7 @@ def stale(lake: Lake, table: Table, day: dt.date, first: dt.date | None) -> str 
 
 @dataclass(frozen=True, slots=True)
 class CopyInputs:
-    """What the values of one day are computed from: round trips of the window, and the copies of its days.
+    """What the values of one day are computed from: round trips of the window, the copies of its days, our landings.
 
     Copies are demanded from the first day on that has any: before that nothing has been replayed.
     """
@@ -114,8 +115,10 @@ class CopyInputs:
 
     def content_hash(self, lake: Lake) -> str:
         """One hash over what all of them hold. They must be there."""
-        both = self.trips.content_hash(lake) + self.copies.content_hash(lake)
-        return hashlib.sha256(both.encode()).hexdigest()
+        day = self.trips.days[-1]
+        ours = lake.snapshot(LANDINGS.name, day).content_hash if lake.has(LANDINGS.name, day) else ""
+        all_three = self.trips.content_hash(lake) + self.copies.content_hash(lake) + ours
+        return hashlib.sha256(all_three.encode()).hexdigest()
 
     def is_current(self, lake: Lake, table: Table, day: dt.date) -> bool:
         """Whether the published `day` of `table` was computed from what is published now."""

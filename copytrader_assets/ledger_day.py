@@ -11,21 +11,31 @@ import datetime as dt
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from typing import Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from copytrader_assets.analysis.coin_facts import COIN_COLUMNS, CoinFacts
 from copytrader_assets.analysis.ledger import Folded, ledger_bucket, of_bucket
-from copytrader_assets.analysis.moves import DICTIONARIES, EVENT_COLUMNS, MOVES, bucket_of, moves
+from copytrader_assets.analysis.moves import (
+    DICTIONARIES,
+    EVENT_COLUMNS,
+    MOVES,
+    as_moves,
+    bucket_of,
+    moves_a_position,
+    with_payer,
+)
+from copytrader_assets.analysis.text_codes import TextCodes
 from copytrader_assets.analysis.trip_checks import Flow, flow_of, held_raw
 from copytrader_assets.analysis.trip_order import age_order, end_order, key_order, merged
 from copytrader_assets.analysis.trip_rows import open_rows, trades_rows
-from copytrader_assets.analysis.trip_tables import Carry
+from copytrader_assets.analysis.trip_tables import Carry, texts
 from copytrader_assets.lake import Lake
 from copytrader_assets.schemas import EVENTS
 from copytrader_assets.spark import folded_by_spark
@@ -35,6 +45,10 @@ _PART_ROWS = 65_536
 _PARTS_AHEAD = 2
 _COIN_ROWS = 500_000
 _KEPT_MS = 1_000
+_MOVING = ["pays" if name == "fee_payer" else name for name in EVENT_COLUMNS]
+_CODED = {"wallet": pa.int32(), "mint": pa.int32()}
+_NO_MOVES = pa.schema([(f.name, _CODED.get(f.name, f.type)) for f in MOVES]).empty_table()
+_Part = TypeVar("_Part")
 _Done = TypeVar("_Done")
 
 
@@ -50,7 +64,7 @@ class LedgerDay:
     def trades(self, rules: LedgerSettings) -> Iterator[pa.Table]:
         """The rows of `trades`, in parts."""
         parts = merged(self.finished, end_order, _PART_ROWS)
-        return _side_by_side(partial(trades_rows, day_end_ns=self.day_end_ns), parts, rules.threads)
+        return _side_by_side(lambda part: trades_rows(part.table(), self.day_end_ns), parts, rules.threads)
 
     def open_positions(self, rules: LedgerSettings) -> Iterator[pa.Table]:
         """The rows of `open_positions`, in parts."""
@@ -69,14 +83,16 @@ def ledger_day(
 ) -> LedgerDay:
     """Moves `carry` over the published events of `day`. The same for any number of buckets, passes, threads, engine."""
     _reuse_memory()
-    coins = _Coins(carry.facts())
     if engine == "spark":
+        coins = _Coins(carry.facts())
         for events in _read(lake, day, (*COIN_COLUMNS, "base_raw")):
             coins.read(events)
         folded = list(folded_by_spark(lake, day, carry, coins.facts(), rules))
     else:
+        owners = _Owners(max(1, -(-lake.snapshot(EVENTS.name, day).rows // rules.bucket_rows)))
+        coins = _Coins(carry.facts(), owners.mints)
         with ThreadPoolExecutor(rules.threads) as pool:
-            folded = list(_folded(lake, day, carry, coins, rules, pool))
+            folded = list(_folded(lake, day, carry, owners, coins, rules, pool))
     after = _joined(folded)
     changes = Flow.of(held_raw(carry), held_raw(after), folded)
     return LedgerDay(lake.end_ns(day), [one.finished for one in folded], after, coins.flow.and_(changes))
@@ -96,13 +112,14 @@ def _reuse_memory() -> None:
 class _Coins:
     """What the day's events say of the coins and of the amounts, read along with the first pass."""
 
-    def __init__(self, facts: CoinFacts) -> None:
+    def __init__(self, facts: CoinFacts, mints: TextCodes | None = None) -> None:
+        """`mints` are the names of the coins where the events will have codes of them."""
         self.flow = Flow()
-        self._facts = facts
+        self._facts, self._mints = facts, mints
         self._waiting: list[pa.Table] = []
 
     def read(self, events: pa.Table) -> None:
-        """The next part of the day. Several are taken together: each time all coins are encoded anew."""
+        """The next part of the day. Several are taken together: each time all coins are brought together anew."""
         self.flow = self.flow.and_(flow_of(events))
         self._waiting.append(events.select(COIN_COLUMNS))
         if sum(part.num_rows for part in self._waiting) >= _COIN_ROWS:
@@ -111,76 +128,116 @@ class _Coins:
     def facts(self) -> CoinFacts:
         """The facts after all that was read."""
         if self._waiting:
-            self._facts = self._facts.after(pa.concat_tables(self._waiting))
-            self._waiting = []
+            events, self._waiting = pa.concat_tables(self._waiting), []
+            self._facts = self._facts.after(_named(events, "mint", self._mints.names()) if self._mints else events)
         return self._facts
 
 
+@dataclass(slots=True)
+class _Owners:
+    """The wallets and coins of a day as codes, and the bucket of each wallet."""
+
+    buckets: int
+    wallets: TextCodes = field(default_factory=TextCodes)
+    mints: TextCodes = field(default_factory=TextCodes)
+    _bucket: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+    def coded(self, events: pa.Table) -> tuple[pa.Table, NDArray[np.int32]]:
+        """The next part of the day with codes in place of texts, and the bucket of each of its rows."""
+        known = len(self.wallets)
+        wallets, mints = self.wallets.codes(events["wallet"]), self.mints.codes(events["mint"])
+        self._bucket = np.concatenate([self._bucket, bucket_of(self.wallets.names(known), self.buckets)])
+        events = with_payer(events)
+        for name, codes in (("wallet", wallets), ("mint", mints)):
+            events = events.set_column(events.schema.get_field_index(name), name, codes)
+        return events, self._bucket[wallets.to_numpy()]
+
+
 def _folded(
-    lake: Lake, day: dt.date, carry: Carry, coins: _Coins, rules: LedgerSettings, pool: ThreadPoolExecutor
+    lake: Lake,
+    day: dt.date,
+    carry: Carry,
+    owners: _Owners,
+    coins: _Coins,
+    rules: LedgerSettings,
+    pool: ThreadPoolExecutor,
 ) -> Iterator[Folded]:
-    buckets = max(1, -(-lake.snapshot(EVENTS.name, day).rows // rules.bucket_rows))
+    buckets = owners.buckets
     for first in range(0, buckets, rules.buckets_at_once):
         wanted = range(first, min(first + rules.buckets_at_once, buckets))
-        found = _moves_of(lake, day, wanted, buckets, coins if first == 0 else None, rules.threads)
-        tasks = [pool.submit(_fold, found, b, buckets, carry, coins.facts(), lake.end_ns(day), rules) for b in wanted]
+        found = _moves_of(lake, day, wanted, owners, coins if first == 0 else None, rules.threads)
+        facts, names = coins.facts(), (owners.wallets.names(), owners.mints.names())
+        tasks = [pool.submit(_fold, found, b, buckets, names, carry, facts, lake.end_ns(day), rules) for b in wanted]
         yield from (task.result() for task in tasks)
 
 
 def _fold(
-    found: dict[int, pa.Table],
+    found: dict[int, list[pa.Table]],
     bucket: int,
     buckets: int,
+    names: tuple[pa.Array, pa.Array],
     carry: Carry,
     facts: CoinFacts,
     day_end_ns: int,
     rules: LedgerSettings,
 ) -> Folded:
     """One bucket; its moves are dropped as soon as they are read."""
-    return ledger_bucket(found.pop(bucket), of_bucket(carry, bucket, buckets), facts, day_end_ns, rules)
+    moves = pa.concat_tables(found.pop(bucket))
+    for name, dictionary in zip(("wallet", "mint"), names, strict=True):
+        moves = _named(moves, name, dictionary)
+    return ledger_bucket(moves, of_bucket(carry, bucket, buckets), facts, day_end_ns, rules)
+
+
+def _named(table: pa.Table, name: str, names: pa.Array) -> pa.Table:
+    """The column of codes as texts, of a dictionary of those only that are there."""
+    codes = pc.fill_null(table[name], -1).to_numpy()
+    return table.set_column(table.schema.get_field_index(name), name, texts(codes, names))
 
 
 def _moves_of(
-    lake: Lake, day: dt.date, wanted: range, buckets: int, coins: _Coins | None, threads: int
-) -> dict[int, pa.Table]:
-    """One pass over the day's events: the moves of the wanted buckets, and the coins on the way if asked for."""
+    lake: Lake, day: dt.date, wanted: range, owners: _Owners, coins: _Coins | None, threads: int
+) -> dict[int, list[pa.Table]]:
+    """One pass over the day's events: the moves of the wanted buckets, and the coins on the way if asked for.
+
+    Wallets and coins are the codes of `owners`.
+    """
     columns = EVENT_COLUMNS if coins is None else tuple(dict.fromkeys((*EVENT_COLUMNS, *COIN_COLUMNS)))
-    found: dict[int, list[pa.Table]] = {bucket: [MOVES.empty_table()] for bucket in wanted}
-    for events, split in _side_by_side(
-        partial(_split, wanted=wanted, buckets=buckets), _read(lake, day, columns), threads
-    ):
+    found: dict[int, list[pa.Table]] = {bucket: [_NO_MOVES] for bucket in wanted}
+    parts = (owners.coded(events) for events in _read(lake, day, columns))
+    for events, split in _side_by_side(partial(_split, wanted=wanted), parts, threads):
         if coins is not None:
             coins.read(events)
-        for bucket, part in zip(wanted, split, strict=True):
+        for bucket, part in split.items():
             found[bucket].append(part)
-    return {bucket: pa.concat_tables(parts) for bucket, parts in found.items()}
+    return found
 
 
 def _read(lake: Lake, day: dt.date, columns: Sequence[str]) -> Iterator[pa.Table]:
     return lake.read_parts(EVENTS.name, day, columns, DICTIONARIES)
 
 
-def _split(events: pa.Table, wanted: range, buckets: int) -> tuple[pa.Table, list[pa.Table]]:
+def _split(coded: tuple[pa.Table, NDArray[np.int32]], wanted: range) -> tuple[pa.Table, dict[int, pa.Table]]:
     """The events, and the moves of each wanted bucket in their order."""
-    part = moves(events)
-    if buckets == 1:
-        return events, [part]
-    owner = bucket_of(part["wallet"], buckets)
-    order = np.argsort(owner, kind="stable")
-    starts = np.searchsorted(owner[order], np.arange(wanted.start, wanted.stop + 1))
-    chosen = part.take(pa.array(order[starts[0] : starts[-1]]))
-    return events, [chosen.slice(a - starts[0], b - a) for a, b in pairwise(starts)]
+    events, owner = coded
+    moving = moves_a_position(events).to_numpy()
+    place = np.where(moving & (owner >= wanted.start) & (owner < wanted.stop), owner - wanted.start, len(wanted))
+    # Integers of 8 or 16 bits are sorted by counting.
+    order = np.argsort(place.astype(np.min_scalar_type(len(wanted))), kind="stable")
+    sizes = np.bincount(place, minlength=len(wanted) + 1)[:-1]
+    chosen = as_moves(events.select(_MOVING).take(pa.array(order[: sizes.sum()])))
+    starts = np.cumsum(sizes) - sizes
+    return events, {b: chosen.slice(starts[n], sizes[n]) for n, b in enumerate(wanted)}
 
 
 def _joined(folded: Sequence[Folded]) -> Carry:
     """The state of all buckets together, in an order that does not depend on them."""
-    held = list(merged([one.carry.held for one in folded], age_order, _PART_ROWS))
+    held = [part.table() for part in merged([one.carry.held for one in folded], age_order, _PART_ROWS)]
     written_off = pa.concat_tables(one.carry.written_off for one in folded)
     in_order = written_off.take(pa.array(key_order(written_off)))
     return Carry(pa.concat_tables(held), in_order)
 
 
-def _side_by_side(work: Callable[[pa.Table], _Done], parts: Iterator[pa.Table], threads: int) -> Iterator[_Done]:
+def _side_by_side(work: Callable[[_Part], _Done], parts: Iterator[_Part], threads: int) -> Iterator[_Done]:
     """`work` of each part, in order, a few parts ahead of who reads them."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[_Done]] = deque()

@@ -7,7 +7,7 @@ from typing import Final
 
 import dagster as dg
 
-from copytrader_assets.proof_schemas import PARITY, SHADOW_BOOK
+from copytrader_assets.proof_schemas import LANDINGS, PARITY, SHADOW_BOOK
 from copytrader_assets.schemas import (
     EDGE_VALIDATION,
     ENTITIES,
@@ -209,8 +209,9 @@ _OF: Final[Mapping[str, Mapping[str, str]]] = {
     EXIT_CURVES.name: _CURVES,
     CALIBRATION.name: _STANDING,
     CALIBRATION_BINS.name: _BINS,
+    LANDINGS.name: {},
     SHADOW_BOOK.name: {
-        "mode code leader": "tape: wallet",
+        "mode code also leader": "tape: wallet",
         "mint sig": "tape: {}",
         "outcome pnl_lamports spend_lamports exit_reason": f"{_MARKET}; tape_slots: seconds",
     },

@@ -10,7 +10,7 @@ from typing import Final
 import pyarrow as pa
 
 from copytrader_assets.analysis.parity import CAUSES
-from copytrader_assets.tables import Column, Table
+from copytrader_assets.tables import Column, Table, count
 
 _SIGNAL: Final = (
     Column("mode", pa.string(), "paper or live", nullable=False, isin=("paper", "live")),
@@ -27,18 +27,38 @@ SHADOW_BOOK: Final = Table(
     (
         *_SIGNAL,
         Column("code", pa.string(), "the guard or rule that refused it", nullable=False),
+        Column("also", pa.string(), "the codes of the others that would have refused it, by commas", nullable=False),
         Column(
             "outcome",
             pa.string(),
-            "LANDED, REVERTED at its bound, or why it could not be followed",
+            "LANDED, REVERTED at its bound, LOST on its way as some are, or why it could not be followed",
             nullable=False,
-            isin=("LANDED", "REVERTED", "NO_MARKET", "TOO_LATE", "NO_PLAN", "NOT_ON_TAPE"),
+            isin=("LANDED", "REVERTED", "LOST", "NO_MARKET", "TOO_LATE", "NO_PLAN", "NOT_ON_TAPE"),
         ),
         Column("pnl_lamports", pa.int64(), "what it would have brought, every cost in: missed, or (negative) avoided"),
         Column("spend_lamports", pa.int64(), "what would have been paid in"),
         Column("exit_reason", pa.string(), "what would have sold it; open: held at the end of the day"),
     ),
     _KEY,
+)
+LANDINGS: Final = Table(
+    "landings",
+    "Our own live orders of the window that came to an end, by side and by how late they landed, as known at the end "
+    "of the day.",
+    (
+        Column("side", pa.string(), "BUY or SELL", nullable=False, isin=("BUY", "SELL")),
+        Column(
+            "slots_late",
+            pa.int32(),
+            "slots from the leader's buy, or from the first attempt to sell, to the landing, with an error or without; "
+            "-1: never landed",
+            nullable=False,
+            ge=-1,
+        ),
+        count("n_orders", "how many", nullable=False),
+        Column("as_of", pa.date32(), "the last day that is known", nullable=False),
+    ),
+    ("side", "slots_late"),
 )
 PARITY: Final = Table(
     "parity",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from copytrader_assets.pattern_schemas import WALLET_PATTERNS, WALLET_WINDOWS
-from copytrader_assets.proof_schemas import PARITY, SHADOW_BOOK
+from copytrader_assets.proof_schemas import LANDINGS, PARITY, SHADOW_BOOK
 from copytrader_assets.tables import AMOUNT, Column, Rule, Table, ordered
 from copytrader_assets.tables import count as _count
 from copytrader_assets.tables import floating as _float
@@ -398,6 +398,6 @@ TABLES: Final = {
     for t in (
         *(EVENTS, TRADES, OPEN_POSITIONS, FIRST_BUYS, WALLET_LINKS, FOLLOW_EDGES, LEADER_SCORES, ENTITIES),
         *(EDGE_VALIDATION, LEADER_INFLOW, INFLOW_CALIBRATION, LEADER_LINKS, WALLET_PATTERNS, WALLET_WINDOWS),
-        *(TAPE, TAPE_SLOTS, *VALUE_TABLES, SHADOW_BOOK, PARITY),
+        *(TAPE, TAPE_SLOTS, *VALUE_TABLES, LANDINGS, SHADOW_BOOK, PARITY),
     )
 }

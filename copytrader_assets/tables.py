@@ -207,13 +207,13 @@ def _checkable(table: pa.Table) -> pa.Table:
 
 
 def _violations(cases: pd.DataFrame, frame: pd.DataFrame, key: tuple[str, ...]) -> tuple[Violation, ...]:
-    found = []
+    found, keyed = [], frame[list(key)]
     for (column, check), group in cases.groupby(["column", "check"], dropna=False, sort=False):
         rows = group["index"].dropna().astype("int64").drop_duplicates()
         name = "unique " + "+".join(key) if "unique" in str(check) else str(check)
         if name == "not_nullable":
             name = f"{column} is not NULL"
-        shown = frame.loc[rows.iloc[:_SHOWN_KEYS], list(key)]
+        shown = keyed.take(rows.iloc[:_SHOWN_KEYS].to_numpy())
         keys = tuple("/".join(map(str, values)) for values in shown.itertuples(index=False, name=None))
         found.append(Violation(name, len(rows), keys))
     return tuple({v.rule: v for v in found}.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -45,27 +45,31 @@ def _columns(parts: Iterable[pa.Table], n: int) -> tuple[dict[str, NDArray[Any]]
     """Every column of numbers as one array, and codes with what they stand for; never more than a part of it twice."""
     numbers = (*_NUMBERS, "ts_ns")
     found = {name: np.zeros(n, TAPE.arrow.field(name).type.to_pandas_dtype()) for name in numbers}
-    found |= {name: np.zeros(n, np.int32) for name in _CODED}
-    codes: dict[str, dict[str, int]] = {name: {} for name in _CODED}
+    texts: dict[str, list[pa.Array]] = {name: [] for name in _CODED}
     first = 0
     for part in parts:
         end = first + part.num_rows
         for name in numbers:
             found[name][first:end] = part[name].to_numpy()
         for name in _CODED:
-            found[name][first:end] = _coded(part[name], codes[name])
+            texts[name] += part[name].chunks
         first = end
-    return found, {name: list(known) for name, known in codes.items()}
+    names = {}
+    for name in _CODED:
+        found[name], names[name] = _coded(texts.pop(name))
+    # Arrow keeps what it has freed for its next table: there is none, and the tape is large.
+    pa.default_memory_pool().release_unused()
+    return found, names
 
 
-def _coded(column: pa.ChunkedArray, known: dict[str, int]) -> NDArray[np.int32]:
-    """The codes of texts; new ones are added to `known`."""
-    parts = [np.zeros(0, np.int32)]
-    for chunk in column.chunks:
-        coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-        places = [known.setdefault(text, len(known)) for text in coded.dictionary.to_pylist()]
-        parts.append(np.array(places, np.int32)[coded.indices.to_numpy()] if places else parts[0])
-    return np.concatenate(parts)
+def _coded(chunks: Sequence[pa.Array]) -> tuple[NDArray[np.int32], list[str]]:
+    """The codes of texts, and the texts by code."""
+    coded = [chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode() for chunk in chunks]
+    if not coded:
+        return np.zeros(0, np.int32), []
+    unified = pa.chunked_array(coded).unify_dictionaries()
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in unified.chunks]).astype(np.int32, copy=False)
+    return codes, unified.chunk(unified.num_chunks - 1).dictionary.to_pylist()
 
 
 def _texts(lake: Lake, day: dt.date, rows: NDArray[np.int64]) -> dict[int, tuple[str, str]]:
@@ -73,10 +77,10 @@ def _texts(lake: Lake, day: dt.date, rows: NDArray[np.int64]) -> dict[int, tuple
     first = 0
     if not len(rows):
         return found
-    for part in lake.read_parts(TAPE.name, day, ("sig", "quote_mint"), row_groups=4):
+    for part in lake.read_parts(TAPE.name, day, ("sig", "quote_mint"), ("quote_mint",), row_groups=4):
         here = rows[(rows >= first) & (rows < first + part.num_rows)]
         taken = part.take(pa.array(here - first))
-        sigs, quotes = taken["sig"].to_pylist(), pc.fill_null(taken["quote_mint"], "").to_pylist()
+        sigs, quotes = taken["sig"].to_pylist(), pc.fill_null(taken["quote_mint"].cast(pa.string()), "").to_pylist()
         found |= {int(row): (sig, quote) for row, sig, quote in zip(here, sigs, quotes, strict=True)}
         first += part.num_rows
     return found

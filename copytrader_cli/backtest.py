@@ -12,17 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from copytrader_assets.analysis.shadow import Shadow, audit, shadows_of
+from copytrader_assets.analysis.shadow import Shadow, audit, overlaps, shadows_of
 from copytrader_assets.lake import Lake
 from copytrader_assets.lake_release import release_as_of
 from copytrader_assets.schemas import TAPE
 from copytrader_assets.tape_reader import read_tape
 from copytrader_core.errors import StoreError
+from copytrader_core.policy.landing import SIDES, lateness, model_name
 from copytrader_core.policy.record import canonical, settings_document
 from copytrader_core.policy.resolved import resolved
-from copytrader_core.records import Release
+from copytrader_core.records import Lateness, Release
 from copytrader_core.replay.day import TapeDay
-from copytrader_core.settings import Settings
+from copytrader_core.settings import ExecutorSettings, Settings
 from executor.backtest.account import Account
 from executor.backtest.walk import Walker
 
@@ -43,6 +44,19 @@ class DayResult:
     bought: int
     sold: int
     pnl_lamports: int
+    landing: str = "settings"
+    """The model that its orders were drawn from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One model that orders were drawn from, beside what the settings alone expect."""
+
+    name: str
+    as_of: str | None
+    days: list[str]
+    measured: Mapping[str, Lateness]
+    expected: Mapping[str, Lateness]
 
 
 @dataclass(slots=True)
@@ -55,6 +69,8 @@ class Backtest:
     hashes: dict[str, str] = field(default_factory=dict)
     shadows: list[Shadow] = field(default_factory=list)
     aliases: dict[str, str | None] = field(default_factory=dict)
+    drawn: dict[str, Drawn] = field(default_factory=dict)
+    """By name, in order of their days."""
 
     @property
     def own(self) -> Account:
@@ -80,6 +96,8 @@ class Backtest:
             "equity": own.equity,
             "shadow": [asdict(one) for one in self.shadows],
             "guards": [asdict(one) for one in audit(self.shadows)],
+            "guard_overlaps": [asdict(one) for one in overlaps(self.shadows)],
+            "landing": [asdict(one) for one in self.drawn.values()],
             "baselines": {
                 name: {
                     "pnl_lamports": account.pnl_lamports,
@@ -135,9 +153,11 @@ def walk_forward(
         if day == days[-1]:
             for walker in walkers.values():
                 walker.finish()
+        today = resolved(settings, release)
+        _note_model(found, day, today.executor)
         if shadow:
-            found.shadows += _shadow(found.own, tape, resolved(settings, release))
-        result = _day(found.own, before, day, release, tape)
+            found.shadows += _shadow(found.own, tape, today)
+        result = _day(found.own, before, day, release, tape, model_name(today.executor))
         found.days.append(result)
         seen(result)
     found.hashes = {name: walker.memory.decision_hash for name, walker in walkers.items()}
@@ -160,6 +180,20 @@ def _shadow(account: Account, tape: TapeDay, settings: Settings) -> list[Shadow]
     return shadows_of(tape, refused, settings)
 
 
+def _note_model(found: Backtest, day: dt.date, executor: ExecutorSettings) -> None:
+    """Which model the day's orders are drawn from."""
+    name, model = model_name(executor), executor.measured
+    if name not in found.drawn:
+        plain = executor.model_copy(update={"measured": None})
+        as_of = None if model is None else model.as_of
+        found.drawn[name] = Drawn(name, as_of, [], _both_sides(executor), _both_sides(plain))
+    found.drawn[name].days.append(day.isoformat())
+
+
+def _both_sides(executor: ExecutorSettings) -> dict[str, Lateness]:
+    return {side: lateness(executor, side) for side in SIDES}
+
+
 def _state(account: Account) -> tuple[Mapping[str, int], int, int, int]:
     sold = sum(trip.pnl_lamports is not None for trip in account.trips)
     return dict(account.decisions), len(account.trips), sold, account.pnl_lamports
@@ -171,6 +205,7 @@ def _day(
     day: dt.date,
     release: Release,
     tape: TapeDay,
+    landing: str,
 ) -> DayResult:
     decisions, bought, sold, pnl = _state(account)
     new = {code: n - before[0].get(code, 0) for code, n in decisions.items() if n != before[0].get(code, 0)}
@@ -183,6 +218,7 @@ def _day(
         bought=bought - before[1],
         sold=sold - before[2],
         pnl_lamports=pnl - before[3],
+        landing=landing,
     )
 
 

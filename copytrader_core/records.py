@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
+
+from copytrader_core.quick import quick_record
 
 WSOL = "So11111111111111111111111111111111111111112"
 LAMPORTS_PER_SOL = 1_000_000_000
 
 Action = Literal["CREATE", "BUY", "SELL", "SWAP", "ADD", "REMOVE"]
+OrderSide = Literal["BUY", "SELL"]
 Verdict = Literal["COPY", "UNPROVEN", "UNCOPYABLE"]
 Tier = Literal["BENCH", "PROBATION", "ACTIVE"]
 ExitStyle = Literal["time_stop", "target_x", "panic_dump", "scale_out", "mixed"]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Event:
     """One decoded event: a `raw_events` row without the clocks and the alias, which the lander adds.
 
@@ -57,7 +60,7 @@ class Event:
         return (self.sig, self.outer_ix, self.inner_ix, self.event_seq)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Pattern:
     """What a decision needs of one leader's fingerprint (a `wallet_patterns` row). Times in ms, sizes in SOL."""
 
@@ -77,7 +80,7 @@ class Pattern:
     leader_score: float
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Edge:
     """A validated follower of a leader (a `follow_edges` row). Lags in ms, sizes in SOL."""
 
@@ -89,7 +92,7 @@ class Edge:
     avg_follower_size_sol: float
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Inflow:
     """What a leader's followers are expected to buy after one buy of it (`leader_inflow` rows), by slots since then.
 
@@ -105,7 +108,7 @@ class Inflow:
     followers_ahead: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class CopyValue:
     """What copying one leader is worth (`copy_value` rows): a grid of latency x size, and what we make of it.
 
@@ -133,9 +136,42 @@ class CopyValue:
     state_half_x: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
+class LandingCount:
+    """How many of our own live orders of a side landed so many slots late (a `landings` row); -1: never landed."""
+
+    side: OrderSide
+    slots_late: int
+    n_orders: int
+
+
+@quick_record
+class Lateness:
+    """How orders of one side land: `shares` of those that do by `slots` after their decision, which ascend.
+
+    `n_orders` of our own are in it, 0 where the settings alone say so.
+    """
+
+    slots: tuple[int, ...]
+    shares: tuple[float, ...]
+    lost_share: float
+    mean_slots: float
+    n_orders: int
+
+
+@quick_record
+class LandingModel:
+    """What our own live orders up to the end of `as_of` (ISO date) say of both sides. `name` changes with any of it."""
+
+    name: str
+    as_of: str
+    buy: Lateness
+    sell: Lateness
+
+
+@quick_record
 class Release:
-    """One consistent set of patterns, edges, inflow and copy values by leader, as published together.
+    """One consistent set of patterns, edges, inflow, copy values by leader and landings, as published together.
 
     `as_of` is an ISO date.
     """
@@ -146,3 +182,4 @@ class Release:
     edges: tuple[Edge, ...]
     inflow: Mapping[str, Inflow] = field(default_factory=dict)
     values: Mapping[str, CopyValue] = field(default_factory=dict)
+    landings: tuple[LandingCount, ...] = ()

@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from copytrader_core.errors import ConfigError
+from copytrader_core.records import LandingModel
 
 _DAY_MS = 86_400_000
 
@@ -82,7 +83,7 @@ class LedgerSettings(_Section):
     )
     bucket_rows: int = Field(250_000, ge=1, description="events of a day that are folded together")
     buckets_at_once: int = Field(
-        8, ge=1, description="buckets that one pass over the day's events keeps in memory: more is faster, up to all"
+        40, ge=1, description="buckets that one pass over the day's events keeps in memory: more is faster, up to all"
     )
     threads: int = Field(2, ge=1, description="threads that fold buckets side by side")
 
@@ -129,6 +130,11 @@ class CopySettings(_Section):
     )
     reference_latency: int = Field(
         2, ge=0, description="one of latencies: where exit rules are compared and leaders ranked"
+    )
+    our_latency: Literal["auto", "settings"] = Field(
+        "auto",
+        description="auto: the one of latencies nearest to the mean of our own live orders takes reference_latency's "
+        "place, where enough of them are known; settings: reference_latency in any case",
     )
     reference_size_sol: float = Field(0.5, gt=0, description="one of sizes_sol: the same")
     horizon_seconds: float = Field(1_800.0, gt=0, description="a copy that is still held then is sold")
@@ -271,6 +277,21 @@ class ExecutorSettings(_Section):
     )
     paper_jitter_slots: int = Field(0, ge=0, description="further slots of delay, drawn evenly for each paper order")
     paper_lost_share: float = Field(0.0, ge=0, le=1, description="share of paper orders that never land")
+    landing: Literal["auto", "settings"] = Field(
+        "auto",
+        description="how late orders are expected to land, and how many never do: auto, as our own live orders did, "
+        "where the release knows enough of them; settings, as the three above say",
+    )
+    landing_window_days: int = Field(30, ge=1, description="days of our own live orders that count")
+    landing_min_orders: int = Field(
+        50, ge=1, description="orders of one side below which the settings stand: a share of 0.05 is then known to 0.03"
+    )
+    landing_prior_orders: int = Field(
+        20, ge=0, description="so many orders does the settings' model weigh beside our own"
+    )
+    measured: LandingModel | None = Field(
+        None, description="what auto has found; the program writes it into the journal, nobody into a file"
+    )
     key_file: Path | None = Field(
         None, description="wallet key that only its owner can read; a service gets it as the credential wallet-key"
     )

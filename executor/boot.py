@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from copytrader_core.policy.entry import lamports
+from copytrader_core.policy.landing import model_name
 from copytrader_core.policy.record import settings_document
 from copytrader_core.records import Release
 from copytrader_core.settings import Settings
@@ -35,6 +36,7 @@ def start(
     engine = Engine(desk, release)
     facts = {
         "settings": settings_document(desk.settings),
+        "landing": model_name(desk.settings.executor),
         "positions": len(desk.holdings.open),
         "balance_lamports": desk.holdings.balance_lamports,
         "state": switch.state,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from copytrader_core.policy.market import MarketState
 from copytrader_core.policy.values import LeaderBuy
+from copytrader_core.quick import quick_record
 from copytrader_core.settings import ExecutorSettings
 from executor.orders import Order, Signed
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Landed:
     """An order that went through: coins and lamports of the swap (fees included), and what the transaction cost.
 
@@ -32,10 +32,17 @@ class Landed:
 
     def document(self) -> dict[str, Any]:
         """As JSON values."""
-        return {name: getattr(self, name) for name in Landed.__slots__}
+        return {
+            "base_raw": self.base_raw,
+            "quote_lamports": self.quote_lamports,
+            "swap_fee_lamports": self.swap_fee_lamports,
+            "tx_fee_lamports": self.tx_fee_lamports,
+            "tip_lamports": self.tip_lamports,
+            "rent_lamports": self.rent_lamports,
+        }
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Reverted:
     """An order that landed with an error: why, the network fee that it cost all the same, and the program's code."""
 
@@ -47,6 +54,9 @@ class Reverted:
 
 class Broker(Protocol):
     """Orders under way, and how they get there."""
+
+    signs: bool
+    """Whether orders have bytes to be signed, so that it pays to know them before all is explained."""
 
     @property
     def orders(self) -> tuple[Order, ...]:

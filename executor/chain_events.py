@@ -215,9 +215,7 @@ class ChainEvents:
     def on_coin(self, mint: str, news: CoinNews | None) -> None:
         """A coin as its accounts show it; None: no node can read it as a coin of ours to trade."""
         if news is not None:
-            self._desk.coins.learn(news.coin)
-            self._desk.market.learn(mint, news.market)
-            self._desk.unsure.discard(mint)
+            self._desk.learn(news.coin, news.market)
         if mint in self._strangers:
             account, amount = self._strangers.pop(mint)
             self._receive(mint, account, amount, news)

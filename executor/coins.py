@@ -23,6 +23,8 @@ from executor.glance import Glance
 
 # A spend that takes this share of what a curve has left may turn out to complete it.
 _NEARLY: Final = 2
+# What a coin's document says of the coin itself, not of where it trades.
+_LASTING: Final = ("creator", "token_program", "is_cashback", "is_mayhem")
 
 
 class _Accounts(Sequence[Pubkey]):
@@ -131,6 +133,11 @@ class CoinBook:
         cashback, mayhem = document["is_cashback"], document["is_mayhem"]
         pool = PumpPool(a.canonical_pool(key), key, creator, program, is_cashback=cashback) if is_pool else None
         return Coin(key, creator, program, is_cashback=cashback, is_mayhem=mayhem, pool=pool)
+
+
+def is_same_coin(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> bool:
+    """Whether two documents make the same accounts of a sale, on the curve and in the pool."""
+    return one is not None and all(one[name] == other[name] for name in _LASTING)
 
 
 def _is_ours_to_trade(coin: Coin) -> bool:

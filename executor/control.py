@@ -64,6 +64,8 @@ class Switch:
         self._file: Control = ACTIVE
         self._row: Control = _DATABASE_AWAY
         self._projection: Control = ACTIVE
+        self._parts: tuple[Control, Control, Control] | None = None
+        self._strictest: Control = _DATABASE_AWAY
         self.locks = Locks()
         """What somebody has forbidden to buy, as it was read last."""
 
@@ -71,7 +73,11 @@ class Switch:
     def control(self) -> Control:
         """File and row together, and whether Postgres follows. A file that cannot be read stops everything."""
         self._look()
-        return stricter(stricter(self._file, self._row), self._projection)
+        parts = (self._file, self._row, self._projection)
+        # Asked for every order and every exit: what has not changed is not compared again.
+        if self._parts != parts:
+            self._parts, self._strictest = parts, stricter(stricter(self._file, self._row), self._projection)
+        return self._strictest
 
     @property
     def state(self) -> TradingState:

@@ -15,6 +15,7 @@ from copytrader_core.errors import QuoteError, TransactionError
 from copytrader_core.policy.decide import decide
 from copytrader_core.policy.entry import transaction_cost
 from copytrader_core.policy.escalation import affordable, exit_terms, is_urgent, min_out
+from copytrader_core.policy.landing import likely_slots
 from copytrader_core.policy.market import MarketState, quote_sell
 from copytrader_core.policy.promptly import Plans, prompt_plans
 from copytrader_core.policy.record import decision_document, inputs_document
@@ -29,9 +30,10 @@ from copytrader_core.policy.values import (
 )
 from copytrader_core.records import CopyValue, Edge, Inflow, Pattern
 from copytrader_core.settings import Settings
+from copytrader_core.solana.coins import Coin
 from executor.broker import Broker, Landed, Reverted
 from executor.clock import Clock
-from executor.coins import CoinBook
+from executor.coins import CoinBook, is_same_coin
 from executor.control import Switch, flatten_done
 from executor.journal import Entry, Journal, Landing
 from executor.market_book import MarketBook
@@ -88,10 +90,10 @@ class Desk:
         """What each position was worth last, on which market."""
         self._left_early: set[str] = set()
         """Positions to be, whose leader has sold before our buy has landed."""
-        self.unsure: set[str] = set()
-        """Coins whose accounts have to be read before the next attempt to sell."""
         self._opening_lamports = opening_lamports
         self.holdings: Holdings = self._holdings()
+        self.unsure = {position.mint for position in self.holdings.open.values() if position.attempts}
+        """Coins that a sale has failed with, here or before a restart: their accounts have to be read."""
 
     def time_at(self, slot: int) -> int:
         """The clock's time at a slot that has been reached."""
@@ -115,7 +117,7 @@ class Desk:
         book = self._book(signal, state, now, stream_age_ms)
         # Signed first, explained afterwards: nothing is written or sent before `decide` has said the same.
         plans = None
-        if pattern is not None:
+        if pattern is not None and self.broker.signs:
             plans = prompt_plans(signal, pattern, book, self.settings, now, inflow, value)
         order, signed, why = self._buy(signal, plans, now)
         signed_ns = self.wall_ns()
@@ -223,6 +225,19 @@ class Desk:
         if market is None:
             raise QuoteError(f"no trade of {position.mint} has been seen by this run: its reserves are not known")
         return quote_sell(market, position.qty_raw).proceeds_lamports
+
+    def learn(self, coin: Coin, market: MarketState) -> None:
+        """A coin as its accounts show it. Where our sales said otherwise, the next one waits no longer."""
+        mint = str(coin.mint)
+        self.coins.learn(coin)
+        self.market.learn(mint, market)
+        self.unsure.discard(mint)
+        document = self.coins.document(mint, market)
+        for position in self.holdings.in_mint(mint):
+            if document is not None and not is_same_coin(position.coin, document):
+                position.coin, position.sent_ns = document, 0
+                entry = self._entry("COIN", position, self.head_slot, {"coin": document})
+                self.journal.remember(position, entry, selling=position.selling)
 
     def leader_sold(self, leader: str, mint: str) -> None:
         """A leader has left a coin that we are still buying after him."""
@@ -524,7 +539,7 @@ class Desk:
             amount_in=plan.spend_lamports,
             min_out=plan.min_tokens_raw,
             decided_slot=self.head_slot,
-            due_slot=self.head_slot + executor.paper_latency_slots,
+            due_slot=self.head_slot + likely_slots(executor, "BUY"),
             expected_out=plan.quoted_tokens_raw,
             priority_fee_lamports=executor.priority_fee_lamports,
             tip_lamports=executor.tip_lamports,
@@ -564,7 +579,7 @@ class Desk:
             amount_in=position.qty_raw,
             min_out=min_out(quoted, terms),
             decided_slot=slot,
-            due_slot=slot + self.settings.executor.paper_latency_slots,
+            due_slot=slot + likely_slots(self.settings.executor, "SELL"),
             attempt=attempt,
             reason=reason,
             expected_out=quoted,

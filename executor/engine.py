@@ -20,7 +20,6 @@ from executor.desk import Desk
 from executor.glance import Glance
 from executor.ledger import DECIDED_SLOTS, decided_key
 from executor.orders import Order, Position
-from executor.positions import deadline_ns
 from executor.signals import leader_buy, leader_buys, leader_sells
 
 _NS_PER_MS: Final = 1_000_000
@@ -61,6 +60,7 @@ class Engine:
         self.desk.release_id = release.release_id
         before = self.desk.settings
         self.desk.settings = resolved(self._given, release)
+        self.desk.broker.adopt(self.desk.settings.executor)
         if self._is_begun and self.desk.settings != before:
             self.desk.note("SETTINGS", {"settings": settings_document(self.desk.settings)})
         self._edges: dict[str, list[Edge]] = {}
@@ -71,7 +71,7 @@ class Engine:
         """Decides by other settings from now on. Positions keep the exits that they were opened with."""
         self._given = settings
         self.desk.settings = resolved(settings, self._release)
-        self.desk.broker.adopt(settings.executor)
+        self.desk.broker.adopt(self.desk.settings.executor)
         self.desk.note("SETTINGS", {"settings": settings_document(self.desk.settings)})
 
     @property
@@ -197,7 +197,7 @@ class Engine:
                 self._land(what, at)
             else:
                 tried.add(what.position_id)
-                self._exit_if_due(what, at)
+                self._exit_if_due(what, at, at, self.desk.switch.control.flatten)
         if slot > self.desk.head_slot:
             self.desk.head_slot = slot
             self.desk.clock.heard(slot, None)
@@ -205,16 +205,28 @@ class Engine:
     def _next_step(self, since: int, shown: int, tried: set[str]) -> tuple[int, Order | Position] | None:
         """The first landing up to slot `shown`, or deadline after `since`; a landing before one of the same slot."""
         order = self.desk.broker.next_due(shown)
-        first: tuple[int, Order | Position] | None = (order.due_slot, order) if order else None
-        if self.desk.clock.slot_at(0) is None:
-            return first
-        for position in self.desk.holdings.open.values():
-            if not self._may_try(position) or position.position_id in tried:
+        last = shown if order is None else min(shown, order.due_slot - 1)
+        found = self._next_deadline(since, last, tried)
+        if found is not None:
+            return found
+        return None if order is None else (order.due_slot, order)
+
+    def _next_deadline(self, since: int, last: int, tried: set[str]) -> tuple[int, Position] | None:
+        """The first deadline after slot `since` and up to slot `last`; of one slot's the position opened first."""
+        slot_at = self.desk.clock.slot_at
+        if slot_at(0) is None:
+            return None
+        found, found_number = None, 0
+        for ends_ns, number, position in self.desk.holdings.deadlines:
+            at = slot_at(ends_ns)
+            if at is None or at <= since:
                 continue
-            at = self.desk.clock.slot_at(deadline_ns(position))
-            if at is not None and since < at <= shown and (first is None or at < first[0]):
-                first = (at, position)
-        return first
+            if at > last or (found is not None and at > found[0]):
+                break
+            is_first = found is None or number < found_number
+            if is_first and position.position_id not in tried and self._may_try(position):
+                found, found_number = (at, position), number
+        return found
 
     def _land(self, order: Order, slot: int) -> None:
         """Lands an order, unless it was sent by an earlier run and its slot was not seen by this one."""
@@ -233,13 +245,15 @@ class Engine:
         at = self.desk.head_slot - 1 if is_within else self.desk.head_slot
         now_ns = 0 if is_within else self.desk.clock.now_ns()
         pressing = list(holdings.open.values()) if mints is None else holdings.pressing(mints, now_ns)
-        for position in pressing:
-            if self._may_try(position):
-                self._exit_if_due(position, self.desk.head_slot, at)
+        if pressing:
+            is_over = self.desk.switch.control.flatten
+            for position in pressing:
+                if self._may_try(position):
+                    self._exit_if_due(position, self.desk.head_slot, at, is_over)
         if not self._recovered:
             self._recovered = True
             self.desk.note("RECOVERED", {"positions": len(self.desk.holdings.open)})
-        is_flat = self.is_reconciled and not self.desk.holdings.open and not self.desk.broker.orders
+        is_flat = self.is_reconciled and not holdings.open and not self.desk.broker.orders
         if is_flat and self.desk.switch.control.flatten:
             self.desk.flattened()
 
@@ -258,10 +272,9 @@ class Engine:
         safe = alone or self.desk.broker.is_exclusive(position.position_id)
         return safe and self.desk.retries and waited_ns >= self.desk.settings.executor.exit_retry_ms * _NS_PER_MS
 
-    def _exit_if_due(self, position: Position, slot: int, ended: int | None = None) -> None:
-        """Sells at `slot` what is due when slot `ended` (the same, if not given) is over."""
-        at = slot if ended is None else ended
-        reason = "flatten" if self.desk.switch.control.flatten else self._due(position, at)
+    def _exit_if_due(self, position: Position, slot: int, ended: int, is_over: bool) -> None:
+        """Sells at `slot` what is due when slot `ended` is over; where all `is_over`, whatever there is."""
+        reason: ExitReason | None = "flatten" if is_over else self._due(position, ended)
         if reason is not None:
             self.desk.sell(position, reason, slot)
             self._migrate_if_nobody_does(position)

@@ -14,6 +14,7 @@ from copytrader_core.errors import DecodeError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.pump.emissions import AMM, PUMP
 from copytrader_core.pump.idl import DISCRIMINATOR_BYTES
+from copytrader_core.pump.newest_trade import newest_trade
 from copytrader_core.pump.rows import Swap, Values, curve_swap, pool_swap
 from copytrader_core.records import WSOL
 from copytrader_core.solana.base58 import address_text, signature_text
@@ -84,11 +85,16 @@ def _glance(raw: bytes, keys_at: Sequence[int], found: Sequence[int]) -> Glance 
     named, instruction = raw[accounts : accounts + n_accounts], raw[data : data + n_data]
     if instruction[:DISCRIMINATOR_BYTES] not in _INSTRUCTIONS[program]:
         return None
-    values = program.layouts[body[:DISCRIMINATOR_BYTES]].read(body, slot, None)
-    user = values["user"]
-    if values["mint" if program is PUMP else "pool"] not in keys or user not in keys[:n_signers]:
+    newest = newest_trade(body) if program is PUMP else None
+    swap: Swap | None
+    if newest is not None:
+        traded, user, swap = newest
+    else:
+        values = program.layouts[body[:DISCRIMINATOR_BYTES]].read(body, slot, None)
+        traded, user = values["mint" if program is PUMP else "pool"], values["user"]
+        swap = curve_swap(values) if program is PUMP else _pool_swap(values, instruction, named, keys, raw)
+    if traded not in keys or user not in keys[:n_signers]:
         return None
-    swap = curve_swap(values) if program is PUMP else _pool_swap(values, instruction, named, keys, raw)
     if swap is None or not swap.buys or swap.quote != WSOL or swap.base == WSOL:
         return None
     sig = signature_text(raw[signature : signature + SIGNATURE_BYTES])

@@ -7,10 +7,11 @@ lines from `executor.projector` a moment later. No decisions here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from copytrader_core.policy.values import TradingState
+from copytrader_core.quick import quick_record
 from executor.broker import Landed, Reverted
 from executor.ledger import Change, Ledger, ledger_from
 from executor.orders import IntentState, Mode, Order, Position, Signed
@@ -19,7 +20,7 @@ from executor.wal import Wal
 Planned = Literal["PLANNED", "DUPLICATE", "BLOCKED"]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Entry:
     """One line of the journal. `at_ns` is the executor's clock, 0 while the chain's time is not known yet."""
 
@@ -34,7 +35,7 @@ class Entry:
     payload: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Landing:
     """Where an order ended, and what it was before. `final`: no fork can take it back any more."""
 
@@ -64,8 +65,20 @@ class Journal:
 
     def write(self, entry: Entry, *changes: Change) -> None:
         """Appends one line."""
-        line = {name: getattr(entry, name) for name in Entry.__slots__}
-        line |= {"run_id": self.run_id, "mode": self.mode, "payload": dict(entry.payload), "changes": changes}
+        line = {
+            "kind": entry.kind,
+            "at_ns": entry.at_ns,
+            "slot": entry.slot,
+            "leader_sig": entry.leader_sig,
+            "leader": entry.leader,
+            "mint": entry.mint,
+            "intent_id": entry.intent_id,
+            "release_id": entry.release_id,
+            "payload": dict(entry.payload),
+            "run_id": self.run_id,
+            "mode": self.mode,
+            "changes": changes,
+        }
         self._wal.append(line)
         try:
             self.ledger.apply(line)

@@ -45,13 +45,8 @@ def locks_from(rows: Iterable[Mapping[str, Any]]) -> Locks:
     return Locks(tuple(_lock(row) for row in rows))
 
 
-def read_locks(connection: psycopg.Connection[Any]) -> Locks:
-    """The locks that hold now."""
-    return Locks(tuple(row.lock for row in lock_rows(connection)))
-
-
 def lock_rows(connection: psycopg.Connection[Any]) -> list[LockRow]:
-    """The same with who set them and when."""
+    """The locks that hold now, with who set them and when."""
     rows = connection.cursor(row_factory=dict_row).execute(statement("locks")).fetchall()
     return [LockRow(_lock(row), row["set_at"], row["set_by"]) for row in rows]
 

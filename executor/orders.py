@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Literal
 
 from copytrader_core.policy.record import exit_plan, exit_plan_document
 from copytrader_core.policy.values import ExitPlan, ExitReason
+from copytrader_core.quick import quick_record
 
 Mode = Literal["paper", "live"]
 Side = Literal["BUY", "SELL", "MIGRATE"]
@@ -24,7 +25,7 @@ def intent_id(mode: Mode, side: Side, origin: str, mint: str, attempt: int = 0) 
     return hashlib.sha256(f"{mode}|{side}|{origin}|{mint}|{attempt}".encode()).hexdigest()[:32]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Order:
     """One buy or sell under way, exact-in: `amount_in` lamports for coins, or coins for lamports, at least `min_out`.
 
@@ -59,11 +60,14 @@ class Order:
     def document(self) -> dict[str, Any]:
         """The order as JSON values, everything that a restart needs."""
         # `asdict` would copy every value that it meets, on the way between a signal and its order.
-        fields = {name: getattr(self, name) for name in Order.__slots__}
-        return fields | {"exit": None if self.exit is None else exit_plan_document(self.exit)}
+        found = {name: getattr(self, name) for name in _FIELDS}
+        return found | {"exit": None if self.exit is None else exit_plan_document(self.exit)}
 
 
-@dataclass(frozen=True, slots=True)
+_FIELDS: Final = tuple(field.name for field in fields(Order))
+
+
+@quick_record
 class DurableNonce:
     """A nonce account's value, which keeps bytes alive until it moves on; it stood in `slot` of the confirmed chain."""
 
@@ -77,7 +81,7 @@ class DurableNonce:
         return self.account, self.value
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Signed:
     """An order's bytes, the only ones ever sent for it, and the block height after which they are void.
 
@@ -118,9 +122,9 @@ def signed_from(document: Mapping[str, Any]) -> Signed | None:
 
 def order_from(document: Mapping[str, Any]) -> Order:
     """An order as a restart finds it."""
-    fields = {name: document[name] for name in Order.__slots__ if name in document}
-    plan = fields["exit"]
-    return Order(**fields | {"exit": exit_plan(plan) if plan else None, "restored": True})
+    found = {name: document[name] for name in _FIELDS if name in document}
+    plan = found["exit"]
+    return Order(**found | {"exit": exit_plan(plan) if plan else None, "restored": True})
 
 
 @dataclass(slots=True)

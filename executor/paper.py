@@ -1,18 +1,18 @@
 """The paper broker: orders land some slots later on the reserves that the stream then shows. No clock, no database.
 
-What it models: the delay and its spread, transactions that never land, the revert when the price has moved beyond the
-order's bound (the network fee is lost, the tip is not paid), swap fees, network and priority fee, tip. That fills move
-the market is `executor.what_if`'s.
+What it models: the delay and its spread, transactions that never land (`policy.landing`), the revert when the price
+has moved beyond the order's bound (the network fee is lost, the tip is not paid), swap fees, network and priority fee,
+tip. That fills move the market is `executor.what_if`'s.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from typing import Any, Final
 
 from copytrader_core.errors import QuoteError
 from copytrader_core.policy.entry import BASE_FEE_LAMPORTS
+from copytrader_core.policy.landing import draws, lateness, slots_late
 from copytrader_core.policy.market import MarketState, quote_buy, quote_sell
 from copytrader_core.policy.values import LeaderBuy
 from copytrader_core.settings import ExecutorSettings
@@ -21,15 +21,17 @@ from executor.orders import Order, Signed
 
 # A transaction that nobody takes is known to be void when its blockhash is.
 _LIFETIME_SLOTS: Final = 151
-_SCALE: Final = 1 << 32
 
 
 class PaperBroker:
     """Orders under way, in the order of landing."""
 
+    signs = False
+
     def __init__(self, settings: ExecutorSettings) -> None:
-        self._settings = settings
         self._orders: dict[str, Order] = {}
+        self._lost: set[str] = set()
+        self.adopt(settings)
 
     @property
     def orders(self) -> tuple[Order, ...]:
@@ -37,8 +39,8 @@ class PaperBroker:
         return tuple(sorted(self._orders.values(), key=lambda order: (order.due_slot, order.decided_slot)))
 
     def adopt(self, settings: ExecutorSettings) -> None:
-        """Goes by other settings from now on."""
-        self._settings = settings
+        """Goes by other settings from now on; what is under way lands as it was drawn."""
+        self._buys, self._sales = lateness(settings, "BUY"), lateness(settings, "SELL")
 
     def is_first_trade(self, signal: LeaderBuy) -> bool:
         """No rent is paid on paper."""
@@ -53,19 +55,21 @@ class PaperBroker:
 
     def submit(self, order: Order, signed: Signed | None) -> None:
         """Takes an order with the slot in which it lands, or is known to be lost."""
-        if order.restored:
-            self._orders.setdefault(order.intent_id, order)
+        if order.intent_id in self._orders:
             return
-        late, lost = _draws(order.intent_id)
-        if lost < self._settings.paper_lost_share:
-            due = order.decided_slot + _LIFETIME_SLOTS
+        model = self._buys if order.side == "BUY" else self._sales
+        late, lost = draws(order.intent_id)
+        if lost < model.lost_share:
+            self._lost.add(order.intent_id)
+            slots = _LIFETIME_SLOTS
         else:
-            due = order.due_slot + int(late * (self._settings.paper_jitter_slots + 1))
-        self._orders.setdefault(order.intent_id, replace(order, due_slot=due))
+            slots = slots_late(model, late)
+        self._orders[order.intent_id] = replace(order, due_slot=order.decided_slot + slots)
 
     def forget(self, order: Order) -> None:
         """An order that has come to its end."""
         self._orders.pop(order.intent_id, None)
+        self._lost.discard(order.intent_id)
 
     def routes_of(self, order: Order) -> dict[str, Any]:
         """Paper has one route and it takes everything."""
@@ -82,7 +86,7 @@ class PaperBroker:
 
     def land(self, order: Order, market: MarketState | None) -> Landed | Reverted | None:
         """What happens to `order` on `market`, as it is at the end of the slot in which the order lands."""
-        if _draws(order.intent_id)[1] < self._settings.paper_lost_share:
+        if order.intent_id in self._lost:
             return None
         cost = BASE_FEE_LAMPORTS + order.priority_fee_lamports
         if market is None:
@@ -103,9 +107,3 @@ class PaperBroker:
             return bought.tokens_raw, bought.paid_lamports, bought.fee_lamports
         sold = quote_sell(market, order.amount_in)
         return order.amount_in, sold.proceeds_lamports, sold.fee_lamports
-
-
-def _draws(intent_id: str) -> tuple[float, float]:
-    """Two numbers in [0, 1) that follow from the intent, so that a run on paper can be repeated."""
-    digest = hashlib.sha256(intent_id.encode()).digest()
-    return int.from_bytes(digest[:4], "big") / _SCALE, int.from_bytes(digest[4:8], "big") / _SCALE

@@ -6,11 +6,10 @@ It is a projection of the database: `executor.journal` writes first, then this c
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from copytrader_core.policy.exits import first_deadline_ms
 from copytrader_core.policy.values import Book, LeaderBuy, Lock, TradingState
@@ -20,6 +19,8 @@ from executor.orders import Order, Position, position_from
 _HOUR_NS: Final = 3_600_000_000_000
 _DAY_NS: Final = 24 * _HOUR_NS
 _NS_PER_MS: Final = 1_000_000
+_MOST: Final = 1 << 127
+"""More than any result has lamports."""
 
 _Part = tuple[str, str, int, int]
 """Coin, leader, lamports at stake, and when it traded."""
@@ -41,6 +42,8 @@ class Holdings:
         self._in_mint: dict[str, dict[str, tuple[int, Position]]] = {}
         self._after: dict[str, dict[str, Position]] = {}
         self._deadlines: list[tuple[int, int, Position]] = []
+        self.deadlines: Sequence[tuple[int, int, Position]] = self._deadlines
+        """When the clock alone sells in ns, number in the order of opening, position; first deadline first."""
         self._results: list[tuple[int, int]] = []
         self._sums: list[int] = [0]
         self._swept_ns = 0
@@ -118,7 +121,9 @@ class Holdings:
 
     def loss(self, now_ns: int, window_ns: int) -> int:
         """What the window up to now lost on balance, 0 if it won."""
-        first = bisect_right(self._results, now_ns - window_ns, key=_time_of)
+        if not self._results:
+            return 0
+        first = bisect_right(self._results, (now_ns - window_ns, _MOST))
         return max(0, self._sums[first] - self._sums[-1])
 
     def book(
@@ -137,12 +142,16 @@ class Holdings:
 
         For a `signal` what stands by coin and by leader is whole for its own only, which is all that it is decided by.
         """
-        orders = list(orders)
         # A coin that is held was traded when its position was opened, one that is being bought trades this moment.
-        under_way = [(order.mint, order.leader, order.amount_in, now_ns) for order in orders if order.side == "BUY"]
-        # A sale of what has been sold already may land yet, and would sell what was bought meanwhile: the coin waits.
-        left = [o for o in orders if o.side == "SELL" and o.position_id not in self._open]
-        moving = under_way + [(order.mint, order.leader, 0, now_ns) for order in left]
+        under_way: list[_Part] = []
+        left: list[_Part] = []
+        for order in orders:
+            if order.side == "BUY":
+                under_way.append((order.mint, order.leader, order.amount_in, now_ns))
+            elif order.side == "SELL" and order.position_id not in self._open:
+                # A sale of what has been sold may land yet, and would sell what was bought meanwhile: the coin waits.
+                left.append((order.mint, order.leader, 0, now_ns))
+        moving = under_way + left
         if signal is not None:
             of_mint, of_leader = self._about(signal, moving)
             traded, lost = _only(self._exits, signal.mint), _only(self._losses, signal.leader)
@@ -151,6 +160,8 @@ class Holdings:
             traded, lost = dict(self._exits), dict(self._losses)
         for mint, _, _, at_ns in of_mint:
             _later(traded, mint, at_ns)
+        mint_count, mint_exposure = _added(of_mint, 0)
+        leader_count, leader_exposure = _added(of_leader, 1)
         return Book(
             trading_state=state,
             balance_lamports=self.balance_lamports,
@@ -160,10 +171,10 @@ class Holdings:
             in_flight_lamports=sum([part[2] for part in under_way]),
             loss_hour_lamports=self.loss(now_ns, _HOUR_NS),
             loss_day_lamports=self.loss(now_ns, _DAY_NS),
-            mint_count=_counted([part[0] for part in of_mint]),
-            leader_count=_counted([part[1] for part in of_leader]),
-            mint_exposure_lamports=_summed([(part[0], part[2]) for part in of_mint]),
-            leader_exposure_lamports=_summed([(part[1], part[2]) for part in of_leader]),
+            mint_count=mint_count,
+            leader_count=leader_count,
+            mint_exposure_lamports=mint_exposure,
+            leader_exposure_lamports=leader_exposure,
             last_trade_ns=traded,
             last_loss_ns=lost,
             stream_age_ms=stream_age_ms,
@@ -201,24 +212,20 @@ def _part(position: Position) -> _Part:
     return position.mint, position.leader, position.cost_lamports, position.opened_ts_ns
 
 
-def _time_of(result: tuple[int, int]) -> int:
-    return result[0]
-
-
 def _only(times: Mapping[str, int], key: str) -> dict[str, int]:
     return {key: times[key]} if key in times else {}
-
-
-def _counted(keys: Collection[str]) -> dict[str, int]:
-    return dict(Counter(keys)) if keys else {}
 
 
 def _later(times: dict[str, int], key: str, ts_ns: int) -> None:
     times[key] = max(ts_ns, times.get(key, ts_ns))
 
 
-def _summed(parts: list[tuple[str, int]]) -> dict[str, int]:
+def _added(parts: Iterable[_Part], place: Literal[0, 1]) -> tuple[dict[str, int], dict[str, int]]:
+    """How many parts there are and what is at stake in them, by coin (place 0) or leader (place 1)."""
+    counts: dict[str, int] = {}
     sums: dict[str, int] = {}
-    for key, lamports in parts:
-        sums[key] = sums.get(key, 0) + lamports
-    return sums
+    for part in parts:
+        key = part[place]
+        counts[key] = counts.get(key, 0) + 1
+        sums[key] = sums.get(key, 0) + part[2]
+    return counts, sums

@@ -19,6 +19,7 @@ from typing import Final, Literal
 
 from copytrader_core.errors import ConfigError, StreamError
 from copytrader_core.geyser.client import Received
+from copytrader_core.policy.landing import model_name
 from copytrader_core.records import Release
 from copytrader_core.settings import Settings
 from executor import boot
@@ -264,7 +265,9 @@ class _Service:
             self._engine.swap_release(release)
             if self._around is not None:
                 self._around.metrics.set_leaders(release.patterns)
-            self._engine.desk.note("RELEASE", {"as_of": release.as_of, "patterns": len(release.patterns)})
+            desk = self._engine.desk
+            landing = model_name(desk.settings.executor)
+            desk.note("RELEASE", {"as_of": release.as_of, "patterns": len(release.patterns), "landing": landing})
 
     async def _listen(self) -> None:
         """The stream into the queue."""

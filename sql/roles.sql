@@ -65,7 +65,7 @@ DECLARE
     released TEXT;
 BEGIN
     FOREACH released IN ARRAY ARRAY['releases', 'release_current', 'wallet_patterns', 'follow_edges', 'leader_inflow',
-                                    'copy_value', 'leader_exits'] LOOP
+                                    'copy_value', 'leader_exits', 'landings'] LOOP
         IF to_regclass(released) IS NOT NULL THEN
             EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO copytrader_assets', released);
             EXECUTE format('GRANT SELECT ON %I TO copytrader_executor', released);

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from copytrader_core.policy.decide import is_usable
 from copytrader_core.policy.entry import lamports, seed_slippage_bps
 from copytrader_core.policy.exits import seed_exit
+from copytrader_core.policy.landing import likely_slots
 from copytrader_core.policy.rules import DEFAULT, FAMILY, SEED, ExitRule, plan
 from copytrader_core.policy.values import ExitPlan
 from copytrader_core.records import Pattern
@@ -94,13 +95,13 @@ def copies_of(
     columns = told | {
         "tx_index": pa.array(tape.tx_index[at], mask=tape.tx_index[at] < 0),
         "ts_ns": pa.array(day.ts_ns[at]),
-        "venue": pa.array(np.where(tape.venue[at] == POOL, "amm", "curve")),
+        "venue": _named_by(["curve", "amm"], tape.venue[at] == POOL),
         "real_quote_lamports": pa.array(np.maximum(tape.real_quote[at], 0)),
         "leader_size_lamports": pa.array(signals.quote[repeated]),
         "latency_slots": pa.array(late.astype(np.int16)),
         "size_lamports": pa.array(spend),
-        "rule": pa.array([str(chosen[i]) for i in repeated]) if len(repeated) else pa.array([], pa.string()),
-        "outcome": pa.array(np.array(OUTCOMES)[found.outcome]),
+        "rule": _named_by([str(rule) for rule in chosen], repeated),
+        "outcome": _named_by(OUTCOMES, found.outcome),
         "entry_premium_bps": pa.array(premium, mask=~np.isfinite(premium)),
     }
     return pa.table(columns).filter(pa.array(found.outcome != _TOO_LATE))
@@ -124,7 +125,8 @@ def copy_exits_of(day: TapeDay, leaders: Mapping[str, Pattern | None], settings:
     has_seed = np.array([_seed(leaders[leader], settings) is not None for leader in signals.leader], np.bool_)
     kept &= np.tile(names != SEED, len(signals)) | np.repeat(has_seed, n)
     told = _told(day, signals, repeated, found, clock, jobs, n)
-    return pa.table(told | {"rule": pa.array(np.tile(names, len(signals)))}).filter(pa.array(kept))
+    rule = _named_by(names.tolist(), np.tile(np.arange(n), len(signals)))
+    return pa.table(told | {"rule": rule}).filter(pa.array(kept))
 
 
 def _grid(settings: Settings) -> list[tuple[int, int]]:
@@ -166,17 +168,21 @@ def _run(
     clock = SlotClock.of(day.slots, day.seconds) if len(day.slots) else SlotClock(0, np.zeros(1, np.int64))
     entry = day.tape.slot[jobs.row] + jobs.late if len(jobs.row) else jobs.row
     exits = exits_of(plans, of, entry, clock)
-    return simulate(day.tape, jobs, exits, settings, settings.executor.paper_latency_slots), clock
+    return simulate(day.tape, jobs, exits, settings, likely_slots(settings.executor, "SELL")), clock
 
 
 def exits_of(plans: Sequence[Sequence[ExitPlan]], of: Ints, entry_slot: Ints, clock: SlotClock) -> Exits:
     """The exit plans of each signal as the simulation takes them; `of` says which signal each job has."""
     n_rules = len(plans[0]) if plans else 1
     shape = (len(of), n_rules)
+    # Most signals share their plans: each is read once, not once a signal.
+    distinct = {id(one): one for row in plans for one in row}
+    codes = {identity: code for code, identity in enumerate(distinct)}
+    coded = np.array([[codes[id(one)] for one in row] for row in plans], np.int64).reshape(-1, n_rules)
 
     def told(value: Any, dtype: Any) -> NDArray[Any]:
-        rows = np.array([[value(one) for one in row] for row in plans], dtype).reshape(-1, n_rules)
-        return rows[of] if len(of) else np.zeros(shape, dtype)
+        values = np.array([value(one) for one in distinct.values()], dtype)
+        return values[coded[of]] if len(of) else np.zeros(shape, dtype)
 
     timer = told(lambda p: -1 if p.timer_ms is None else p.timer_ms, np.int64)
     kill = told(lambda p: p.kill_ms, np.int64)
@@ -202,18 +208,22 @@ def _told(
     entry = np.repeat(tape.slot[jobs.row] + jobs.late, n_rules) if len(of) else of
     reason = found.reason.reshape(-1)
     hold = (clock.at(found.exit_slot.reshape(-1)) - clock.at(entry)) // 1_000_000
-    names = np.array([*REASONS])[reason]
     return {
-        "leader": pa.array([signals.leader[i] for i in of], pa.string()),
-        "mint": pa.array([tape.mints[code] for code in tape.coin[at]], pa.string()),
-        "sig": pa.array([sigs[i] for i in of], pa.string()),
+        "leader": _named_by(signals.leader, of),
+        "mint": _named_by(tape.mints, tape.coin[at]),
+        "sig": _named_by(sigs, of),
         "slot": pa.array(tape.slot[at]),
         "spend_lamports": pa.array(found.spent.reshape(-1)),
         "pnl_lamports": pa.array(found.pnl.reshape(-1)),
         "hold_ms": pa.array(np.maximum(hold, 0), mask=~landed),
-        "exit_reason": pa.array(names, mask=~landed),
+        "exit_reason": _named_by(REASONS, reason, ~landed),
         "censored": pa.array(landed & (reason == 0)),
     }
+
+
+def _named_by(names: Sequence[str], places: NDArray[Any], unknown: NDArray[np.bool_] | None = None) -> pa.Array:
+    """The name at each of `places`, NULL where `unknown`."""
+    return pa.array(names, pa.string()).take(pa.array(places.astype(np.int64), mask=unknown))
 
 
 def _premium(signals: Signals, of: Ints, spend: Ints, found: Copies) -> NDArray[np.float64]:

@@ -70,15 +70,27 @@ _CRC = np.array([zlib.crc32(bytes([255 - n])) ^ 0xFF000000 for n in range(256)],
 
 def moves(events: pa.Table) -> pa.Table:
     """The rows of `events` (lake columns, EVENT_COLUMNS at least) that move a position, as MOVES, in their order."""
-    found = events.filter(_moves_a_position(events))
-    columns = [_COLUMNS[field.name](found) if field.name in _COLUMNS else found[field.name] for field in MOVES]
-    return pa.Table.from_arrays([_cast(c, f.type) for c, f in zip(columns, MOVES, strict=True)], schema=MOVES)
+    return as_moves(with_payer(events.select(EVENT_COLUMNS)).filter(moves_a_position(events)))
 
 
-def _moves_a_position(events: pa.Table) -> pa.ChunkedArray:
+def moves_a_position(events: pa.Table) -> pa.ChunkedArray:
+    """Which rows of `events` move one; never NULL."""
     trades = _is_any(events["action"], "BUY", "SELL")
     named = pc.and_(pc.is_valid(events["mint"]), pc.is_valid(events["quote_mint"]))
     return pc.and_(pc.and_(trades, named), pc.is_valid(events["base_raw"]))
+
+
+def with_payer(events: pa.Table) -> pa.Table:
+    """`events` with `pays`, whether the wallet paid the transaction's fee, in place of who did."""
+    pays = pc.equal(events["wallet"].cast(pa.string()), events["fee_payer"].cast(pa.string()))
+    return events.drop_columns(["fee_payer"]).append_column("pays", pc.fill_null(pays, False))
+
+
+def as_moves(events: pa.Table) -> pa.Table:
+    """Rows that move a position, with `pays`, as MOVES; `wallet` and `mint` may be codes, and then stay codes."""
+    columns = {field.name: events[field.name] for field in MOVES if field.name not in _COLUMNS}
+    columns |= {name: make(events) for name, make in _COLUMNS.items()}
+    return pa.table({f.name: _cast(columns[f.name], f.type) for f in MOVES})
 
 
 def _is_any(column: pa.ChunkedArray, *values: str) -> pa.ChunkedArray:
@@ -88,13 +100,13 @@ def _is_any(column: pa.ChunkedArray, *values: str) -> pa.ChunkedArray:
 def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     if kind == TEXT and not pa.types.is_dictionary(column.type):
         return pc.dictionary_encode(column)
-    return column if column.type == kind else column.cast(kind)
+    is_coded = kind == pa.string() and column.type == pa.int32()
+    return column if column.type == kind or is_coded else column.cast(kind)
 
 
 def _fee(events: pa.Table) -> pa.ChunkedArray:
-    paid = pc.equal(events["wallet"].cast(pa.string()), events["fee_payer"].cast(pa.string()))
     fee, tip = (pc.fill_null(events[name].cast(pa.uint64()), 0) for name in ("tx_fee_lamports", "tip_lamports"))
-    return pc.if_else(pc.fill_null(paid, False), pc.add(fee, tip), pa.scalar(None, pa.uint64()))
+    return pc.if_else(events["pays"], pc.add(fee, tip), pa.scalar(None, pa.uint64()))
 
 
 def _decimals(events: pa.Table) -> pa.ChunkedArray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import networkx as nx
 import numpy as np
 import pyarrow as pa
 
@@ -49,6 +48,8 @@ def edge_weights(edges: FoundEdges) -> Floats:
 
 def page_rank(edges: FoundEdges, weight: Floats) -> dict[int, float]:
     """Weighted PageRank where every follower votes for the leaders that it follows. Source: Page et al. 1999."""
+    import networkx as nx
+
     graph = nx.DiGraph()
     rows = zip(edges.counts.follower.tolist(), edges.counts.leader.tolist(), weight.tolist(), strict=True)
     graph.add_weighted_edges_from(rows)

@@ -1,18 +1,24 @@
 """The shadow book: what every refused signal would have brought, followed with the exits that it would have had.
 
-Each is bought alone and moves its own coin. What cannot be followed (no fingerprint, no market) is counted as such.
-Per guard: the sum, and an interval by resampling coins, whose refusals are not independent of each other.
+Each is bought alone, as late as a buy of ours is drawn to be, and moves its own coin. What cannot be followed (no
+fingerprint, no market) is counted as such. Per guard: the sum, and an interval by resampling coins, whose refusals are
+not independent of each other; and the same of the signals that nothing else would have refused, which is what lifting
+that guard alone would change (of the first order: what is held would be different, too).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement
 from typing import Any, Final, Protocol
 
 import numpy as np
 
 from copytrader_assets.analysis.copies import exits_of, signals_of
+from copytrader_core.policy.landing import draws, lateness, likely_slots, slots_late
+from copytrader_core.policy.record import refusers
 from copytrader_core.policy.unguarded import unguarded
 from copytrader_core.replay.clock import SlotClock
 from copytrader_core.replay.copies import OUTCOMES, REASONS, Jobs, simulate
@@ -21,7 +27,8 @@ from copytrader_core.settings import Settings
 
 _RESAMPLES: Final = 2_000
 _LEVEL: Final = (2.5, 97.5)
-_FOLLOWED: Final = ("LANDED", "REVERTED")
+FOLLOWED: Final = ("LANDED", "REVERTED", "LOST")
+"""Outcomes of what could be followed; what is lost never landed and costs nothing."""
 
 
 class Refused(Protocol):
@@ -41,7 +48,10 @@ class Refused(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """One refused signal followed. `outcome` is one of LANDED, REVERTED, NO_MARKET, TOO_LATE, NO_PLAN, NOT_ON_TAPE."""
+    """One refused signal followed. `outcome` is one of FOLLOWED, NO_MARKET, TOO_LATE, NO_PLAN, NOT_ON_TAPE.
+
+    `also`: the codes of the other guards that would have refused it.
+    """
 
     leader: str
     mint: str
@@ -51,11 +61,15 @@ class Shadow:
     pnl_lamports: int
     spend_lamports: int
     reason: str
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class GuardAudit:
-    """One guard's refusals. A negative sum was avoided, a positive one missed; `low` and `high` are a 95 % interval."""
+    """One guard's refusals. A negative sum was avoided, a positive one missed; `low` and `high` are a 95 % interval.
+
+    `alone_*`: the same of those that it alone refused.
+    """
 
     code: str
     refused: int
@@ -63,6 +77,20 @@ class GuardAudit:
     pnl_lamports: int
     low_lamports: int
     high_lamports: int
+    alone: int = 0
+    alone_followed: int = 0
+    alone_lamports: int = 0
+    alone_low_lamports: int = 0
+    alone_high_lamports: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """How many signals two guards would both have refused; of a guard with itself, how many it would have at all."""
+
+    code: str
+    other: str
+    n: int
 
 
 def shadows_of(day: TapeDay, refused: Sequence[Refused], settings: Settings) -> list[Shadow]:
@@ -77,14 +105,35 @@ def shadows_of(day: TapeDay, refused: Sequence[Refused], settings: Settings) -> 
         plan, place = unguarded(one.inputs, settings), places.get((one.leader_sig, one.mint))
         if plan is None or place is None:
             found.append(_unfollowed(one, "NO_PLAN" if plan is None else "NOT_ON_TAPE"))
-            continue
-        found.append(None)
-        plans.append([plan.exit])
-        of.append(place)
-        spend.append(plan.entry.spend_lamports)
-        bound.append(plan.entry.slippage_bps)
-    simulated = _simulated(day, signals, of, spend, bound, plans, settings)
-    return [one if one is not None else next(simulated)(refused[i]) for i, one in enumerate(found)]
+        elif _is_lost(one, settings):
+            found.append(_unfollowed(one, "LOST"))
+        else:
+            found.append(None)
+            plans.append([plan.exit])
+            of.append(place)
+            spend.append(plan.entry.spend_lamports)
+            bound.append(plan.entry.slippage_bps)
+    followed = [one for one, known in zip(refused, found, strict=True) if known is None]
+    simulated = _simulated(day, signals, of, spend, bound, plans, _lateness(followed, settings), settings)
+    told = [one if one is not None else next(simulated)(refused[i]) for i, one in enumerate(found)]
+    return [replace(one, also=_others(refused[i], settings)) for i, one in enumerate(told)]
+
+
+def _others(one: Refused, settings: Settings) -> tuple[str, ...]:
+    return tuple(code for code in refusers(one.inputs, settings) if code != one.code)
+
+
+def _drawn(one: Refused) -> tuple[float, float]:
+    return draws(f"shadow|{one.leader_sig}|{one.mint}")
+
+
+def _is_lost(one: Refused, settings: Settings) -> bool:
+    return _drawn(one)[1] < lateness(settings.executor, "BUY").lost_share
+
+
+def _lateness(refused: Sequence[Refused], settings: Settings) -> list[int]:
+    model = lateness(settings.executor, "BUY")
+    return [slots_late(model, _drawn(one)[0]) for one in refused]
 
 
 def audit(shadows: Sequence[Shadow], seed: int = 0) -> list[GuardAudit]:
@@ -92,11 +141,21 @@ def audit(shadows: Sequence[Shadow], seed: int = 0) -> list[GuardAudit]:
     found = []
     for code in sorted({one.code for one in shadows}):
         mine = [one for one in shadows if one.code == code]
-        followed = [one for one in mine if one.outcome in _FOLLOWED]
-        low, high = _interval(followed, seed)
-        total = sum(one.pnl_lamports for one in followed)
-        found.append(GuardAudit(code, len(mine), len(followed), total, low, high))
+        alone = [one for one in mine if not one.also]
+        found.append(GuardAudit(code, *_summed(mine, seed), *_summed(alone, seed)))
     return sorted(found, key=lambda one: one.pnl_lamports)
+
+
+def overlaps(shadows: Sequence[Shadow]) -> list[Overlap]:
+    """Every pair of guards that would have refused a signal together, in order of the codes."""
+    pairs = Counter(pair for one in shadows for pair in combinations_with_replacement(sorted({one.code, *one.also}), 2))
+    return [Overlap(code, other, n) for (code, other), n in sorted(pairs.items())]
+
+
+def _summed(shadows: Sequence[Shadow], seed: int) -> tuple[int, int, int, int, int]:
+    """How many, how many followed, what they would have brought, and its interval."""
+    followed = [one for one in shadows if one.outcome in FOLLOWED]
+    return len(shadows), len(followed), sum(one.pnl_lamports for one in followed), *_interval(followed, seed)
 
 
 def _simulated(
@@ -106,11 +165,12 @@ def _simulated(
     spend: list[int],
     bound: list[int],
     plans: list[Any],
+    slots: list[int],
     settings: Settings,
 ) -> Any:
     """One maker of a shadow for each signal of `of`, in order."""
     at = np.array(of, np.int64)
-    late = np.full(len(of), settings.executor.paper_latency_slots, np.int64)
+    late = np.array(slots, np.int64)
     rows = signals.row[at] if len(of) else at
     jobs = Jobs(
         rows, np.array(spend, np.int64), late, np.array(bound, np.int64), signals.leader_sale[at] if len(of) else at
@@ -119,7 +179,7 @@ def _simulated(
         return iter(())
     clock = SlotClock.of(day.slots, day.seconds)
     exits = exits_of(plans, np.arange(len(of)), day.tape.slot[rows] + late, clock)
-    copies = simulate(day.tape, jobs, exits, settings, settings.executor.paper_latency_slots)
+    copies = simulate(day.tape, jobs, exits, settings, likely_slots(settings.executor, "SELL"))
 
     def maker(i: int) -> Any:
         outcome = OUTCOMES[copies.outcome[i]]

@@ -12,11 +12,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from copytrader_core.compiled import uncounted
-from copytrader_core.wide import ZERO, Words, difference, divided
+from copytrader_core.wide import ONE, ZERO, Words, difference, divided
 
 _TEN = np.uint64(10)
+_HUNDRED = np.uint64(100)
+_TENS = np.array([10**n for n in range(20)], np.uint64)
 _TEN_19 = np.uint64(10**19)
+_TWO = np.uint64(2)
 _63 = np.uint64(63)
+_ZERO_DIGIT = np.uint8(48)
 _QUOTE, _BACKSLASH, _SPACE = 34, 92, 32
 
 Bytes = NDArray[np.uint8]
@@ -109,31 +113,31 @@ def _is_plain(content: Bytes) -> bool:
 
 def finished_json(trips: TripColumns, ends: EndColumns) -> pa.Array:
     """One object a finished trip."""
-    sink, offsets = _room(trips, 0)
+    buffer, sink, offsets = _room(trips, 0)
     _write_finished(sink, offsets, trips, ends)
-    return _as_texts(sink, offsets)
+    return _as_texts(buffer, offsets)
 
 
 def open_json(trips: TripColumns, coins: CoinColumns) -> pa.Array:
     """One object an open trip."""
-    sink, offsets = _room(trips, len(coins.lots.qty))
+    buffer, sink, offsets = _room(trips, len(coins.lots.qty))
     _write_open(sink, offsets, trips, coins)
-    return _as_texts(sink, offsets)
+    return _as_texts(buffer, offsets)
 
 
-def _room(trips: TripColumns, lots: int) -> tuple[Sink, NDArray[np.int32]]:
-    """Bytes enough for everything at its longest."""
+def _room(trips: TripColumns, lots: int) -> tuple[pa.Buffer, Sink, NDArray[np.int32]]:
+    """Bytes enough for everything at its longest, of Arrow's pool: that one does not take them anew for every part."""
     legs, texts = trips.legs, len(trips.decimals)
     legs_of_others = int(np.count_nonzero(legs.paid_in >= 0))
     longest_quote = int(np.diff(trips.quotes.offsets).max(initial=0))
     sigs = int(legs.sig.offsets[-1] - legs.sig.offsets[0]) * (1 if legs.sig.plain else 6)
     size = 512 * texts + 256 * len(legs.qty) + sigs + 160 * lots + legs_of_others * (6 * longest_quote + 3)
-    return Sink(np.empty(size, np.uint8), np.zeros(1, np.int64)), np.zeros(texts + 1, np.int32)
+    buffer = pa.allocate_buffer(size)
+    return buffer, Sink(np.frombuffer(buffer, np.uint8), np.zeros(1, np.int64)), np.zeros(texts + 1, np.int32)
 
 
-def _as_texts(sink: Sink, offsets: NDArray[np.int32]) -> pa.Array:
-    written = sink.content[: sink.at[0]].copy()
-    return pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(written))
+def _as_texts(buffer: pa.Buffer, offsets: NDArray[np.int32]) -> pa.Array:
+    return pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), buffer.slice(0, int(offsets[-1])))
 
 
 _DECIMALS = np.frombuffer(b'"decimals":', np.uint8)
@@ -268,18 +272,19 @@ def _appeared(legs: LegColumns, first: int, leg: int) -> bool:
     return False
 
 
+# Places are unsigned: those could not count from the end, so that the compiler need not look, and copies many at once.
 @uncounted
 def _byte(sink: Sink, byte: int) -> None:
-    sink.content[sink.at[0]] = byte
+    sink.content[np.uint64(sink.at[0])] = byte
     sink.at[0] += 1
 
 
 @uncounted
 def _text(sink: Sink, text: Bytes) -> None:
-    at = sink.at[0]
-    for place in range(len(text)):
+    at = np.uint64(sink.at[0])
+    for place in range(np.uint64(len(text))):
         sink.content[at + place] = text[place]
-    sink.at[0] = at + len(text)
+    sink.at[0] += len(text)
 
 
 @uncounted
@@ -338,13 +343,19 @@ def _number(sink: Sink, value: int) -> None:
 
 @uncounted
 def _digits(sink: Sink, value: np.uint64, least: int) -> None:
-    """`value` with at least so many digits."""
-    count, rest = 1, value // _TEN
-    while rest:
-        count, rest = count + 1, rest // _TEN
+    """`value` with at least so many digits, two at a time from the last one on."""
+    count = 1
+    while count < len(_TENS) and value >= _TENS[count]:
+        count += 1
     count = max(count, least)
-    at = sink.at[0]
-    for place in range(count - 1, -1, -1):
-        sink.content[at + place] = np.uint8(48) + np.uint8(value % _TEN)
-        value //= _TEN
-    sink.at[0] = at + count
+    first = np.uint64(sink.at[0])
+    at = first + np.uint64(count)
+    while at > first + ONE:
+        pair = value % _HUNDRED
+        value //= _HUNDRED
+        at -= _TWO
+        sink.content[at] = _ZERO_DIGIT + np.uint8(pair // _TEN)
+        sink.content[at + ONE] = _ZERO_DIGIT + np.uint8(pair % _TEN)
+    if at > first:
+        sink.content[first] = _ZERO_DIGIT + np.uint8(value)
+    sink.at[0] += count

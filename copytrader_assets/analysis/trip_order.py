@@ -8,6 +8,7 @@ wallet. Not here: what the rows say.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,25 @@ from copytrader_assets.analysis.moves import shared_codes
 from copytrader_assets.analysis.trip_tables import laid_flat, sig_prefix
 
 Order = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of several buckets, and of which bucket each row of the part is the next one."""
+
+    slices: Sequence[pa.Table]
+    owners: Order
+
+    def table(self) -> pa.Table:
+        """The rows in their order. It takes time, and may be done beside other parts."""
+        if len(self.slices) == 1:
+            return self.slices[0]
+        # The rows of the slices stand bucket by bucket.
+        place = np.empty(len(self.owners), np.int64)
+        place[np.argsort(self.owners, kind="stable")] = np.arange(len(self.owners))
+        return pa.concat_tables(self.slices).take(pa.array(place))
+
+
 _AFTER_ALL_SLOTS = np.iinfo(np.int64).max
 _PATH = ("outer_ix", "inner_ix", "event_seq")
 
@@ -112,11 +132,12 @@ def _end(finished: pa.Table) -> pa.Table:
     )
 
 
-def merged(buckets: Sequence[pa.Table], order_of: Callable[[pa.Table], Order], part_rows: int) -> Iterator[pa.Table]:
+def merged(buckets: Sequence[pa.Table], order_of: Callable[[pa.Table], Order], part_rows: int) -> Iterator[Part]:
     """The rows of all buckets in one order, in parts; each bucket must be in this order already.
 
     Only the parts are built anew: of each bucket a part takes the next rows. No rows at all are one empty part.
     """
+    buckets = _of_one_dictionary(buckets)
     keys = pa.concat_tables(bucket.select(_key_columns(bucket)) for bucket in buckets)
     owner = np.repeat(np.arange(len(buckets)), [bucket.num_rows for bucket in buckets])
     order = owner[order_of(keys)] if len(buckets) > 1 else owner
@@ -125,18 +146,20 @@ def merged(buckets: Sequence[pa.Table], order_of: Callable[[pa.Table], Order], p
         yield _next_part(buckets, order[start : start + part_rows], taken)
 
 
+def _of_one_dictionary(buckets: Sequence[pa.Table]) -> list[pa.Table]:
+    """The buckets with the same texts behind their codes: else every part would bring their dictionaries together."""
+    whole = pa.concat_tables(buckets).unify_dictionaries()
+    ends = np.cumsum([bucket.num_rows for bucket in buckets])
+    return [whole.slice(end - bucket.num_rows, bucket.num_rows) for bucket, end in zip(buckets, ends, strict=True)]
+
+
 def _key_columns(table: pa.Table) -> list[str]:
     wanted = ("wallet", "open_sig", *(f"open_{name}" for name in _PATH), "open_slot", "legs", "is_dead", "close_slot")
     return [name for name in (*wanted, "end_tx_index", "end_place") if name in table.column_names]
 
 
-def _next_part(buckets: Sequence[pa.Table], owners: Order, taken: Order) -> pa.Table:
+def _next_part(buckets: Sequence[pa.Table], owners: Order, taken: Order) -> Part:
     counts = np.bincount(owners, minlength=len(buckets))
     slices = [bucket.slice(taken[b], counts[b]) for b, bucket in enumerate(buckets) if counts[b]]
     taken += counts
-    if len(slices) <= 1:
-        return slices[0] if slices else buckets[0].slice(0, 0)
-    # The rows of the slices stand bucket by bucket: the k-th row of the part is the next one of its owner.
-    place = np.empty(len(owners), np.int64)
-    place[np.argsort(owners, kind="stable")] = np.arange(len(owners))
-    return pa.concat_tables(slices).take(pa.array(place))
+    return Part(slices or [buckets[0].slice(0, 0)], owners)

@@ -8,7 +8,7 @@ import dagster as dg
 import pyarrow as pa
 
 from copytrader_assets.analysis.parity import Parity, parities
-from copytrader_assets.analysis.shadow import Shadow, audit, shadows_of
+from copytrader_assets.analysis.shadow import FOLLOWED, Shadow, audit, shadows_of
 from copytrader_assets.partitions import POSTGRES, daily, days_of
 from copytrader_assets.proof_schemas import PARITY, SHADOW_BOOK
 from copytrader_assets.publish import Publication, Result, refuse, rules_check
@@ -82,13 +82,14 @@ def _shadows(tape: Any, decisions: Sequence[JournalledDecision], mode: str) -> l
 
 
 def _shadow_row(one: JournalledDecision, found: Shadow) -> dict[str, Any]:
-    followed = found.outcome in ("LANDED", "REVERTED")
+    followed = found.outcome in FOLLOWED
     return {
         "mode": one.mode,
         "leader": found.leader,
         "mint": found.mint,
         "sig": found.leader_sig,
         "code": found.code,
+        "also": ",".join(found.also),
         "outcome": found.outcome,
         "pnl_lamports": found.pnl_lamports if followed else None,
         "spend_lamports": found.spend_lamports if followed else None,

@@ -14,6 +14,7 @@ from copytrader_assets.catalog import RELEASE
 from copytrader_assets.inputs import WINDOWED, CopyInputs, first_day, stale
 from copytrader_assets.lake import Lake
 from copytrader_assets.partitions import POSTGRES, before, daily, days_of
+from copytrader_assets.proof_schemas import LANDINGS
 from copytrader_assets.publish import refuse
 from copytrader_assets.resources import LakeFolder, Warehouse
 from copytrader_assets.retries import retried
@@ -29,7 +30,7 @@ _NEWEST: Final = "newest_day"
 @dg.asset(
     deps=[
         *(WALLET_PATTERNS.name, FOLLOW_EDGES.name, LEADER_INFLOW.name, TRADES.name, OPEN_POSITIONS.name),
-        *(COPY_VALUE.name, LEADER_EXITS.name),
+        *(COPY_VALUE.name, LEADER_EXITS.name, LANDINGS.name),
     ],
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -62,7 +63,7 @@ def pattern_release(
                 check_results=[_newest(warehouse, current)],
             )
         optional = _optional(lake, as_of, first_day(lake, warehouse.first_sealed_day()))
-        for name in (LEADER_INFLOW.name, COPY_VALUE.name, LEADER_EXITS.name):
+        for name in (LEADER_INFLOW.name, COPY_VALUE.name, LEADER_EXITS.name, LANDINGS.name):
             if name not in optional:
                 context.log.warning(f"released without {name}: materialize it for {as_of} and release again")
         release_id = _release(connection, lake, as_of, optional)
@@ -118,13 +119,16 @@ def _release(connection: Connection, lake: Lake, as_of: dt.date, optional: Mappi
         more.get(LEADER_INFLOW.name),
         more.get(COPY_VALUE.name),
         more.get(LEADER_EXITS.name),
+        more.get(LANDINGS.name),
         until_slot=lake.last_slot(as_of),
     )
 
 
 def _optional(lake: Lake, as_of: dt.date, first: dt.date | None) -> dict[str, pa.Table]:
-    """What the policy can do without, where it was computed from what is published now: inflow, values, exits."""
-    current = []
+    """What the policy can do without, where it was computed from what is published now: inflow, values, exits;
+    and landings.
+    """
+    current = [LANDINGS.name] if lake.has(LANDINGS.name, as_of) else []
     if lake.has(LEADER_INFLOW.name, as_of) and not stale(lake, LEADER_INFLOW, as_of, first):
         current.append(LEADER_INFLOW.name)
     inputs = CopyInputs.of(lake, as_of, first)

@@ -11,7 +11,9 @@ from copytrader_assets.analysis.copies import copies_of, copy_exits_of
 from copytrader_assets.analysis.exit_rules import RuleCopies, chosen_rules, rule_copies
 from copytrader_assets.analysis.tape_rows import EVENT_COLUMNS, Known, tape_rows
 from copytrader_assets.lake import Lake
+from copytrader_assets.lake_release import settings_as_of
 from copytrader_assets.partitions import before, daily, days_of
+from copytrader_assets.proof_schemas import LANDINGS
 from copytrader_assets.publish import Publication, Result, refuse, rules_check
 from copytrader_assets.resources import LakeFolder, Warehouse
 from copytrader_assets.retries import retried
@@ -114,12 +116,13 @@ def _slots(warehouse: Warehouse, day: dt.date, made: _Made) -> pa.Table:
     return pa.table({"slot": pa.array(slots, pa.int64()), "seconds": pa.array([times[s] for s in slots], pa.int64())})
 
 
-# What is read of fingerprints and exits is of the days before; said so, it would draw one more day into a backfill.
+# What is read of fingerprints, landings and exits is of the days before; said so, it would draw one more day into a
+# backfill.
 
 
 @dg.asset(
     name=COPY_EXITS.name,
-    deps=[TAPE.name, TAPE_SLOTS.name, WALLET_PATTERNS.name],
+    deps=[TAPE.name, TAPE_SLOTS.name, WALLET_PATTERNS.name, LANDINGS.name],
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),
     group_name="replay",
@@ -136,14 +139,15 @@ def copy_exits(context: dg.AssetExecutionContext, lake_folder: LakeFolder, wareh
     with Publication(context, lake) as publication:
         for day in days_of(context):
             known = _patterns(lake, before(day), leaders)
-            rows = copy_exits_of(read_tape(lake, _demanded(lake, day), leaders), known, settings())
+            ours = settings_as_of(lake, before(day), settings())
+            rows = copy_exits_of(read_tape(lake, _demanded(lake, day), leaders), known, ours)
             publication.add(COPY_EXITS, day, rows, {_INPUTS: lake.snapshot(TAPE.name, day).content_hash})
         yield from publication.finish()
 
 
 @dg.asset(
     name=COPIES.name,
-    deps=[TAPE.name, TAPE_SLOTS.name, WALLET_PATTERNS.name, COPY_EXITS.name],
+    deps=[TAPE.name, TAPE_SLOTS.name, WALLET_PATTERNS.name, LANDINGS.name, COPY_EXITS.name],
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),
     group_name="replay",
@@ -161,9 +165,8 @@ def copies(context: dg.AssetExecutionContext, lake_folder: LakeFolder, warehouse
     with Publication(context, lake) as publication:
         for day in days_of(context):
             known = _patterns(lake, before(day), leaders)
-            rows = copies_of(
-                read_tape(lake, _demanded(lake, day), leaders), known, chosen.as_of(before(day)), settings()
-            )
+            ours = settings_as_of(lake, before(day), settings())
+            rows = copies_of(read_tape(lake, _demanded(lake, day), leaders), known, chosen.as_of(before(day)), ours)
             publication.add(COPIES, day, rows, {_INPUTS: lake.snapshot(TAPE.name, day).content_hash})
         yield from publication.finish()
 

@@ -36,9 +36,11 @@ from copytrader_assets.analysis.value_rows import (
 from copytrader_assets.analysis.window import TripWindow
 from copytrader_assets.inputs import INPUTS, CopyInputs, first_day
 from copytrader_assets.lake import Lake
+from copytrader_assets.lake_release import settings_as_of
 from copytrader_assets.own_copies import OurCopies
 from copytrader_assets.partials import Partials
 from copytrader_assets.partitions import daily, days_of
+from copytrader_assets.proof_schemas import LANDINGS
 from copytrader_assets.publish import Publication, Result, Shown, refuse, rules_check
 from copytrader_assets.resources import LakeFolder, Warehouse
 from copytrader_assets.retries import retried
@@ -58,7 +60,7 @@ from copytrader_core.settings import Settings, settings
 
 _TABLES: Final = (LEADER_EXITS, EXIT_CURVES, COPY_VALUE, CALIBRATION, CALIBRATION_BINS)
 # A calibration continues the newest one before it; said as a dependency, that would draw one more day into a backfill.
-_DEPS: Final = (COPIES.name, COPY_EXITS.name, TRADES.name, OPEN_POSITIONS.name, LEADER_INFLOW.name)
+_DEPS: Final = (*(COPIES.name, COPY_EXITS.name, TRADES.name, OPEN_POSITIONS.name, LEADER_INFLOW.name, LANDINGS.name),)
 _COPY_COLUMNS: Final = (
     *("leader", "mint", "latency_slots", "size_lamports", "outcome", "pnl_lamports", "venue", "real_quote_lamports"),
 )
@@ -117,14 +119,17 @@ class _Run:
     warehouse: Warehouse
     partials: Partials
     leaders: Sequence[str]
-    settings: Settings
+    given: Settings
     first: dt.date | None
+    settings: Settings = field(init=False)
+    """Those of the day: with our latency as it is known then."""
     _cells: dict[dt.date, Cells] = field(default_factory=dict)
     _rules: dict[dt.date, RuleCopies] = field(default_factory=dict)
     _standings: dict[dt.date, dict[str, Standing]] = field(default_factory=dict)
 
     def of(self, day: dt.date, inputs: CopyInputs) -> Iterator[_Published]:
         """The tables of one day."""
+        self.settings = settings_as_of(self.lake, day, self.given)
         self._reduce(inputs.copies.days)
         exits = rule_values(joined_rules(list(self._rules.values())), len(self.leaders))
         values = values_of(list(self._cells.values()), self.leaders, self.settings.copies, self._inflow(day))

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from copytrader_assets.lake import Lake
-from copytrader_cli.backtest import OWN, Backtest, DayResult, walk_forward
+from copytrader_cli.backtest import OWN, Backtest, DayResult, Drawn, walk_forward
 from copytrader_cli.days import FirstDay, LastDay, day_range
 from copytrader_cli.executor_table import sol
 from copytrader_cli.report.backtest_facts import KEPT
+from copytrader_core.records import Lateness
 from copytrader_core.settings import settings
 
 app = typer.Typer()
@@ -83,11 +84,40 @@ def _print(console: Console, found: Backtest) -> None:
         )
     console.print(table)
     if found.shadows:
-        from copytrader_assets.analysis.shadow import audit
-
-        guards = Table("refused by", "signals", "followed", "would have brought", "95 % interval", title="shadow book")
-        for one in audit(found.shadows):
-            interval = f"{sol(one.low_lamports)} to {sol(one.high_lamports)}"
-            guards.add_row(one.code, str(one.refused), str(one.followed), sol(one.pnl_lamports), interval)
-        console.print(guards)
+        console.print(_guards(found))
+    for one in found.drawn.values():
+        console.print(_landing(one))
     console.print(f"decisions {found.hashes[OWN]}")
+
+
+def _guards(found: Backtest) -> Table:
+    """The shadow book: all that each guard refused, and what it alone did."""
+    from copytrader_assets.analysis.shadow import audit
+
+    heads = (
+        "refused by",
+        "signals",
+        "followed",
+        "would have brought",
+        "95 % interval",
+        "by it alone",
+        "if lifted alone",
+    )
+    guards = Table(*heads, title="shadow book")
+    for one in audit(found.shadows):
+        interval = f"{sol(one.low_lamports)} to {sol(one.high_lamports)}"
+        counts = (one.code, str(one.refused), str(one.followed), sol(one.pnl_lamports), interval)
+        guards.add_row(*counts, str(one.alone), sol(one.alone_lamports))
+    return guards
+
+
+def _landing(one: Drawn) -> str:
+    """What orders were drawn from, on how many days."""
+    told = ", ".join(f"{side.lower()}s {_late(one.measured[side])}" for side in one.measured)
+    where = "the settings" if one.as_of is None else f"our live orders up to {one.as_of}"
+    return f"landing by {where} on {len(one.days)} days ({one.name}): {told}"
+
+
+def _late(late: Lateness) -> str:
+    counted = f" of {late.n_orders}" if late.n_orders else ""
+    return f"{late.mean_slots:.1f} slots late, {late.lost_share:.1%}{counted} lost"

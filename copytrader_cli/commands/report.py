@@ -32,7 +32,7 @@ def report(
     config = settings()
     lake = Lake.at(config.lake_location)
     with connect() as connection:
-        facts = collect(lake, connection, config.copies)
+        facts = collect(lake, connection, config)
     found = walked(config.home_path, lake, config, walk=walk)
     path = out or config.home_path / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)

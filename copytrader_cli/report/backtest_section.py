@@ -11,7 +11,9 @@ from copytrader_cli.backtest import EVERYBODY, SEED
 from copytrader_cli.report import charts
 from copytrader_cli.report.backtest_facts import LeaderResult, Walked, by_leader
 from copytrader_cli.report.collect import ReportFacts, short
+from copytrader_cli.report.guard_overlap import alone
 from copytrader_cli.report.intervals import Estimate, Pair, in_both, pairs
+from copytrader_cli.report.landing_section import landing
 from copytrader_cli.report.lines import Line, drawdown, running_line
 from copytrader_cli.report.measures import signed, sol
 from copytrader_cli.report.parts import empty, lead, legend, timeline
@@ -106,7 +108,8 @@ def _plots(facts: ReportFacts, found: Walked) -> str:
         + "</div>"
     )
     results = by_leader(found)
-    return f'<div class="two">{lines}<div class="card">{_leaders(facts, results)}</div></div>'
+    late = landing(found.document.get("landing", ()))
+    return f'<div class="two">{lines}<div><div class="card">{_leaders(facts, results)}</div>{late}</div></div>'
 
 
 def _leaders(facts: ReportFacts, results: list[LeaderResult]) -> str:
@@ -136,16 +139,22 @@ def guards(facts: ReportFacts, found: Walked | None) -> str:
         "Every refused buy is followed with the exits that it would have had. Left of zero a guard avoided losses, "
         "right of it gains were missed; lines are 95 % intervals over coins."
     )
+    document = found.document if found else {}
     audits = [
-        ("backtest", found.document["guards"] if found else []),
-        (f"own trading ({facts.mode})", [asdict(one) for one in facts.proof.guards]),
+        ("backtest", document.get("guards", []), document.get("guard_overlaps", [])),
+        (
+            f"own trading ({facts.mode})",
+            [asdict(one) for one in facts.proof.guards],
+            [asdict(one) for one in facts.proof.overlaps],
+        ),
     ]
     told = lead(words, "Shadow books of the backtest above and of the days on which the executor ran (shadow_book).")
     cards = "".join(
         f'<div class="card"><h3>Avoided (−) or missed (+) in {where}, SOL</h3>'
         + in_both([_guard(one) for one in audited], write=signed, label=f"avoided or missed by each guard, {where}")
+        + alone(audited, pairs_of)
         + "</div>"
-        for where, audited in audits
+        for where, audited, pairs_of in audits
         if audited
     )
     if not cards:

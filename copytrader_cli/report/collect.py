@@ -16,13 +16,15 @@ import psycopg
 from psycopg.rows import dict_row
 
 from copytrader_assets.lake import Lake
+from copytrader_assets.lake_release import settings_as_of
 from copytrader_assets.query import open_lake
+from copytrader_assets.value_schemas import COPY_VALUE
 from copytrader_cli.report.measures import survival
 from copytrader_cli.report.own_facts import OwnTrade, own_mode, own_trades
 from copytrader_cli.report.proof_facts import ProofFacts, proof_facts
 from copytrader_cli.report.value_facts import ValueFacts, rows_of, value_facts
 from copytrader_cli.report.words import clean
-from copytrader_core.settings import CopySettings
+from copytrader_core.settings import Settings
 
 __all__ = ["Day", "Decisions", "Edge", "Leader", "Platform", "ReportFacts", "Trip", "collect"]
 
@@ -147,7 +149,7 @@ def short(address: str) -> str:
     return f"{address[:4]}…{address[-4:]}" if len(address) > 10 else address
 
 
-def collect(lake: Lake, connection: psycopg.Connection[Any], copies: CopySettings) -> ReportFacts:
+def collect(lake: Lake, connection: psycopg.Connection[Any], config: Settings) -> ReportFacts:
     """Reads everything. An empty lake or database gives empty lists, no error."""
     postgres = _Postgres(connection)
     mode = own_mode(connection)
@@ -155,6 +157,8 @@ def collect(lake: Lake, connection: psycopg.Connection[Any], copies: CopySetting
         row["wallet"]: clean(row["alias"])
         for row in postgres.rows("SELECT wallet, alias FROM wallets WHERE alias IS NOT NULL")
     }
+    valued = max(lake.days(COPY_VALUE.name), default=None)
+    copies = config.copies if valued is None else settings_as_of(lake, valued, config).copies
     with open_lake(lake) as duck:
         as_of = _value(duck, "SELECT max(day) FROM wallet_patterns")
         return ReportFacts(

@@ -12,7 +12,7 @@ import ipaddress
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -24,6 +24,7 @@ from copytrader_core.errors import ConfigError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.geyser import wire
 from copytrader_core.geyser.failures import Stalled, StatusLost, StreamEnded, Unavailable, failure
+from copytrader_core.quick import quick_record
 
 __all__ = ["Endpoint", "Received", "YellowstoneClient", "parse_endpoint"]
 
@@ -51,7 +52,7 @@ _CHANNEL_OPTIONS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Endpoint:
     """Where a provider listens. The token never shows in a repr or a log. `ca` replaces the usual TLS roots (PEM)."""
 
@@ -61,7 +62,7 @@ class Endpoint:
     ca: bytes | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Received:
     """One message as it came: its bytes, when they came, and what they say (None if they are no SubscribeUpdate).
 

@@ -3,7 +3,8 @@
 Everything here comes from the release and the settings; no event changes it, so it is computed once a leader and state
 and remembered. Own impact is inside the replayed values: nothing of it is taken off again.
 
-    mean(s)  = mean_x(latency, s) + state_x            linear between the cells of the grid
+    mean(s)  = mean_x(latency, s) + state_x            linear between the cells of the grid; over the latencies that
+                                                       were measured, where they were
     lower(s) = mean(s) - sqrt((mean_x - lower_x)^2 + state_half_x^2)
     value(s) = p s lower(s) - (1 - p) n                p: share that lands, n: fee of a transaction that fails
 
@@ -20,13 +21,16 @@ from typing import Final, NamedTuple
 from copytrader_core.policy.coin_state import STATE_NAMES
 from copytrader_core.policy.entry import lamports, min_tokens, network_fee
 from copytrader_core.policy.interpolation import between
+from copytrader_core.policy.landing import lateness
 from copytrader_core.policy.market import MarketState, after_buy, quote_buy
 from copytrader_core.policy.values import EntryPlan
 from copytrader_core.records import CopyValue
-from copytrader_core.settings import Settings
+from copytrader_core.settings import ExecutorSettings, Settings
 
 _BPS: Final = 10_000
 _MAX_TERMS: Final = 8_192
+_MOST_BEYOND: Final = 0.1
+"""The share of our orders that may land later than the grid reaches."""
 
 
 class CopyTerms(NamedTuple):
@@ -120,7 +124,7 @@ class _Curve(NamedTuple):
 
 
 def _new_terms(value: CopyValue, state: int, settings: Settings) -> CopyTerms | None:
-    curve = _curve(value, state, settings.executor.paper_latency_slots)
+    curve = _curve(value, state, settings.executor)
     if curve is None:
         return None
     policy, risk = settings.policy, settings.risk
@@ -136,14 +140,54 @@ def _new_terms(value: CopyValue, state: int, settings: Settings) -> CopyTerms | 
     return CopyTerms(spend, best, mean, lower, landing, STATE_NAMES[state], value.state_x[state])
 
 
-def _curve(value: CopyValue, state: int, latency: int) -> _Curve | None:
-    """None for a latency beyond the grid: nobody knows what a copy that late is worth."""
-    if not value.latencies or latency > value.latencies[-1]:
+def _curve(value: CopyValue, state: int, executor: ExecutorSettings) -> _Curve | None:
+    """None where we land beyond the grid: nobody knows what a copy that late is worth."""
+    if not value.latencies:
         return None
-    mean, low, landing = (_row(value.latencies, grid, latency) for grid in (value.mean_x, value.lower_x, value.landing))
+    grid = _at_once(value, executor.paper_latency_slots) if executor.measured is None else _mixed(value, executor)
+    if grid is None:
+        return None
+    mean, low, landing = grid
     offset, half = value.state_x[state], value.state_half_x[state]
     lower = [m + offset - hypot(m - least, half) for m, least in zip(mean, low, strict=True)]
     return _Curve(value.sizes_lamports, [m + offset for m in mean], lower, landing)
+
+
+_Grid = tuple[list[float], list[float], list[float]]
+
+
+def _at_once(value: CopyValue, latency: int) -> _Grid | None:
+    """Means, lower bounds and shares that land by size, always `latency` slots late."""
+    if latency > value.latencies[-1]:
+        return None
+    mean, low, landing = (_row(value.latencies, grid, latency) for grid in (value.mean_x, value.lower_x, value.landing))
+    return mean, low, landing
+
+
+def _mixed(value: CopyValue, executor: ExecutorSettings) -> _Grid | None:
+    """The same over the latencies that were measured.
+
+    What a copy returns is an expectation over when it lands, and falls off in a bent line: its value at the mean
+    latency is another number. Latencies weigh by what lands of them. Bounds are mixed like means, as if all were wrong
+    together: they rest on the same copies. The last latency of the grid stands for those few beyond it.
+    """
+    late = lateness(executor, "BUY")
+    beyond = sum(share for slots, share in zip(late.slots, late.shares, strict=True) if slots > value.latencies[-1])
+    if beyond > _MOST_BEYOND:
+        return None
+    rows = [
+        [_row(value.latencies, grid, slots) for slots in late.slots]
+        for grid in (value.mean_x, value.lower_x, value.landing)
+    ]
+    sizes = range(len(value.sizes_lamports))
+    weights = [[share * row[at] for share, row in zip(late.shares, rows[2], strict=True)] for at in sizes]
+    mean, low = ([_weighted([row[at] for row in grid], weights[at]) for at in sizes] for grid in (rows[0], rows[1]))
+    return mean, low, [(1 - late.lost_share) * sum(weights[at]) for at in sizes]
+
+
+def _weighted(values: Sequence[float], weights: Sequence[float]) -> float:
+    total = sum(weights)
+    return sum(v * w for v, w in zip(values, weights, strict=True)) / total if total > 0 else values[0]
 
 
 def _row(latencies: Sequence[int], grid: Sequence[Sequence[float]], at: int) -> list[float]:

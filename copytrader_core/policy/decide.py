@@ -15,6 +15,7 @@ from copytrader_core.policy.entry import entry_plan, seed_size, seed_slippage_bp
 from copytrader_core.policy.expected_value import deciding_value, expected_value, price_multiple
 from copytrader_core.policy.guards import GUARDS, Guard, Proposal
 from copytrader_core.policy.inflow import Queue, queue_at, queue_value
+from copytrader_core.policy.landing import expected_slots
 from copytrader_core.policy.market import MarketState
 from copytrader_core.policy.rules import chosen_exit
 from copytrader_core.policy.values import (
@@ -54,15 +55,21 @@ def decide(
         return Decision("NO_PATTERN", None, None, numbers)
     if not is_usable(pattern):
         return Decision("PATTERN_INCOMPLETE", None, None, numbers)
-    terms = terms_at(value, signal.market, settings)
-    spend = size_of(pattern, terms, settings)
-    proposal = Proposal(signal, pattern, book, settings, now, spend, value, terms)
+    proposal = proposal_of(signal, pattern, book, settings, now, value)
     for guard in guards:
         check = guard(proposal)
         numbers.update(check.numbers)
         if not check.passed:
             return Decision(check.code, None, None, numbers)
     return _with_plans(proposal, inflow, numbers)
+
+
+def proposal_of(
+    signal: LeaderBuy, pattern: Pattern, book: Book, settings: Settings, now: Now, value: CopyValue | None
+) -> Proposal:
+    """What the guards are asked about, for a leader whose pattern is usable."""
+    terms = terms_at(value, signal.market, settings)
+    return Proposal(signal, pattern, book, settings, now, size_of(pattern, terms, settings), value, terms)
 
 
 def is_usable(pattern: Pattern) -> bool:
@@ -107,8 +114,11 @@ def _with_plans(proposal: Proposal, inflow: Inflow | None, numbers: dict[str, Nu
     market = proposal.signal.market
     if market is None:
         return Decision("NO_MARKET", None, None, numbers)
-    queue = queue_at(inflow, proposal.settings.executor.paper_latency_slots)
+    executor = proposal.settings.executor
+    queue = queue_at(inflow, expected_slots(executor))
     numbers.update(fee_bps=market.fee_bps, venue=market.venue)
+    if executor.measured is not None:
+        numbers.update(landing_model=executor.measured.name)
     valued = _as_copy if proposal.settings.policy.expected_value == "copy" else _as_seed
     try:
         entry, plan, value = valued(proposal, market, queue, numbers)
@@ -157,7 +167,7 @@ def _as_copy(proposal: Proposal, market: MarketState, queue: Queue, numbers: dic
     expected = worth(terms, mean, settings)
     numbers.update(_copy_numbers(value, terms))
     numbers.update(
-        copy_latency_slots=settings.executor.paper_latency_slots,
+        copy_latency_slots=expected_slots(settings.executor),
         copy_headroom_x=headroom,
         copy_mean_x=mean,
         copy_lower_x=lower,

@@ -7,18 +7,19 @@ fresh at every attempt.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from copytrader_core.policy.entry import BASE_FEE_LAMPORTS
 from copytrader_core.policy.values import ExitReason
+from copytrader_core.quick import quick_record
 from copytrader_core.settings import ExecutorSettings, Settings
 
 _BPS: Final = 10_000
 _URGENT: Final[frozenset[ExitReason]] = frozenset({"kill", "flatten", "adverse"})
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class ExitTerms:
     """One attempt's terms. `slippage_bps` None takes anything; fee and tip are those of one transaction."""
 

@@ -27,7 +27,7 @@ class Queue:
 NOBODY = Queue(0, 0, 0.0)
 
 
-def queue_at(inflow: Inflow | None, slots_late: int) -> Queue:
+def queue_at(inflow: Inflow | None, slots_late: float) -> Queue:
     """The queue for a buy that lands `slots_late` slots after the leader's; nobody where nothing is known.
 
     Linear between the slots of the forecast, and the last one's values after it.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
 
 from copytrader_core.errors import QuoteError, TooSmallError
 from copytrader_core.pump import amm, curve
 from copytrader_core.pump.fees import Fees
+from copytrader_core.quick import quick_record
 
 Venue = Literal["curve", "amm"]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class MarketState:
     """Reserves of one venue after the transaction at (slot, tx_index).
 
@@ -38,7 +39,7 @@ class MarketState:
     @property
     def fee_bps(self) -> int:
         """All swap fees of one side."""
-        return self.fees.total_bps
+        return self.lp_fee_bps + self.protocol_fee_bps + self.creator_fee_bps
 
     @property
     def fees(self) -> Fees:
@@ -46,7 +47,7 @@ class MarketState:
         return Fees(self.lp_fee_bps, self.protocol_fee_bps, self.creator_fee_bps)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class BuyQuote:
     """What a spend brings: coins, what is really paid (a pool may leave a lamport), and the fees within that."""
 
@@ -55,7 +56,7 @@ class BuyQuote:
     fee_lamports: int
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class SellQuote:
     """What coins bring: lamports after swap fees, and the fees taken off."""
 

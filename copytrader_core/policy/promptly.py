@@ -29,6 +29,7 @@ from copytrader_core.policy.guards.gate_win_rate import gate_win_rate
 from copytrader_core.policy.guards.max_tip import max_tip
 from copytrader_core.policy.guards.per_trade_cap import per_trade_cap
 from copytrader_core.policy.inflow import queue_at, queue_value
+from copytrader_core.policy.landing import expected_slots
 from copytrader_core.policy.market import MarketState, price_impact_bps
 from copytrader_core.policy.rules import chosen_exit
 from copytrader_core.policy.values import Book, EntryPlan, ExitPlan, LeaderBuy, Now
@@ -142,7 +143,7 @@ def _copy_entry(terms: _Terms, market: MarketState, inflow: Inflow | None) -> En
     mean = capped(terms.copy.mean_x, headroom_x(market))
     if settings.policy.require_positive_ev and worth(terms.copy, mean, settings) <= 0:
         return None
-    queue = queue_at(inflow, settings.executor.paper_latency_slots)
+    queue = queue_at(inflow, expected_slots(settings.executor))
     return copy_entry(market, terms.copy, mean, terms.value.beta, queue.ahead_lamports, settings)
 
 
@@ -268,7 +269,7 @@ def _is_worth_it(terms: _Terms, market: MarketState, inflow: Inflow | None, entr
             price_x, terms.slippage_bps, market.fee_bps, entry.spend_lamports, entry.network_lamports
         )
         return worth > 0 or not policy.require_positive_ev
-    queue = queue_at(inflow, terms.settings.executor.paper_latency_slots)
+    queue = queue_at(inflow, expected_slots(terms.settings.executor))
     value = queue_value(market, queue, entry.spend_lamports, entry.network_lamports)
     return value is not None and (value > 0 or not policy.require_positive_ev)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
-from copytrader_core.policy.decide import decide
+from copytrader_core.policy.decide import decide, is_usable, proposal_of
 from copytrader_core.policy.guards import FIRST_CODES, GUARDS, Guard, Proposal, code, guards_named
 from copytrader_core.policy.market import MarketState
 from copytrader_core.policy.values import Book, Check, Decision, EntryPlan, ExitPlan, LeaderBuy, Lock, Now
@@ -18,6 +19,11 @@ from copytrader_core.records import CopyValue, Edge, Inflow, Pattern
 from copytrader_core.settings import Settings
 
 _GUARDS: Final = "guards"
+_BY_MINT: Final = ("mint_count", "mint_exposure_lamports", "last_trade_ns")
+_BY_LEADER: Final = ("leader_count", "leader_exposure_lamports", "last_loss_ns")
+"""What stands by coin and by leader in a `Book`."""
+_getters: Final[dict[type, attrgetter[tuple[Any, ...]]]] = {}
+"""By kind of record: all of its fields at once."""
 _SECTIONS: Final = ("policy", "risk", "executor", "copies")
 
 
@@ -75,21 +81,37 @@ def inputs_document(
     value: CopyValue | None = None,
 ) -> dict[str, Any]:
     """Everything but the settings that the decision depended on; of the book's coins and leaders only the signal's."""
-    seen = book.about(signal.leader, signal.mint)
+    signalled = _flat(signal)
+    signalled["market"] = _flat(signal.market) if signal.market else None
     return {
-        "signal": _flat(signal) | {"market": _flat(signal.market) if signal.market else None},
+        "signal": signalled,
         "pattern": _flat(pattern) if pattern else None,
         "edges": [_flat(edge) for edge in edges],
-        "book": _flat(seen) | {"locks": [_flat(lock) for lock in seen.locks]},
+        "book": _seen(book, signal.leader, signal.mint),
         "now": _flat(now),
         "inflow": _flat(inflow) if inflow else None,
         "value": _flat(value) if value else None,
     }
 
 
+def _seen(book: Book, leader: str, mint: str) -> dict[str, Any]:
+    """A book as plain JSON values, without what other leaders and coins have in it."""
+    seen = _flat(book)
+    for names, key in ((_BY_MINT, mint), (_BY_LEADER, leader)):
+        for name in names:
+            of_all = seen[name]
+            seen[name] = {key: of_all[key]} if key in of_all else {}
+    seen["locks"] = [_flat(lock) for lock in book.locks if lock.concerns(leader, mint)]
+    return seen
+
+
 def _flat(record: Any) -> dict[str, Any]:
     """A record's fields. `asdict` copies every value that it meets, on the way between a signal and its order."""
-    return {name: getattr(record, name) for name in record.__slots__}
+    kind = type(record)
+    getter = _getters.get(kind)
+    if getter is None:
+        getter = _getters[kind] = attrgetter(*kind.__slots__)
+    return dict(zip(kind.__slots__, getter(record), strict=True))
 
 
 def settings_document(settings: Settings) -> dict[str, Any]:
@@ -132,17 +154,47 @@ def _replay(inputs: Mapping[str, Any], settings: Mapping[str, Any], guards: Sequ
 
 def replay_with(inputs: Mapping[str, Any], settings: Settings, guards: Sequence[Guard]) -> Decision:
     """The decision on journalled inputs under other settings and guards than those of then."""
+    kept = _kept(inputs)
+    return decide(kept.signal, kept.pattern, kept.edges, kept.book, settings, kept.now, kept.inflow, guards, kept.value)
+
+
+def refusers(inputs: Mapping[str, Any], settings: Settings, guards: Sequence[Guard] = GUARDS) -> tuple[str, ...]:
+    """The codes of all that would refuse a journalled signal, each asked by itself, in the order of asking.
+
+    What comes after the guards (NO_QUOTE, EXPECTED_VALUE) is asked as if none had refused. Without a usable
+    fingerprint nothing else can be asked.
+    """
+    kept = _kept(inputs)
+    last = decide(kept.signal, kept.pattern, kept.edges, kept.book, settings, kept.now, kept.inflow, (), kept.value)
+    if kept.pattern is None or not is_usable(kept.pattern):
+        return (last.code,)
+    proposal = proposal_of(kept.signal, kept.pattern, kept.book, settings, kept.now, kept.value)
+    codes = [check.code for check in (guard(proposal) for guard in guards) if not check.passed]
+    return (*codes, *([] if last.accepted or last.code in codes else [last.code]))
+
+
+class _Kept(NamedTuple):
+    """The arguments of `decide` from their JSON."""
+
+    signal: LeaderBuy
+    pattern: Pattern | None
+    edges: tuple[Edge, ...]
+    book: Book
+    now: Now
+    inflow: Inflow | None
+    value: CopyValue | None
+
+
+def _kept(inputs: Mapping[str, Any]) -> _Kept:
     signal = dict(inputs["signal"])
     market = signal.pop("market")
-    return decide(
+    return _Kept(
         LeaderBuy(**signal, market=MarketState(**market) if market else None),
         Pattern(**inputs["pattern"]) if inputs["pattern"] else None,
         tuple(Edge(**edge) for edge in inputs["edges"]),
         _book(inputs["book"]),
-        settings,
         Now(**inputs["now"]),
         _inflow(inputs.get("inflow")),
-        guards,
         _value(inputs.get("value")),
     )
 

@@ -6,12 +6,19 @@ none is not followed: `auto` never mixes the two rules.
 
 from __future__ import annotations
 
+from copytrader_core.policy.landing import with_landings
 from copytrader_core.records import Release
 from copytrader_core.settings import Settings
 
 
 def resolved(settings: Settings, release: Release) -> Settings:
-    """`settings` without `auto`; the very same where there is none. What is left open goes by the gate."""
+    """`settings` without `auto`; the very same where there is none. What is left open goes by the gate, and landings by
+    what our own orders did.
+    """
+    return _with_policy(with_landings(settings, release.landings, release.as_of), release)
+
+
+def _with_policy(settings: Settings, release: Release) -> Settings:
     policy = settings.policy
     if "auto" not in (policy.gate, policy.exit, policy.expected_value):
         return settings

@@ -6,10 +6,13 @@ Times of a plan are in ms since the position was opened; `*_lamports` and `*_raw
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import field
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from copytrader_core.policy.market import MarketState
+from copytrader_core.quick import quick_record
+
+if TYPE_CHECKING:
+    from copytrader_core.policy.market import MarketState
 
 TradingState = Literal["ACTIVE", "REDUCING", "HALTED"]
 ExitReason = Literal["kill", "timer", "target", "trailing", "adverse", "leader_sold", "flatten", "end_of_run"]
@@ -19,7 +22,7 @@ Number = int | float | str | None
 ACCEPTED = "ACCEPTED"
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class LeaderBuy:
     """A tracked leader bought a coin. One transaction gives one signal per coin, whatever number of buys it holds.
 
@@ -37,7 +40,7 @@ class LeaderBuy:
     market: MarketState | None
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Now:
     """The moment of a decision: the newest slot of the stream and the executor's clock."""
 
@@ -45,7 +48,7 @@ class Now:
     ts_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Lock:
     """Somebody has forbidden buys: all of them, those after one leader, or those of one coin. Exits go on.
 
@@ -66,7 +69,7 @@ class Lock:
         return self.concerns(leader, mint) and (self.until_ns is None or now_ns < self.until_ns)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Book:
     """What we hold, what is under way and what is lost: the state that the limits count.
 
@@ -107,25 +110,8 @@ class Book:
         """Open positions and in-flight buys after `leader`."""
         return self.leader_count.get(leader, 0)
 
-    def about(self, leader: str, mint: str) -> Book:
-        """The same book without what other leaders and coins have in it; every decision on these two is the same."""
-        return replace(
-            self,
-            mint_count=_only(self.mint_count, mint),
-            leader_count=_only(self.leader_count, leader),
-            mint_exposure_lamports=_only(self.mint_exposure_lamports, mint),
-            leader_exposure_lamports=_only(self.leader_exposure_lamports, leader),
-            last_trade_ns=_only(self.last_trade_ns, mint),
-            last_loss_ns=_only(self.last_loss_ns, leader),
-            locks=tuple(lock for lock in self.locks if lock.concerns(leader, mint)),
-        )
 
-
-def _only(of_all: Mapping[str, int], key: str) -> dict[str, int]:
-    return {key: of_all[key]} if key in of_all else {}
-
-
-@dataclass(frozen=True, slots=True)
+@quick_record
 class EntryPlan:
     """The buy: exactly `spend_lamports` (swap fees included) for at least `min_tokens_raw` coins."""
 
@@ -137,7 +123,7 @@ class EntryPlan:
     """What the transaction costs besides the swap: base fee, priority fee, tip."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class ExitPlan:
     """When the position is sold, whichever comes first; `reasons` says where each number comes from.
 
@@ -157,8 +143,7 @@ class ExitPlan:
     """Sells at this multiple and below: the price has moved against us."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One guard's verdict: its standard code, whether it lets the buy pass, and the numbers that it compared."""
 
     code: str
@@ -166,7 +151,7 @@ class Check:
     numbers: Mapping[str, Number]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Decision:
     """Accepted with its plans, or refused with a standard code; `numbers` holds everything that was computed."""
 

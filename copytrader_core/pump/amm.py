@@ -6,14 +6,13 @@ those of the deployed program. Which fees apply is `fees`, slippage and sizing a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from copytrader_core.errors import QuoteError, TooSmallError
 from copytrader_core.pump.curve import base_for, net_of_fees, proceeds_for
 from copytrader_core.pump.fees import BPS, BUYBACK_BPS, DEFAULT_SUPPLY_RAW, Fees, buyback_share, fee
+from copytrader_core.quick import quick_record
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class PoolState:
     """A pool's two vault balances and its virtual quote reserve (signed), in raw units."""
 
@@ -27,7 +26,7 @@ class PoolState:
         return self.quote_vault + self.virtual_quote
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class PoolQuote:
     """One trade on a pool. `quote_net` moves the price; `user_quote` is what the user pays (buy) or gets (sell)."""
 

@@ -6,11 +6,11 @@ as `Fees`; slippage and sizing are policy. The `*_for` functions serve loops tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from copytrader_core.errors import QuoteError, TooSmallError
 from copytrader_core.pump.fees import BPS, DEFAULT_SUPPLY_RAW, Fees, fee
+from copytrader_core.quick import quick_record
 
 MIGRATION_FEE_LAMPORTS: Final = 15_000_001
 """What migration takes off the curve's quote before the pool is filled (Global.pool_migration_fee as of 2026-10)."""
@@ -19,7 +19,7 @@ POOL_BASE_RAW: Final = 206_900_000_000_000
 """Coins held back from the curve for the pool: 1e15 less the 793.1e12 for sale."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class CurveState:
     """A curve's four reserves in raw units. Complete when no real base is left."""
 
@@ -32,7 +32,7 @@ class CurveState:
 INITIAL_SOL_CURVE: Final = CurveState(1_073_000_000_000_000, 30_000_000_000, 793_100_000_000_000, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class CurveQuote:
     """One trade on the curve. `quote_net` moves the price; `user_quote` is what the user pays (buy) or gets (sell)."""
 
@@ -44,7 +44,7 @@ class CurveQuote:
     after: CurveState
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class PoolPart:
     """The part of a completing v3 buy that is filled from the pool-to-be, at the pool's price and the curve's fees."""
 
@@ -57,7 +57,7 @@ class PoolPart:
     pool_quote_after: int
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class V3BuyQuote:
     """A v3 buy: the curve's part and, where it empties the curve and wants more, the pool's."""
 

@@ -73,12 +73,13 @@ _GROWTH: Final[Mapping[str, Sequence[tuple[str, str | None]]]] = {
 _DATED_SLOT: Final = 342_000_000
 _DATED_SLOT_TIME: Final = 1_747_699_200
 
-_MAX_BPS: Final = 10_000
+MAX_BPS: Final = 10_000
 _IX_NAME: Final = re.compile(r"[a-z][a-z0-9_]{1,63}")
 
 
 @lru_cache(maxsize=256)
-def _is_ix_name(text: str) -> bool:
+def is_ix_name(text: str) -> bool:
+    """Whether an instruction can have this name."""
     return _IX_NAME.fullmatch(text) is not None
 
 
@@ -133,12 +134,12 @@ class Layouts:
 
     def _check(self, values: Mapping[str, Any]) -> None:
         for name in self.shares:
-            if name in values and values[name] > _MAX_BPS:
+            if name in values and values[name] > MAX_BPS:
                 raise DecodeError(
-                    f"{self._codec.name}.{name} is {values[name]}, above {_MAX_BPS}: these bytes are no such event"
+                    f"{self._codec.name}.{name} is {values[name]}, above {MAX_BPS}: these bytes are no such event"
                 )
         if values.get("timestamp", 0) < 0:
             raise DecodeError(f"{self._codec.name}.timestamp is negative: these bytes are no such event")
         ix_name = values.get("ix_name")
-        if ix_name is not None and not _is_ix_name(ix_name):
+        if ix_name is not None and not is_ix_name(ix_name):
             raise DecodeError(f"{self._codec.name}.ix_name is no instruction's name: these bytes are no such event")

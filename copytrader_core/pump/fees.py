@@ -5,12 +5,12 @@ Sources: the fee program's FeeConfig account and the choices of the official kit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from solders.pubkey import Pubkey
 
 from copytrader_core.pump.addresses import USDC_MINT, ZERO_KEY
+from copytrader_core.quick import quick_record
 from copytrader_core.solana.programs import WSOL_MINT
 
 BPS: Final = 10_000
@@ -23,7 +23,7 @@ BUYBACK_BPS: Final = 5_000
 QuoteKind = Literal["sol", "stable", "exotic"]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Fees:
     """What one trade is charged, in basis points of the amount that moves the price."""
 
@@ -41,7 +41,7 @@ NO_FEES: Final = Fees(0, 0, 0)
 """What the mayhem agent pays (trader = `addresses.MAYHEM_SOL_VAULT`)."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class FeeTier:
     """The fees from a market cap (in raw units of the quote mint) upward."""
 
@@ -49,7 +49,7 @@ class FeeTier:
     fees: Fees
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class FeeConfig:
     """One program's fee schedule, as in its FeeConfig account. Tiers stand in ascending order."""
 

@@ -5,12 +5,11 @@ The builders themselves are in `curve_instructions` and `amm_instructions`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from solders.instruction import AccountMeta
 from solders.pubkey import Pubkey
 
 from copytrader_core.pump.addresses import ZERO_KEY
+from copytrader_core.quick import quick_record
 from copytrader_core.solana.programs import (
     TOKEN_2022_PROGRAM,
     TOKEN_PROGRAM,
@@ -19,7 +18,7 @@ from copytrader_core.solana.programs import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class CurveCoin:
     """What an instruction must know of a coin on the curve. `creator` is not needed by the v3 instructions."""
 
@@ -31,7 +30,7 @@ class CurveCoin:
     is_cashback: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class PumpPool:
     """What an instruction must know of a PumpSwap pool. Its two vaults are always the pool's associated accounts."""
 
@@ -54,7 +53,7 @@ class PumpPool:
         return associated_token_address(self.address, self.quote_mint, self.quote_token_program)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class FeeRecipients:
     """The two wallets that a v1 or v2 curve trade or a v1 PumpSwap trade pays: any members of Global's lists."""
 

@@ -124,7 +124,7 @@ class Tape:
 
     def end_of(self, slot: int) -> int:
         """The place behind the last row of `slot` and before."""
-        return int(np.searchsorted(self.slot, slot, side="right"))
+        return int(self.slot.searchsorted(slot, side="right"))
 
 
 @kernel

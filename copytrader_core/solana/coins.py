@@ -6,7 +6,6 @@ No requests are made here, and no transaction is built.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from solders.pubkey import Pubkey
@@ -15,6 +14,7 @@ from copytrader_core.errors import DecodeError
 from copytrader_core.pump import addresses as a
 from copytrader_core.pump.accounts import BondingCurve, Pool
 from copytrader_core.pump.instructions import CurveCoin, PumpPool
+from copytrader_core.quick import quick_record
 from copytrader_core.solana.programs import (
     TOKEN_2022_PROGRAM,
     TOKEN_PROGRAM,
@@ -41,7 +41,7 @@ class CurveAccounts(NamedTuple):
     quote: Pubkey
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Coin:
     """A coin and where it trades: on PumpSwap where `pool` is given, else on the curve.
 

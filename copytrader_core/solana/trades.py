@@ -9,7 +9,6 @@ transaction, from what the deployed programs used, so that nothing has to be sim
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
 
@@ -24,6 +23,7 @@ from copytrader_core.pump import addresses as a
 from copytrader_core.pump import instructions as ix
 from copytrader_core.pump.accounts import Global, GlobalConfig
 from copytrader_core.pump.instructions import FeeRecipients, PumpPool
+from copytrader_core.quick import quick_record
 from copytrader_core.solana.coins import Coin
 from copytrader_core.solana.compile import Compiled, compile_v0, wire
 from copytrader_core.solana.message import close_token_account, create_token_account, transfer_sol, unwrap_sol, wrap_sol
@@ -61,7 +61,7 @@ class Wsol(StrEnum):
     """As WRAP, and closed at the end: everything in it becomes plain SOL. Breaks trades under way beside it."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Charges:
     """What is paid for being early, in lamports: exactly `priority_fee_lamports`, and a tip inside the transaction."""
 
@@ -85,7 +85,7 @@ class Charges:
         return self.priority_fee_lamports * _MICRO // cu_limit
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Nonce:
     """A durable nonce that the owner may advance: `blockhash` is its stored value, and the message's lifetime."""
 
@@ -93,7 +93,7 @@ class Nonce:
     blockhash: Hash
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Recipients:
     """The wallets of which a trade must name one. The choice follows from the mint: the trades of a coin wait for each
     other anyway, and those of two coins mostly name two wallets."""
@@ -132,7 +132,7 @@ RECIPIENTS: Final = Recipients()
 """As of 2026-10. Prefer `Recipients.of` with accounts read at the start."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Plan:
     """The instructions of a trade between the compute budget and the tip; `wrap` is the place of the SOL transfer."""
 
@@ -142,7 +142,7 @@ class Plan:
     wrap: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Laid:
     """A compiled trade and the byte offsets of its amounts (u64, little endian). Absent ones are None."""
 

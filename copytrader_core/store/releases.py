@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from copytrader_core.errors import StoreError
-from copytrader_core.records import CopyValue, Edge, Inflow, Pattern, Release
+from copytrader_core.records import CopyValue, Edge, Inflow, LandingCount, Pattern, Release
 
 CHANNEL: Final = "copytrader_release"
 # One publisher at a time; "release" in ASCII.
@@ -34,7 +34,8 @@ SELECT r.release_id, r.as_of::text,
                      (array_agg(to_json(state_x)))[1] AS state_x, (array_agg(to_json(state_half_x)))[1] AS state_half_x,
                      json_agg(json_build_array(latency_slots, size_lamports, mean_x, lo_x, landing)
                               ORDER BY latency_slots, size_lamports) AS cells
-              FROM copy_value GROUP BY leader) v)
+              FROM copy_value GROUP BY leader) v),
+       (SELECT coalesce(json_agg(l ORDER BY l.side, l.slots_late), '[]') FROM landings l)
 FROM release_current c JOIN releases r USING (release_id)
 """
 
@@ -61,10 +62,11 @@ def release_from(row: tuple[Any, ...] | None) -> Release:
     """The release of a row of CURRENT, its documents parsed. Raises StoreError where there is no row."""
     if row is None:
         raise StoreError("nothing has been released yet: run `copytrader materialize --from DAY --to DAY`")
-    release_id, as_of, patterns, edges, inflow, values = row
+    release_id, as_of, patterns, edges, inflow, values, landings = row
     by_wallet = patterns_from(patterns)
     worth = {v["leader"]: _copy_value(v) for v in values}
-    return Release(release_id, as_of, by_wallet, tuple(_edge(e) for e in edges), _inflows(inflow), worth)
+    ours = tuple(LandingCount(row["side"], row["slots_late"], row["n_orders"]) for row in landings)
+    return Release(release_id, as_of, by_wallet, tuple(_edge(e) for e in edges), _inflows(inflow), worth, ours)
 
 
 def patterns_from(rows: Iterable[Mapping[str, Any]]) -> dict[str, Pattern]:
@@ -94,10 +96,11 @@ def write_release(
     inflow: Rows | None = None,
     values: Rows | None = None,
     exits: Rows | None = None,
+    landings: Rows | None = None,
     until_slot: int | None = None,
 ) -> str:
-    """Replaces fingerprints, edges, inflow forecasts, copy values and exits (none for None), moves the pointer, tells
-    the listeners.
+    """Replaces fingerprints, edges, inflow forecasts, copy values, exits and landings (none for None), moves the
+    pointer, tells the listeners.
 
     They listen on CHANNEL. Returns the release id. The same content of the same day is the same release. With
     `until_slot` it is provisional: its last day is known up to that slot only, and its id says so.
@@ -115,6 +118,7 @@ def write_release(
         "leader_inflow": inflow,
         "copy_value": values,
         "leader_exits": exits,
+        "landings": landings,
     }
     for table, rows in tables.items():
         connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))

@@ -153,25 +153,28 @@ class TapeBook(MarketBook):
 
     def _followed(self, mint: str) -> _Coin | None:
         """The coin, followed to `until`; None where the tape does not have it."""
-        code = self._codes.get(mint)
-        if code is None:
-            return None
-        coin = self._coins.get(mint)
-        if coin is None:
-            before = self._carried.get(mint)
-            shift = np.zeros(4, np.int64) if before is None else before[1].copy()
-            at = self._heard.get(mint, NOTHING) if before is None else NOTHING
-            following = self.tape.first[code] if at == NOTHING else self.tape.following[at]
-            is_moved = before is not None and before[2]
-            coin = _Coin(at, int(following), shift, is_moved, int(following) if is_moved else NOTHING)
-            self._coins[mint] = coin
-        if 0 <= coin.following < self.until:
+        coin = self._coins.get(mint) or self._taken(mint)
+        if coin is not None and 0 <= coin.following < self.until:
             tape = self.tape
             coin.at, coin.following = follow(
                 *(tape.pair, tape.is_buy, tape.venue, tape.kind, tape.base, tape.quote, tape.net),
                 *(tape.after_base, tape.after_quote, tape.real_base, tape.fees, tape.following),
                 *(coin.at, coin.following, self.until, coin.is_moved, coin.shift, self._left, self._short),
             )
+        return coin
+
+    def _taken(self, mint: str) -> _Coin | None:
+        """The coin where it was seen last, or at its beginning."""
+        code = self._codes.get(mint)
+        if code is None:
+            return None
+        before = self._carried.get(mint)
+        shift = np.zeros(4, np.int64) if before is None else before[1].copy()
+        at = self._heard.get(mint, NOTHING) if before is None else NOTHING
+        following = self.tape.first[code] if at == NOTHING else self.tape.following[at]
+        is_moved = before is not None and before[2]
+        coin = _Coin(at, int(following), shift, is_moved, int(following) if is_moved else NOTHING)
+        self._coins[mint] = coin
         return coin
 
     def _carry(self) -> None:

@@ -41,6 +41,8 @@ class _Watched:
 
     version: int
     any_quote: bool
+    slot: int
+    """Of `row`, behind all where there is none."""
     row: int
     peak_x: float
     deadline: int
@@ -121,7 +123,7 @@ class Walker:
         """The block of a slot is over; where it has none, its end is noticed with the next one, and dealt with then."""
         self._clock.pass_before(slot)
         book.until = day.tape.end_of(slot)
-        following = int(day.slots[np.searchsorted(day.slots, slot)])
+        following = self._clock.slot_from(slot)
         if following == slot:
             self._noticed = None
             engine.on_block(slot, 0)
@@ -132,34 +134,41 @@ class Walker:
     def _visit(self, engine: Engine, book: TapeBook, day: TapeDay, row: int) -> None:
         """The whole transaction that `row` belongs to."""
         tape = day.tape
-        first, end = (int(np.searchsorted(tape.tx, tape.tx[row], side=side)) for side in ("left", "right"))
+        slot, first, end = int(tape.slot[row]), row, row + 1
+        while first > 0 and tape.tx[first - 1] == tape.tx[row]:
+            first -= 1
+        while end < len(tape) and tape.tx[end] == tape.tx[row]:
+            end += 1
         book.until = end
-        self._clock.pass_before(int(tape.slot[row]))
-        engine.on_transaction(int(tape.slot[row]), [_event(day, at) for at in range(first, end)], 0)
+        self._clock.pass_before(slot)
+        engine.on_transaction(slot, [_event(day, at) for at in range(first, end)], 0)
 
     def _attention(self, engine: Engine, book: TapeBook, tape: Tape) -> tuple[int, int]:
         """(slot, row) of what comes next by itself; the row is _BLOCK for the end of the slot."""
         desk = engine.desk
         found = (_BLOCK if self._noticed is None else self._noticed, _BLOCK)
-        found = min([found, *((order.due_slot, _BLOCK) for order in self._broker.orders)])
+        first = self._broker.next_due(_BLOCK)
+        if first is not None:
+            found = min(found, (first.due_slot, _BLOCK))
+        # What has come due in a slot that is dealt with is noticed with the next block.
+        next_end = self._clock.next_end
         for position in desk.holdings.open.values():
             if not position.selling:
-                found = min(found, self._next_of(position, book, tape))
+                known = self._watch_of(position, book, tape)
+                found = min(found, (max(known.deadline, next_end), _BLOCK), (known.slot, known.row))
         return found
 
-    def _next_of(self, position: Position, book: TapeBook, tape: Tape) -> tuple[int, int]:
+    def _watch_of(self, position: Position, book: TapeBook, tape: Tape) -> _Watched:
+        """Where the position's exit comes next; it is looked for again after a trade of ours in its coin."""
         is_waiting = position.due is not None
         version = book.version(position.mint)
         known = self._watched.get(position.position_id)
         if known is None or (known.version, known.any_quote) != (version, is_waiting):
             row, peak = book.due(position.mint, _watch(position, self._settings, any_quote=is_waiting), len(tape))
             ends = _BLOCK if is_waiting else self._clock.reached(deadline_ns(position))
-            known = self._watched[position.position_id] = _Watched(version, is_waiting, row, peak, ends)
-        # What has come due in a slot that is dealt with is noticed with the next block.
-        deadline = max(known.deadline, self._clock.next_end)
-        if known.row == NOTHING:
-            return deadline, _BLOCK
-        return min((deadline, _BLOCK), (int(tape.slot[known.row]), known.row))
+            at = _BLOCK if row == NOTHING else int(tape.slot[row])
+            known = self._watched[position.position_id] = _Watched(version, is_waiting, at, row, peak, ends)
+        return known
 
     def _trigger(self, engine: Engine, row: int) -> None:
         """Positions that are woken by this row have seen their peak on the way."""

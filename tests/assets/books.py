@@ -63,10 +63,10 @@ class Books:
             for bucket in range(buckets)
         ]
         finished = merged([one.finished for one in folded], end_order, 50)
-        held = pa.concat_tables(merged([one.carry.held for one in folded], age_order, 50))
+        held = pa.concat_tables(part.table() for part in merged([one.carry.held for one in folded], age_order, 50))
         written_off = pa.concat_tables(one.carry.written_off for one in folded)
         self.carry = Carry(held, written_off.take(pa.array(key_order(written_off))))
-        self.trades.append(pa.concat_tables(trades_rows(part, day_end_ns) for part in finished))
+        self.trades.append(pa.concat_tables(trades_rows(part.table(), day_end_ns) for part in finished))
         self.open.append(open_rows(held, self.rules.mark_fee_ppm))
 
     @property

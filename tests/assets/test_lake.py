@@ -169,7 +169,10 @@ def test_duplicates_are_found_and_only_the_first_ten_are_named() -> None:
     ("table", "missing"),
     [
         ("wallet_patterns", {"release_id", "updated_at"}),
-        *((name, {"release_id"}) for name in ("follow_edges", "leader_inflow", "copy_value", "leader_exits")),
+        *(
+            (name, {"release_id"})
+            for name in ("follow_edges", "leader_inflow", "copy_value", "leader_exits", "landings")
+        ),
     ],
 )
 def test_lake_columns_are_the_columns_of_postgres(table: str, missing: set[str]) -> None:

@@ -131,8 +131,8 @@ _TAPE = {
     **dict.fromkeys(("next_lp_bps", "next_protocol_bps", "next_creator_bps"), 30),
 }  # fmt: skip
 _REFUSED = {
-    "mode": "paper", "leader": "a", "mint": "m", "sig": "s", "code": "LOCKED", "outcome": "LANDED", "pnl_lamports": 1,
-    "spend_lamports": 2, "exit_reason": "timer",
+    "mode": "paper", "leader": "a", "mint": "m", "sig": "s", "code": "LOCKED", "also": "EXPOSURE",
+    "outcome": "LANDED", "pnl_lamports": 1, "spend_lamports": 2, "exit_reason": "timer",
 }  # fmt: skip
 _BESIDE = {
     "mode": "paper", "leader": "a", "mint": "m", "sig": "s", "slot": 5, "code": "ACCEPTED", "code_again": "ACCEPTED",
@@ -149,6 +149,7 @@ _ROWS: dict[str, dict[str, Any]] = {
     **_VALUES,
     "tape": _TAPE,
     "tape_slots": {"slot": 5, "seconds": 10**9},
+    "landings": {"side": "BUY", "slots_late": 2, "n_orders": 3, "as_of": DAY},
     "shadow_book": _REFUSED,
     "parity": _BESIDE,
     "leader_scores": {"wallet": "w", "followership_score": 0.5, "leader_score": 0.5},

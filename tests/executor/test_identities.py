@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -113,3 +114,41 @@ def test_coins_that_are_found_twice_in_one_slot_are_two_positions(tmp_path: Path
                     run.chain.on_coin(str(MINT), CoinNews(Coin(MINT), COMPLETE, None))
                 seen.update(run.engine.desk.holdings.open)
     assert len(seen) == 2
+
+
+def reverted(run: LiveRun) -> Order:
+    """The sale that is under way, after the chain has refused it."""
+    (signature,) = run.broker.flights
+    order = run.broker.flights[signature].order
+    run.chain.on_outcome(Outcome(signature, order.decided_slot, Reverted("constraint seeds", 105_000, 2006), True))
+    return order
+
+
+def test_a_sale_waits_no_longer_once_the_coin_turns_out_to_be_another(tmp_path: Path) -> None:
+    now = SimpleNamespace(ns=10**18)
+    trading = replace(COMPLETE, real_base_raw=6 * 10**14, real_quote_raw=10**10, complete=False)
+    taken_over = Coin(MINT, Keypair.from_seed(bytes([3]) * 32).pubkey(), Pubkey.from_string(TOKEN_PROGRAM))
+    with live_run(tmp_path, now) as run:
+        run.engine.desk.market.learn(str(MINT), trading)
+        held = position()
+        held.due = "timer"
+        run.engine.desk.adopt(held)
+        for _ in range(12):
+            now.ns += 31 * 10**9
+            run.engine.on_tick()
+            assert reverted(run).coin is not None
+        now.ns += 10**9
+        run.engine.on_tick()
+        assert not run.broker.orders, "so soon after so many failures"
+        # What is known already changes nothing.
+        known = Coin(MINT, Pubkey.from_string(COIN["creator"]), Pubkey.from_string(TOKEN_PROGRAM))
+        run.chain.on_coin(str(MINT), CoinNews(known, trading, None))
+        assert not run.broker.orders
+        run.chain.on_coin(str(MINT), CoinNews(taken_over, trading, None))
+        (order,) = run.broker.orders
+        assert order.coin is not None and order.coin["creator"] == str(taken_over.creator)
+        reverted(run)
+    with live_run(tmp_path, now) as run:
+        (found,) = run.engine.desk.holdings.open.values()
+        assert found.coin is not None and found.coin["creator"] == str(taken_over.creator)
+        assert run.chain.wanted() == [str(MINT)], "it may be another again"

@@ -15,7 +15,7 @@ from copytrader_cli.commands.executor import app
 from copytrader_cli.commands.executor_locks import parse_duration
 from copytrader_core.errors import ConfigError
 from copytrader_core.policy.values import Lock
-from executor.locks import Locks, clear_lock, lock_rows, locks_from, read_locks, set_lock
+from executor.locks import Locks, clear_lock, lock_rows, locks_from, set_lock
 from executor.statements import statement
 
 WALLET, MINT = address("leader"), address("coin")
@@ -25,14 +25,16 @@ def command(*arguments: str) -> Any:
     return CliRunner().invoke(app, list(arguments))
 
 
+def standing(connection: psycopg.Connection[Any]) -> Locks:
+    return Locks(tuple(row.lock for row in lock_rows(connection)))
+
+
 def test_a_lock_outlives_its_connection_until_it_is_cleared(pg_url: str) -> None:
     with psycopg.connect(pg_url, autocommit=True) as connection:
         set_lock(connection, "leader", WALLET, "sells to its copiers", "ops")
         set_lock(connection, "all", "", "audit", "ops")
     with psycopg.connect(pg_url, autocommit=True) as connection:
-        assert read_locks(connection) == Locks(
-            (Lock("all", "", "audit"), Lock("leader", WALLET, "sells to its copiers"))
-        )
+        assert standing(connection) == Locks((Lock("all", "", "audit"), Lock("leader", WALLET, "sells to its copiers")))
         assert clear_lock(connection, "all", "")
         assert not clear_lock(connection, "all", "")
         assert [row.lock.scope for row in lock_rows(connection)] == ["leader"]
@@ -41,11 +43,11 @@ def test_a_lock_outlives_its_connection_until_it_is_cleared(pg_url: str) -> None
 def test_a_lock_with_an_end_is_over_then_and_its_row_goes_with_the_next(pg_url: str) -> None:
     with psycopg.connect(pg_url, autocommit=True) as connection:
         set_lock(connection, "mint", MINT, "test", "ops", for_seconds=3_600)
-        until_ns = read_locks(connection).locks[0].until_ns
+        until_ns = standing(connection).locks[0].until_ns
         assert until_ns is not None
         assert 3_500 < until_ns / 1e9 - time.time() < 3_700
         connection.execute("UPDATE exec_locks SET until = now() - INTERVAL '1 ms'")
-        assert read_locks(connection) == Locks()
+        assert standing(connection) == Locks()
         set_lock(connection, "all", "", "audit", "ops")
         assert connection.execute("SELECT scope FROM exec_locks").fetchall() == [("all",)]
 
@@ -82,7 +84,7 @@ def test_the_widest_lock_that_holds_is_named() -> None:
 def test_rows_read_elsewhere_become_the_same_locks(pg_url: str) -> None:
     with psycopg.connect(pg_url, autocommit=True, row_factory=dict_row) as connection:
         set_lock(connection, "mint", MINT, "test", "ops", for_seconds=60)
-        assert locks_from(connection.execute(statement("locks")).fetchall()) == read_locks(connection)
+        assert locks_from(connection.execute(statement("locks")).fetchall()) == standing(connection)
 
 
 @pytest.mark.parametrize(("scope", "key"), [("all", "something"), ("mint", ""), ("program", "x")])
@@ -103,7 +105,7 @@ def test_the_commands_lock_list_and_unlock(pg_url: str) -> None:
     assert "honey[pot]" in listed
     assert command("unlock", "--all").exit_code == 0
     with psycopg.connect(pg_url) as connection:
-        assert [lock.key for lock in read_locks(connection).locks] == [MINT]
+        assert [lock.key for lock in standing(connection).locks] == [MINT]
 
 
 def test_a_leader_is_locked_by_its_name(pg_url: str) -> None:
@@ -111,7 +113,7 @@ def test_a_leader_is_locked_by_its_name(pg_url: str) -> None:
         connection.execute("INSERT INTO wallets (wallet, alias) VALUES (%s, 'Leo')", (WALLET,))
     assert command("lock", "--leader", "Leo", "--reason", "test").exit_code == 0
     with psycopg.connect(pg_url) as connection:
-        assert read_locks(connection).locks == (Lock("leader", WALLET, "test"),)
+        assert standing(connection).locks == (Lock("leader", WALLET, "test"),)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ def test_a_leader_is_locked_by_its_name(pg_url: str) -> None:
 def test_a_lock_on_nothing_is_an_error_and_sets_nothing(pg_url: str, arguments: tuple[str, ...]) -> None:
     assert isinstance(command(*arguments).exception, ConfigError)
     with psycopg.connect(pg_url) as connection:
-        assert read_locks(connection) == Locks()
+        assert standing(connection) == Locks()
 
 
 def test_exactly_one_thing_is_named(pg_url: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copytrader_core.policy.values import ExitPlan, LeaderBuy, Lock
+from copytrader_core.policy.record import inputs_document
+from copytrader_core.policy.values import ExitPlan, LeaderBuy, Lock, Now
 from copytrader_core.records import WSOL
 from executor.orders import Order, Position
 from executor.positions import Holdings, deadline_ns
@@ -52,7 +53,8 @@ def test_buys_under_way_count_like_positions_by_coin_and_by_leader(
             assert (counts.get(key, 0), exposures.get(key, 0)) == (len(staked), sum(staked))
     for mint, leader in (("a", "x"), ("b", "z")):
         narrow = owned.book("ACTIVE", orders, NOW_NS, signal=signal(mint, leader))
-        assert narrow.about(leader, mint) == book.about(leader, mint)
+        seen, whole = (inputs_document(signal(mint, leader), None, (), one, Now(1, 1)) for one in (narrow, book))
+        assert seen == whole
 
 
 def test_a_sell_under_way_is_no_new_exposure() -> None:

@@ -206,7 +206,8 @@ DENIED = {
         "INSERT INTO wallets (wallet) VALUES ('w')",
         "UPDATE exec_state SET state = 'ACTIVE'",
         "DELETE FROM exec_locks",
-        "SELECT 1 FROM exec_journal",
+        "SELECT 1 FROM exec_cash",
+        "DELETE FROM exec_journal",
     ],
     "executor": [
         "INSERT INTO releases (release_id, as_of, content_hash, n_patterns, n_edges) VALUES ('r', now(), '', 0, 0)",

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from copytrader_core.policy.decide import decide
 from copytrader_core.policy.guards import GUARDS
+from copytrader_core.policy.landing import with_landings
 from copytrader_core.policy.promptly import IS_WHOLE, Plans, prompt_plans
 from copytrader_core.policy.values import Lock, Now
-from copytrader_core.records import Inflow
+from copytrader_core.records import Inflow, LandingCount
 from tests.policy.policy_inputs import BOOK, COPY_POLICY, EDGES, MARKET, NOW, PATTERN, SIGNAL, SOL, VALUE, settings
 
 INFLOW = Inflow("leader", 3, (0, 2, 10), (0.0, 0.5, 1.0), (3.0, 2.0, 0.1), (0.0, 1.0, 2.0))
@@ -28,6 +29,9 @@ CONFIG = [
     settings(policy=COPY_POLICY | {"gate": "seed", "require_positive_ev": False, "max_slippage_bps": 100}),
     settings(policy={"gate": "copy_value"}),
     settings(policy={"exit": "value", "expected_value": "inflow"}),
+    with_landings(
+        settings(policy=COPY_POLICY), [LandingCount("BUY", slots, 30) for slots in (-1, 1, 2, 4)], "2026-10-11"
+    ),
     settings(policy={"max_size_sol": 0.3}, risk={"max_tip_share_bps": 1, "max_positions_per_mint": 2}),
 ]
 markets = st.builds(

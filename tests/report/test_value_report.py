@@ -228,3 +228,44 @@ def test_a_backtest_is_kept_where_the_report_finds_it(lake: Path, home: Path) ->
     backtest = words(section(written(), "backtest"))
     assert "From HOME/backtest.json" in backtest
     assert "Nothing was bought from 2026-03-04 to 2026-03-04: 0 signals" in backtest
+
+
+def late(slots: list[int], shares: list[float], lost: float, n: int) -> dict[str, object]:
+    mean = sum(at * share for at, share in zip(slots, shares, strict=True))
+    return {"slots": slots, "shares": shares, "lost_share": lost, "mean_slots": mean, "n_orders": n}
+
+
+def test_expected_and_measured_slots_late_stand_beside_each_other(lake: Path, home: Path) -> None:
+    usual = late([2], [1.0], 0.0, 0)
+    model = {"name": "measured-x", "as_of": "2026-03-03", "days": ["2026-03-04"]}
+    model |= {"measured": {"BUY": late([1, 3, 40], [0.5, 0.3, 0.2], 0.25, 120), "SELL": late([4], [1.0], 0.0, 90)}}
+    document = backtest_document() | {"landing": [model | {"expected": {"BUY": usual, "SELL": usual}}]}
+    (home / "backtest.json").write_text(json.dumps(document))
+    shown = section(written(), "backtest")
+    titles = [re.sub(r"\s", "", title) for title in re.findall("<title>([^<]*: [^<]*%)</title>", shown)]
+
+    assert {"2:100%", "1:38%", "lost:25%", "16+:15%"} <= {*titles}
+    assert "120 live buys of ours up to 2026-03-03" in words(shown)
+
+
+def test_a_backtest_that_drew_by_the_settings_says_so(lake: Path, home: Path) -> None:
+    usual = {"BUY": late([2], [1.0], 0.0, 0)}
+    models = [{"name": "settings", "as_of": None, "days": ["2026-03-04"], "measured": usual, "expected": usual}]
+    (home / "backtest.json").write_text(json.dumps(backtest_document() | {"landing": models}))
+
+    assert "drawn as the settings say: 2.0 slots late" in words(section(written(), "backtest"))
+
+
+def test_each_guard_is_shown_by_itself(lake: Path, home: Path) -> None:
+    document = backtest_document()
+    document["guards"][0] |= {
+        "alone": 4, "alone_followed": 4, "alone_lamports": 2 * 10**9, "alone_low_lamports": -(10**9),
+        "alone_high_lamports": 3 * 10**9,
+    }  # fmt: skip
+    pairs = [("GATE_WIN_RATE", "GATE_WIN_RATE", 9), ("GATE_WIN_RATE", "LOCKED", 5), ("LOCKED", "LOCKED", 6)]
+    document["guard_overlaps"] = [{"code": code, "other": other, "n": n} for code, other, n in pairs]
+    (home / "backtest.json").write_text(json.dumps(document))
+    first, second = re.findall("<tbody>(.*?)</tbody>", section(written(), "guards"))[0].split("</tr>")[:2]
+
+    assert words(first).split() == ["gate", "win", "rate", "9", "4", "+2.00", "−1.00", "to", "+3.00", "locked", "5"]
+    assert words(second).split() == ["locked", "6", "0", "–", "gate", "win", "rate", "5"]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from copytrader_core.policy.copy_terms import CopyTerms
 from copytrader_core.policy.entry import transaction_cost
 from copytrader_core.policy.values import Book, Check, LeaderBuy, Now
+from copytrader_core.quick import quick_record
 from copytrader_core.records import CopyValue, Pattern
 from copytrader_core.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class Proposal:
     """The signal, who gave it, what we hold, and what we would spend."""
 
