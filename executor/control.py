@@ -13,16 +13,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 import psycopg
 
+from copytrader_core.policy.values import TradingState
 from executor.locks import Locks
 from executor.statements import statement
-
-if TYPE_CHECKING:
-    from copytrader_core.policy.values import TradingState
 
 _STRICTNESS: Final[Mapping[str, int]] = {"ACTIVE": 0, "REDUCING": 1, "HALTED": 2}
 _FILE: Final = "control.json"

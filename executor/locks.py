@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
+from copytrader_core.policy.values import Lock, LockScope
 from executor.statements import statement
-
-if TYPE_CHECKING:
-    from copytrader_core.policy.values import Lock, LockScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,4 @@ def wallets_named(connection: psycopg.Connection[Any], alias: str) -> list[str]:
 
 
 def _lock(row: Mapping[str, Any]) -> Lock:
-    # Loads the quotes: what only shows how things stand, and knows of no lock, goes without.
-    from copytrader_core.policy.values import Lock
-
     return Lock(row["scope"], row["key"], row["reason"], row["until_ns"])
