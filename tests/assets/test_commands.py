@@ -133,7 +133,8 @@ def test_materialize_of_an_unsealed_day_says_so_in_one_message(platform: Platfor
 def test_materialize_refuses_days_that_are_none(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, run, first: str, last: str, status: int
 ) -> None:
-    for name in ("DAGSTER_HOME", "DAGSTER_PG_URL", "DAGSTER_EVENT_BATCH_SIZE"):
+    retries = "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"
+    for name in ("DAGSTER_HOME", "DAGSTER_PG_URL", "DAGSTER_EVENT_BATCH_SIZE", retries):
         monkeypatch.setenv(name, os.environ.get(name, ""))
         monkeypatch.delenv(name)
     assert run("materialize", "--from", first, "--to", last)[0] == status

@@ -55,6 +55,8 @@ STANDS_FOR: list[tuple[str, str]] = [
     (r"2026-10-12\.\.\.2026-10-14", f"{PLAN.learn_days[0]}...{PLAN.learn_days[-1]}"),
     (r"2026-10-1[02]|2026-10-01", PLAN.learn_days[0]),
     (r"2026-10-14", PLAN.learn_days[-1]),
+    # Everything of these days was computed by the commands before it: here it is the range that is tried.
+    (r"--select '\*' --partition-range", "--select 'group:ledger' --partition-range"),
     # The local chain has no certificate.
     (r" --tls\b", ""),
     # Nobody looks.

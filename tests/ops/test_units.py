@@ -154,3 +154,11 @@ def test_web_server_and_daemon_find_the_code_server_where_it_listens() -> None:
     command = UNITS["copytrader-dagster-code.service"]["ExecStart"][0]
     assert f"--socket {server['socket']} " in command
     assert UNITS["copytrader-dagster-code.service"]["RuntimeDirectoryMode"] == ["0700"]
+
+
+def test_a_backfill_waits_for_its_code_server_wherever_the_daemon_runs() -> None:
+    """Dagster fails a backfill for good whose code server is away for a moment, unless this is set."""
+    name = "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"
+    assert f"{name}=1" in " ".join(UNITS["copytrader-dagster-daemon.service"]["Environment"]).split()
+    values = yaml.safe_load((FOLDER.parent / "k8s" / "values.yaml").read_text())
+    assert values["dagsterDaemon"]["env"][name] == "1"
