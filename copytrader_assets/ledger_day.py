@@ -44,7 +44,8 @@ from copytrader_core.settings import LedgerSettings
 _PART_ROWS = 65_536
 _PARTS_AHEAD = 2
 _COIN_ROWS = 500_000
-_KEPT_MS = 1_000
+# A tenth of it, on a machine where a part takes seconds, gave half of the pages back before the next part came.
+_KEPT_MS = 10_000
 _MOVING = ["pays" if name == "fee_payer" else name for name in EVENT_COLUMNS]
 _CODED = {"wallet": pa.int32(), "mint": pa.int32()}
 _NO_MOVES = pa.schema([(f.name, _CODED.get(f.name, f.type)) for f in MOVES]).empty_table()

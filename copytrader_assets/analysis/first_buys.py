@@ -9,23 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from copytrader_assets.analysis.columns import places
 from copytrader_assets.analysis.day_buys import DayBuys, reduced
 from copytrader_assets.analysis.grouped import Flags, Ints, ranges
+from copytrader_assets.analysis.text_codes import TextCodes
 from copytrader_core.compiled import kernel
 
 Codes: TypeAlias = NDArray[Any]
 """Integers of 32 bits where many are held, of 64 where few are computed with."""
 Sizes: TypeAlias = NDArray[np.float32]
 _LAST_SLOT = np.iinfo(np.int64).max
+_COUNTED_AT_ONCE = 1 << 24
 
 
 class DaySource(Protocol):
@@ -88,9 +88,13 @@ class FirstBuys:
     @classmethod
     def of_days(cls, days: Sequence[DaySource]) -> FirstBuys:
         """The first buys of several days, given in order."""
-        mints, wallets = zip(*(day.names() for day in days), strict=True) if days else ((), ())
-        n_mints, mint_maps, _ = _unified(mints)
-        n_wallets, wallet_maps, names = _unified(wallets)
+        mints, wallets = TextCodes(), TextCodes()
+        mint_maps: list[Codes] = []
+        wallet_maps: list[Codes] = []
+        for day in days:
+            for texts, codes, maps in zip(day.names(), (mints, wallets), (mint_maps, wallet_maps), strict=True):
+                maps.append(codes.of(texts))
+        n_mints, n_wallets, names = len(mints), len(wallets), wallets.names()
         counts = np.zeros(n_mints, dtype=np.int64)
         base = _LAST_SLOT
         for day, codes in zip(days, mint_maps, strict=True):
@@ -174,7 +178,7 @@ class FirstBuys:
 
     def select(self, keep: Flags) -> FirstBuys:
         """Only the elements that `keep` marks."""
-        sizes = np.bincount(self.mint[keep], minlength=self.n_mints)
+        sizes = _counted(self.mint[keep], self.n_mints)
         starts = np.append(0, np.cumsum(sizes))
         by_wallet, wallet_starts = _index(self.wallet[keep], len(self.wallets))
         columns = {name: getattr(self, name)[keep] for name in ("mint", "wallet", "slot", "tx_index", "size_sol")}
@@ -190,18 +194,6 @@ class FirstBuys:
         codes = np.asarray(owner, dtype=np.int32)[self.wallet]
         columns = (codes, self.slot, self.tx_index, self.size_sol)
         return FirstBuys._first(self.wallets, len(self.wallets), self.mint_starts, *columns, base_slot=self.base_slot)
-
-
-def _unified(parts: Sequence[pa.Array]) -> tuple[int, list[Codes], pa.Array]:
-    """One code for each distinct text over all parts: their number, the codes of each part's, and the texts."""
-    if not parts:
-        return 0, [], pa.array([], pa.string())
-    encoded = pc.dictionary_encode(pa.chunked_array([part.cast(pa.string()) for part in parts])).unify_dictionaries()
-    maps = [np.asarray(chunk.indices.to_numpy(zero_copy_only=False), dtype=np.int32) for chunk in encoded.chunks]
-    joined = np.concatenate([np.zeros(0, np.int32), *maps])
-    bounds = np.cumsum([0, *(len(part) for part in parts)])
-    names = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], pa.string())
-    return len(names), [joined[a:b] for a, b in pairwise(bounds)], names
 
 
 @kernel
@@ -256,10 +248,18 @@ def _keep_first(starts: Codes, seen: Codes, mint: Codes, wallet: Codes, slot: Co
 
 def _index(wallet: Codes, n_wallets: int) -> tuple[Codes, Ints]:
     """The elements wallet by wallet in order, and where each wallet's begin."""
-    starts = np.append(0, np.cumsum(np.bincount(wallet, minlength=n_wallets))).astype(np.int64)
+    starts = np.append(0, np.cumsum(_counted(wallet, n_wallets)))
     by_wallet = np.empty(len(wallet), dtype=np.int32)
     _fill_index(starts[:-1].copy(), wallet, by_wallet)
     return by_wallet, starts
+
+
+def _counted(codes: Codes, n: int) -> Ints:
+    """How often each code stands there, a part at a time: NumPy counts in a copy of twice the size."""
+    counts = np.zeros(n, dtype=np.int64)
+    for start in range(0, len(codes), _COUNTED_AT_ONCE):
+        counts += np.bincount(codes[start : start + _COUNTED_AT_ONCE], minlength=n)
+    return counts
 
 
 @kernel

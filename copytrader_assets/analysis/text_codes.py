@@ -41,6 +41,10 @@ class TextCodes:
     def __len__(self) -> int:
         return self._count
 
+    def of(self, texts: pa.Array) -> Codes:
+        """The codes of texts without NULLs."""
+        return np.asarray(self._of(texts).to_numpy())
+
     def codes(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
         """The code of each text as int32, NULL for NULL."""
         return pa.chunked_array([self._of(chunk) for chunk in column.chunks], pa.int32())
