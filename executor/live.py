@@ -156,6 +156,11 @@ class LiveBroker:
         """What is under way, first sent first; what has landed but may be taken back is not."""
         return tuple(flight.order for flight in self.flights.values() if flight.landed_slot is None)
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether a route is still at work on something of ours."""
+        return bool(self._sending)
+
     def adopt(self, settings: ExecutorSettings) -> None:
         """Every order brings its own fees: nothing changes."""
 

@@ -190,11 +190,7 @@ class _Service:
     async def _drive(self) -> None:
         """The only task that touches the engine."""
         while True:
-            if self._quiet is not None:
-                self._quiet.pause(is_idle=self._queue.empty())
-            message = await self._queue.get()
-            if self._around is not None:
-                self._around.beat()
+            message = await self._next()
             if isinstance(message, Received):
                 self._hear(message)
             elif isinstance(message, Release):
@@ -213,6 +209,18 @@ class _Service:
                 return
             else:
                 self._tick()
+
+    async def _next(self) -> _Message:
+        """The next message, and what has its time between two of them."""
+        if self._quiet is not None:
+            self._quiet.pause(is_idle=self._queue.empty())
+        if self._live is not None and self._live.broker.is_sending:
+            # A queue that is not empty gives without a pause: what is to leave would wait for the whole burst.
+            await asyncio.sleep(0)
+        message = await self._queue.get()
+        if self._around is not None:
+            self._around.beat()
+        return message
 
     def _now(self) -> Live:
         """How the run stands, for those who watch it."""
@@ -286,6 +294,8 @@ class _Service:
         """The journal onto the disk, right after it was written: what a power cut takes is what lies between."""
         while True:
             await self._unsynced.wait()
+            # What was written down for them is about to leave: the routes go first, by one turn of the loop.
+            await asyncio.sleep(0)
             self._unsynced.clear()
             await self._wal.sync_aside()
             await asyncio.sleep(_SYNC_SECONDS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from copytrader_core.errors import ConfigError
 from copytrader_core.policy.exits import seed_exit
@@ -66,6 +66,19 @@ class ExitRule:
         return sum(part is not None for part in parts) + self.on_leader_sell
 
 
+class _Chosen(NamedTuple):
+    """The exit of one leader, and what it follows from."""
+
+    pattern: Pattern
+    value: CopyValue | None
+    settings: Settings
+    plan: ExitPlan
+
+
+_MAX_CHOSEN: Final = 2_048
+_chosen: Final[dict[tuple[int, int, int], _Chosen]] = {}
+
+
 @lru_cache(maxsize=1024)
 def parse(text: str) -> ExitRule:
     """The rule of a text. Raises ConfigError that names the word that is none of its words."""
@@ -119,7 +132,20 @@ def plan(rule: ExitRule, pattern: Pattern, settings: Settings) -> ExitPlan:
 
 
 def chosen_exit(pattern: Pattern, value: CopyValue | None, settings: Settings) -> ExitPlan:
-    """The exit that `policy.exit` asks for: the seed's, or that of the rule chosen for the leader, else of DEFAULT."""
+    """The exit that `policy.exit` asks for: the seed's, or that of the rule chosen for the leader, else of DEFAULT.
+
+    No event changes it. Remembered by identity: all three are frozen, and what is remembered keeps them alive.
+    """
+    key = (id(pattern), id(value), id(settings))
+    known = _chosen.get(key)
+    if known is None:
+        if len(_chosen) >= _MAX_CHOSEN:
+            _chosen.clear()
+        known = _chosen[key] = _Chosen(pattern, value, settings, _new_exit(pattern, value, settings))
+    return known.plan
+
+
+def _new_exit(pattern: Pattern, value: CopyValue | None, settings: Settings) -> ExitPlan:
     if settings.policy.exit != "value":
         return seed_exit(pattern, settings.policy)
     return plan(DEFAULT if value is None else parse(value.rule), pattern, settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,3 +69,13 @@ def test_the_settings_say_whose_exit_it_is():
     assert chosen_exit(PATTERN, VALUE, settings()) == seed_exit(PATTERN, settings().policy)
     assert chosen_exit(PATTERN, VALUE, by_value) == plan(parse(VALUE.rule), PATTERN, by_value)
     assert chosen_exit(PATTERN, None, by_value) == plan(DEFAULT, PATTERN, by_value)
+
+
+def test_what_is_remembered_of_one_leader_and_release_is_nothing_to_the_next():
+    by_value = settings(policy={"exit": "value"})
+    first = chosen_exit(PATTERN, VALUE, by_value)
+    other = replace(VALUE, rule="timer=7s")
+    assert chosen_exit(PATTERN, other, by_value).timer_ms == 7_000
+    assert chosen_exit(replace(PATTERN, alias="Mia"), VALUE, by_value).reasons != first.reasons
+    assert chosen_exit(PATTERN, VALUE, settings(policy={"exit": "value", "stop_x": 0.4})).stop_x == 0.4
+    assert chosen_exit(PATTERN, VALUE, by_value) == first
