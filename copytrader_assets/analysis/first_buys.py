@@ -97,9 +97,9 @@ class FirstBuys:
         n_mints, n_wallets, names = len(mints), len(wallets), wallets.names()
         counts = np.zeros(n_mints, dtype=np.int64)
         base = _LAST_SLOT
-        for day, codes in zip(days, mint_maps, strict=True):
+        for day, mint_codes in zip(days, mint_maps, strict=True):
             coins, first = day.coins()
-            counts += np.bincount(codes[coins], minlength=n_mints)
+            counts += np.bincount(mint_codes[coins], minlength=n_mints)
             base = min(base, first)
         starts = np.append(0, np.cumsum(counts))
         wallet, slot, tx = (np.empty(starts[-1], dtype=np.int32) for _ in range(3))
