@@ -92,8 +92,8 @@ class FirstBuys:
         mint_maps: list[Codes] = []
         wallet_maps: list[Codes] = []
         for day in days:
-            for texts, codes, maps in zip(day.names(), (mints, wallets), (mint_maps, wallet_maps), strict=True):
-                maps.append(codes.of(texts))
+            for texts, coder, maps in zip(day.names(), (mints, wallets), (mint_maps, wallet_maps), strict=True):
+                maps.append(coder.of(texts))
         n_mints, n_wallets, names = len(mints), len(wallets), wallets.names()
         counts = np.zeros(n_mints, dtype=np.int64)
         base = _LAST_SLOT
