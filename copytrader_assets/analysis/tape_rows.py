@@ -94,6 +94,8 @@ def tape_rows(events: pa.Table, known: Known | None = None) -> pa.Table:
     is_trade = _flags(pc.is_in(events["action"], pa.array(_TRADES)))
     is_buy = _flags(pc.equal(events["action"], "BUY"))
     amounts, fits = _amounts(events, meta)
+    # Nobody pays more in fees than he pays in all: what says so is not executed again.
+    fits &= ~is_buy | (amounts["fee"] <= amounts["quote_raw"])
     venue = _venues(events, meta, fits)
     # Only trades count for whom they were; of a market's liquidity its reserves do.
     rows = np.flatnonzero(is_trade | (venue != NO_VENUE))
@@ -103,7 +105,8 @@ def tape_rows(events: pa.Table, known: Known | None = None) -> pa.Table:
     columns = _reserves(amounts, meta, venue)
     columns |= {name: np.where(is_trade, amounts[name], 0) for name in ("base_raw", "quote_raw")}
     fee = np.where(is_trade, amounts["fee"], 0)
-    columns["net_raw"] = np.where(is_trade, amounts["quote_raw"] + np.where(is_buy, -fee, fee), 0)
+    net = amounts["quote_raw"] + np.where(is_buy, -fee, fee)
+    columns["net_raw"] = np.where(is_trade, np.maximum(net, 0), 0)
     columns |= _fee_columns(events, meta, venue, fee, known)
     trade = tuple(
         columns[name] for name in ("base_raw", "quote_raw", "net_raw", "reserve_base_raw", "reserve_quote_raw")

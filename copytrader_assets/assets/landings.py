@@ -11,12 +11,15 @@ from copytrader_assets.proof_schemas import LANDINGS
 from copytrader_assets.publish import Publication, Result, rules_check
 from copytrader_assets.resources import LakeFolder, Warehouse
 from copytrader_assets.retries import retried
+from copytrader_assets.schemas import EVENTS
 from copytrader_core.settings import settings
 from copytrader_core.store.own_landings import own_landings
 
 
 @dg.asset(
     name=LANDINGS.name,
+    # Nothing of theirs is read; but a day that is not sealed is not over either.
+    deps=[EVENTS.name],
     partitions_def=daily,
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool=POSTGRES,

@@ -188,7 +188,7 @@ def test_trades_and_events_have_the_columns_of_postgres() -> None:
 def postgres_columns(table: str) -> set[str]:
     """The columns that the migrations create and add."""
     text = "\n".join(file.read_text() for file in sorted((data_dir("sql") / "migrations").glob("*.sql")))
-    body = text.split(f"CREATE TABLE {table} (")[1].split("\n);")[0]
+    body = re.split(rf"CREATE TABLE (?:IF NOT EXISTS )?{table} \(", text)[1].split("\n);")[0]
     words = [line.split()[0] for line in body.splitlines() if line.strip()]
     added = [
         name
