@@ -16,12 +16,14 @@ from copytrader_assets.analysis.survival import Observed, ages_of, codes_of, cur
 AGES_MS: Final = np.round(np.geomspace(500, 86_400_000, 48)).astype(np.int64)
 MULTIPLES: Final = np.concatenate([np.arange(0.0, 2.0, 0.1), np.geomspace(2.0, 20.0, 20)]).round(3)
 _UNIT: Final = 1_000_000
+# A millionfold: what is larger still is as good as that for any curve.
+_MOST: Final = 1e6
 """Multiples are counted in millionths, as ages are in milliseconds."""
 
 
 def observed_multiples(codes: Ints, multiples: Floats, ended: Flags) -> Observed:
     """Positions by multiple: what ended at the one it was sold at, the others censored at their present one."""
-    at = np.round(np.maximum(np.nan_to_num(multiples), 0.0) * _UNIT).astype(np.int64)
+    at = np.round(np.clip(np.nan_to_num(multiples), 0.0, _MOST) * _UNIT).astype(np.int64)
     return Observed(codes, at, np.zeros(len(codes), dtype=np.int64), ended.astype(np.int64))
 
 

@@ -21,6 +21,7 @@ from copytrader_assets.analysis.copy_value import CopyValues, cells_of_day
 from copytrader_assets.analysis.copy_value import copy_values as values_of
 from copytrader_assets.analysis.exit_curves import observed_multiples
 from copytrader_assets.analysis.exit_rules import NAMES, RuleCopies, RuleValues, joined_rules, rule_copies, rule_values
+from copytrader_assets.analysis.grouped import ratio
 from copytrader_assets.analysis.holds import observed_holds
 from copytrader_assets.analysis.open_marks import open_marks
 from copytrader_assets.analysis.sample import Counted, Sample
@@ -211,7 +212,7 @@ class _Run:
         worth = np.nan_to_num(open_marks(positions.table)) + positions.floats("close_proceeds_raw")
         multiples = observed_multiples(
             np.concatenate([sample.trips.codes, positions.codes]),
-            np.concatenate([sample.trips.floats("multiple"), worth / positions.floats("open_cost_raw")]),
+            np.concatenate([sample.trips.floats("multiple"), ratio(worth, positions.floats("open_cost_raw"))]),
             np.concatenate([np.ones(len(sample.trips.codes), bool), np.zeros(len(positions.codes), bool)]),
         )
         return curve_rows(observed_holds(sample), multiples, self.leaders, day)
