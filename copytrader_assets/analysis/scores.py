@@ -48,6 +48,7 @@ def edge_weights(edges: FoundEdges) -> Floats:
 
 def page_rank(edges: FoundEdges, weight: Floats) -> dict[int, float]:
     """Weighted PageRank where every follower votes for the leaders that it follows. Source: Page et al. 1999."""
+    # Loaded when it is first used, like the parts of SciPy: every process of Dagster imports this module.
     import networkx as nx
 
     graph = nx.DiGraph()

@@ -31,7 +31,8 @@ def landing(models: Sequence[Mapping[str, Any]]) -> str:
     ours, expected = model["measured"]["BUY"], model["expected"]["BUY"]
     days = sum(len(one["days"]) for one in measured)
     words = (
-        f"Buys of {days} days were drawn from {ours['n_orders']:,} live buys of ours up to {model['as_of']}, drawn "
+        f"Buys of {days} {'day' if days == 1 else 'days'} were drawn from "
+        f"{ours['n_orders']:,} live buys of ours up to {model['as_of']}, drawn "
         f"towards the settings: {ours['mean_slots']:.1f} slots late on average, {percent(ours['lost_share'])} lost; "
         f"sales {model['measured']['SELL']['mean_slots']:.1f}."
     )
