@@ -1,8 +1,9 @@
 """How fast the executor's engine walks a made-up market of 20,000 coins, and how fast copies of its leaders are made.
 
 Every leader's buy passes the seed's rule, so that as many decisions, orders and re-executed coins as possible fall on
-the events. Beside it, if NAUTILUS_PYTHON names a Python that has nautilus_trader, its engine on as many trade ticks; if
-FREQTRADE_PYTHON names one that has freqtrade, its backtest on a fifth as many candles.
+the events. The same day in fresh processes, with their memory: backtest_process.py. Beside it, if NAUTILUS_PYTHON names
+a Python that has nautilus_trader, its engine on as many trade ticks; if FREQTRADE_PYTHON names one that has freqtrade,
+its backtest on a fifth as many candles.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Final
 
+from benchmarks.backtest_process import tell
 from benchmarks.event_day import size_of
 from benchmarks.market_tape import DAY, market, release
 from benchmarks.measure import Measured, race
@@ -26,17 +30,18 @@ from executor.backtest.account import Account
 from executor.backtest.walk import Walker
 
 _WIDE = 10_000.0
-_SETTINGS = Settings(
-    policy={"require_positive_ev": False},
-    risk={
+_CHANGES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "policy": {"require_positive_ev": False},
+    "risk": {
         "max_exposure_sol": _WIDE,
         "max_open_positions": 1_000,
         "max_exposure_per_leader_sol": _WIDE,
         "max_loss_per_hour_sol": _WIDE,
         "max_loss_per_day_sol": _WIDE,
     },
-    executor={"paper_balance_sol": _WIDE},
-)
+    "executor": {"paper_balance_sol": _WIDE},
+}
+_SETTINGS = Settings(**_CHANGES)
 
 
 def run() -> list[Measured]:
@@ -65,6 +70,7 @@ def run() -> list[Measured]:
 
         contenders = {"live decide(), walked": walked, "the same from the file on": from_file, "copies": copied}
         found = race(contenders, "events", 3)
+        tell(lake, wanted, _CHANGES, events)
     others = [*_elsewhere("nautilus_trader", "nautilus_ticks.py", "ticks through its venue", events)]
     others += _elsewhere("freqtrade", "freqtrade_candles.py", "candles of 20 pairs", events // 5)
     return [*found, *others]

@@ -13,7 +13,7 @@ from copytrader_assets.value_schemas import COPY_VALUE
 from copytrader_core.policy.landing import with_our_latency
 from copytrader_core.records import LandingCount, Release
 from copytrader_core.settings import Settings
-from copytrader_core.store.releases import release_from
+from copytrader_core.store.release_rows import release_from
 
 _OF_A_CELL: Final = ("latency_slots", "size_lamports", "mean_x", "lo_x", "landing")
 

@@ -11,15 +11,18 @@ import io
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pyarrow.parquet as pq
-from upath import UPath
 
 from copytrader_core.errors import StoreError
 
+# A folder does without fsspec, 6 MB.
+if TYPE_CHECKING:
+    from upath import UPath
+
 # Both have pathlib's methods; UPath's are fsspec's underneath.
-Root: TypeAlias = Path | UPath
+Root: TypeAlias = "Path | UPath"
 
 _LOCAL: Final = ("", "file", "local")
 
@@ -29,6 +32,8 @@ def lake_root(location: str | os.PathLike[str]) -> Root:
     text = os.fspath(location) if isinstance(location, os.PathLike) else location
     if "://" not in text:
         return Path(text)
+    from upath import UPath
+
     try:
         root = UPath(text)
         _ = root.fs
@@ -62,7 +67,7 @@ def move(staged: Root, final: Root) -> None:
     """Makes `staged` visible as `final` in one step, in place of what was there."""
     if isinstance(staged, Path):
         staged.replace(str(final))
-    elif isinstance(final, UPath):
+    elif not isinstance(final, Path):
         staged.fs.copy(staged.path, final.path)
         staged.unlink()
 

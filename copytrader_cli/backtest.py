@@ -27,6 +27,8 @@ from copytrader_core.settings import ExecutorSettings, Settings
 from executor.backtest.account import Account
 from executor.backtest.walk import Walker
 
+KEPT: Final = "backtest.json"
+"""Where in HOME the report finds the last one."""
 OWN: Final = "policy"
 SEED: Final = "seed"
 EVERYBODY: Final = "everybody"
@@ -222,4 +224,4 @@ def _day(
     )
 
 
-__all__ = ["EVERYBODY", "OWN", "SEED", "Backtest", "DayResult", "walk_forward"]
+__all__ = ["EVERYBODY", "KEPT", "OWN", "SEED", "Backtest", "DayResult", "walk_forward"]

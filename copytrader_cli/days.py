@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Annotated
+from datetime import date, timedelta
+from typing import Annotated, Final
 
 import typer
 
-from copytrader_core.errors import StoreError
-from copytrader_core.store import days
-
 FirstDay = Annotated[str, typer.Option("--from", metavar="DAY", help="first day, YYYY-MM-DD (UTC)")]
 LastDay = Annotated[str, typer.Option("--to", metavar="DAY", help="last day, YYYY-MM-DD (UTC)")]
+_MOST: Final = 5 * 366
 
 
 def day_range(first: str, last: str) -> list[date]:
-    """Every day of the range. Raises typer.BadParameter (wrong usage) for what is no day or runs backwards."""
-    try:
-        return days.days_between(one_day(first, "--from"), one_day(last, "--to"))
-    except StoreError as error:
-        raise typer.BadParameter(str(error), param_hint="--from / --to") from error
+    """Every day of the range. Raises typer.BadParameter (wrong usage) for what is no day, runs backwards or is absurdly
+    long.
+    """
+    begin, end = one_day(first, "--from"), one_day(last, "--to")
+    count = (end - begin).days + 1
+    if not 1 <= count <= _MOST:
+        problem = f"the range {begin} to {end} has {count} days, expected 1 to {_MOST}"
+        raise typer.BadParameter(problem, param_hint="--from / --to")
+    return [begin + timedelta(days=offset) for offset in range(count)]
 
 
 def one_day(text: str, option: str) -> date:

@@ -7,17 +7,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from copytrader_core.records import LAMPORTS_PER_SOL
+from copytrader_cli.amounts import sol
 from executor.status import Row, Status, exits_of
 
-__all__ = ["sol", "status_tables"]
+__all__ = ["status_tables"]
 
 _COLOURS = {"ACTIVE": "green", "REDUCING": "yellow", "HALTED": "red"}
-
-
-def sol(lamports: int) -> str:
-    """An amount with its sign."""
-    return f"{lamports / LAMPORTS_PER_SOL:+.4f} SOL"
 
 
 def status_tables(now: Status) -> RenderableType:

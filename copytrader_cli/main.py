@@ -36,6 +36,8 @@ COMMANDS = {
     "report": "copytrader_cli.commands.report",
     "simnet": "copytrader_cli.commands.simnet",
 }
+# These read whole days: Arrow's own allocator keeps some 20 MB of what it has freed, the C library's gives it back.
+_PLAIN_MEMORY = ("backtest", "report")
 SUMMARIES = {
     "db": "Start, find, stop, back up or restore the database.",
     "doctor": "Check this set-up and say what to do.",
@@ -68,6 +70,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name in _PLAIN_MEMORY:
+            os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
         application: typer.Typer = importlib.import_module(COMMANDS[cmd_name]).app
         command = typer.main.get_command(application)
         command.name = cmd_name

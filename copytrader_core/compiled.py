@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar, cast
 
 import numba
 from numba.core import config
+from numba.np import linalg
 
 __all__ = ["inner", "is_kept", "kernel", "uncounted"]
 
@@ -94,6 +95,13 @@ def _is_ours(base: Path, name: str) -> bool:
     return os.access(folder, os.W_OK)
 
 
+def _no_blas() -> None:
+    raise ImportError("kernels do no linear algebra")
+
+
+# At the first kernel of a process Numba loads all of scipy.linalg (16 MB) to see whether products of matrices are to be
+# had, which no kernel of ours asks for.
+linalg.ensure_blas = _no_blas
 # Numba reads this when a function is decorated; a user's own NUMBA_CACHE_DIR stands.
 if not getattr(config, "CACHE_DIR"):  # noqa: B009 - set by Numba at run time
     setattr(config, "CACHE_DIR", _cache_folder())  # noqa: B010

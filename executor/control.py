@@ -13,14 +13,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-import psycopg
 
 from copytrader_core.policy.values import TradingState
 from executor.locks import Locks
 from executor.statements import statement
+
+if TYPE_CHECKING:
+    import psycopg
 
 _STRICTNESS: Final[Mapping[str, int]] = {"ACTIVE": 0, "REDUCING": 1, "HALTED": 2}
 _FILE: Final = "control.json"

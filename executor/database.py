@@ -19,7 +19,8 @@ from psycopg.types.json import set_json_loads
 from copytrader_core.errors import CopytraderError, StoreError
 from copytrader_core.records import Release
 from copytrader_core.store.migrations import newest_version
-from copytrader_core.store.releases import CURRENT, release_from
+from copytrader_core.store.release_rows import release_from
+from copytrader_core.store.releases import CURRENT
 from executor.control import Switch, control_from
 from executor.locks import locks_from
 from executor.orders import Mode

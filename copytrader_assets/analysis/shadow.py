@@ -26,6 +26,7 @@ from copytrader_core.replay.day import TapeDay
 from copytrader_core.settings import Settings
 
 _RESAMPLES: Final = 2_000
+_AT_ONCE: Final = 100
 _LEVEL: Final = (2.5, 97.5)
 FOLLOWED: Final = ("LANDED", "REVERTED", "LOST")
 """Outcomes of what could be followed; what is lost never landed and costs nothing."""
@@ -202,6 +203,8 @@ def _interval(followed: Sequence[Shadow], seed: int) -> tuple[int, int]:
     if len(sums) < 2:
         total = int(sums.sum())
         return total, total
-    drawn = np.random.default_rng(seed).choice(sums, (_RESAMPLES, len(sums))).sum(axis=1)
+    rng = np.random.default_rng(seed)
+    # A hundred at a time: all of them at once are 16 kB a coin.
+    drawn = np.concatenate([rng.choice(sums, (_AT_ONCE, len(sums))).sum(axis=1) for _ in range(_RESAMPLES // _AT_ONCE)])
     low, high = np.percentile(drawn, _LEVEL)
     return int(low), int(high)

@@ -43,7 +43,7 @@ class TextCodes:
 
     def of(self, texts: pa.Array) -> Codes:
         """The codes of texts without NULLs."""
-        return np.asarray(self._of(texts).to_numpy())
+        return self._coded(texts, np.zeros(0, np.bool_))
 
     def codes(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
         """The code of each text as int32, NULL for NULL."""
@@ -57,14 +57,17 @@ class TextCodes:
         return pa.StringArray.from_buffers(self._count - first, pa.py_buffer(moved), pa.py_buffer(content))
 
     def _of(self, texts: pa.Array) -> pa.Array:
+        missing = texts.is_null().to_numpy(zero_copy_only=False) if texts.null_count else np.zeros(0, np.bool_)
+        return pa.array(self._coded(texts, missing), mask=missing if len(missing) else None)
+
+    def _coded(self, texts: pa.Array, missing: NDArray[np.bool_]) -> Codes:
         offsets, content = text_buffers(texts)
         self._make_room(len(texts), int(offsets[-1] - offsets[0]))
-        missing = texts.is_null().to_numpy(zero_copy_only=False) if texts.null_count else np.zeros(0, np.bool_)
         result = np.zeros(len(texts), np.int32)
         self._count = int(
             _look_up(offsets, content, missing, self._offsets, self._content, self._slots, self._count, result)
         )
-        return pa.array(result, mask=missing if len(missing) else None)
+        return result
 
     def _make_room(self, texts: int, size: int) -> None:
         """For the case that all of them are new. Half of the slots stay free, so that looking up ends soon."""

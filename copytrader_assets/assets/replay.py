@@ -26,7 +26,7 @@ from copytrader_core.policy.rules import ExitRule
 from copytrader_core.records import Pattern
 from copytrader_core.replay.execution import NO_VENUE, RAW
 from copytrader_core.settings import settings
-from copytrader_core.store.releases import patterns_from
+from copytrader_core.store.release_rows import patterns_from
 
 _INPUTS = "inputs_hash"
 _REPRODUCED = "reproduced"

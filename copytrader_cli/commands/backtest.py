@@ -11,10 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from copytrader_assets.lake import Lake
-from copytrader_cli.backtest import OWN, Backtest, DayResult, Drawn, walk_forward
+from copytrader_cli.amounts import sol
+from copytrader_cli.backtest import KEPT, OWN, Backtest, DayResult, Drawn, walk_forward
 from copytrader_cli.days import FirstDay, LastDay, day_range
-from copytrader_cli.executor_table import sol
-from copytrader_cli.report.backtest_facts import KEPT
 from copytrader_core.records import Lateness
 from copytrader_core.settings import settings
 

@@ -13,8 +13,8 @@ import typer
 import uvloop
 
 from copytrader_cli import executor_status as status_command
+from copytrader_cli.amounts import sol
 from copytrader_cli.commands import executor_locks, executor_nonce
-from copytrader_cli.executor_table import sol
 from copytrader_cli.watch.press import press
 from copytrader_core.errors import ConfigError, StoreError
 from copytrader_core.geyser.client import Endpoint, parse_endpoint

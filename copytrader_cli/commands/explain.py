@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from copytrader_cli.amounts import sol
 from copytrader_cli.executor_status import perhaps_connected
-from copytrader_cli.executor_table import sol
 from copytrader_core.errors import DataError
 from copytrader_core.policy.values import ACCEPTED
 from copytrader_core.settings import settings

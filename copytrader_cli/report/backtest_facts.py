@@ -13,14 +13,13 @@ from typing import Any, Final
 from copytrader_assets.lake import Lake
 from copytrader_assets.query import open_lake
 from copytrader_assets.schemas import TAPE
-from copytrader_cli.backtest import walk_forward
+from copytrader_cli.backtest import KEPT, walk_forward
 from copytrader_cli.report.own_facts import wallet_returns
 from copytrader_core.errors import DataError
 from copytrader_core.settings import Settings
 
-__all__ = ["KEPT", "MOST_DAYS", "LeaderResult", "Walked", "by_leader", "walked"]
+__all__ = ["MOST_DAYS", "LeaderResult", "Walked", "by_leader", "walked"]
 
-KEPT: Final = "backtest.json"
 MOST_DAYS: Final = 7
 _NEEDED: Final = ("from", "to", "days", "equity", "baselines", "guards", "round_trips", "decisions")
 

@@ -113,7 +113,8 @@ def simulate(tape: Tape, jobs: Jobs, exits: Exits, settings: Settings, exit_late
         *(exits.trailing, exits.trailing_from_x, exits.mirror),
         costs,
         ladder(settings),
-        np.zeros((2, max(1, tape.n_pairs)), np.int64),
+        tape.first_pair[tape.coin[jobs.row]],
+        np.zeros((2, np.diff(tape.first_pair).max(initial=1)), np.int64),
         *(found.outcome, found.bought, found.paid, found.pnl, found.spent, found.exit_slot, found.reason),
     )
     return found
@@ -142,7 +143,7 @@ def _sold(venue, b, q, holds, lp, protocol, creator, coins):
 def _simulate(
     slot, tx, pair, is_buy, venue, kind, base, quote, net, after_base, after_quote, real_base, real_quote, fees,
     next_fees, following, job_row, job_spend, job_late, job_slippage, job_leader_sale, timer_slot, kill_slot,
-    target_x, stop_x, trailing, trailing_from, mirror, costs, terms, known, outcome, bought, paid, pnl, spent,
+    target_x, stop_x, trailing, trailing_from, mirror, costs, terms, job_pair, known, outcome, bought, paid, pnl, spent,
     exit_slot, reason,
 ):  # fmt: skip
     tx_cost, failed_cost, base_fee, max_cost_bps, urgent_steps, exit_late, last_slot = (
@@ -159,7 +160,7 @@ def _simulate(
     left, short = known[0], known[1]
     limits = (len(terms), urgent_steps, max_cost_bps)
     for j in range(len(job_row)):
-        at = job_row[j]
+        at, first_pair = job_row[j], job_pair[j]
         spend, entry_slot = job_spend[j], slot[at] + job_late[j]
         lp, protocol, creator = next_fees[at, 0], next_fees[at, 1], next_fees[at, 2]
         is_curve = venue[at] == CURVE
@@ -255,7 +256,7 @@ def _simulate(
                     least[r] = _terms(due[r], attempt[r], worth, terms, limits, cost_now, r)
             if open_rules == 0 or k < 0:
                 break
-            p = pair[k]
+            p = pair[k] - first_pair
             left[p] += base[k] if is_buy[k] else -base[k]
             if venue[k] == CURVE:
                 cb, cq, short[p] = step(
@@ -280,8 +281,8 @@ def _simulate(
                 exit_slot[j, r], reason[j, r] = last_slot, _OPEN
         seen = start
         while seen >= 0 and seen != k:
-            left[pair[seen]] = 0
-            short[pair[seen]] = 0
+            left[pair[seen] - first_pair] = 0
+            short[pair[seen] - first_pair] = 0
             seen = following[seen]
 
 

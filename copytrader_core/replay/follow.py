@@ -15,15 +15,16 @@ NOTHING: Final = -1
 @kernel
 def follow(
     pair, is_buy, venue, kind, base, quote, net, after_base, after_quote, real_base, fees, following,
-    at, k, until, is_moved, shift, left, short,
+    at, k, until, is_moved, shift, left, short, first_pair,
 ):  # fmt: skip
     """(row that governs the market, the coin's next row) after all of its rows before `until`.
 
     `at` is the governing row so far (-1: none), `k` the next row of the coin. Where the market `is_moved`, `shift`
-    (4,: base and quote of curve and pool) is changed in place, as are `left` and `short` (by pair).
+    (4,: base and quote of curve and pool) is changed in place, as are `left` and `short` (by pair of the coin, from
+    `first_pair` on).
     """
     while 0 <= k < until:
-        p = pair[k]
+        p = pair[k] - first_pair
         place = 2 if venue[k] == POOL else 0
         if is_moved:
             left[p] += base[k] if is_buy[k] else -base[k]
@@ -40,8 +41,8 @@ def follow(
 @kernel
 def look_ahead(
     tx, pair, is_buy, venue, kind, base, quote, net, after_base, after_quote, real_base, real_quote, fees, next_fees,
-    following, at, k, until, shift, left, short, coins, cost, tx_cost, target, stop, trailing, trailing_from, peak,
-    any_quote, kept_short,
+    following, at, k, until, shift, left, short, first_pair, coins, cost, tx_cost, target, stop, trailing,
+    trailing_from, peak, any_quote, kept_short,
 ):  # fmt: skip
     """(row, peak before it): the last row of the first transaction after which a position of `coins` is due to be sold.
 
@@ -51,7 +52,7 @@ def look_ahead(
     cb, cq, pb, pq = shift[0], shift[1], shift[2], shift[3]
     first, found, n = k, NOTHING, 0
     while 0 <= k < until:
-        p = pair[k]
+        p = pair[k] - first_pair
         left[p] += base[k] if is_buy[k] else -base[k]
         kept_short[n] = short[p]
         n += 1
@@ -86,17 +87,17 @@ def look_ahead(
                     break
                 peak = top
         k = following[k]
-    end, seen = k, first
+    seen = first
     for _ in range(n):
-        p = pair[seen]
+        p = pair[seen] - first_pair
         left[p] -= base[seen] if is_buy[seen] else -base[seen]
         seen = following[seen]
-    _put_back(pair, following, first, end, short, kept_short, n)
+    _put_back(pair, following, first, short, first_pair, kept_short, n)
     return found, peak
 
 
 @kernel
-def _put_back(pair, following, first, end, short, kept_short, n):
+def _put_back(pair, following, first, short, first_pair, kept_short, n):
     """The first value kept of each pair is the one from before: later ones must not win."""
     rows = np.empty(n, np.int64)
     seen = first
@@ -104,4 +105,4 @@ def _put_back(pair, following, first, end, short, kept_short, n):
         rows[i] = seen
         seen = following[seen]
     for i in range(n - 1, -1, -1):
-        short[pair[rows[i]]] = kept_short[i]
+        short[pair[rows[i]] - first_pair] = kept_short[i]

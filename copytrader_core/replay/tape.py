@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from copytrader_core.compiled import kernel
+from copytrader_core.compiled import inner, kernel
 from copytrader_core.errors import DataError
 from copytrader_core.replay.execution import NO_VENUE
 
@@ -68,38 +68,38 @@ class Tape:
     following: NDArray[np.int32]
     first: NDArray[np.int32]
     """By coin: the place of its first row, -1 where it has none."""
+    first_pair: NDArray[np.int32]
+    """By coin, and one more: `pair` numbers coins and wallets, those of a coin one after the other from here on."""
     mints: Sequence[str]
     wallets: Sequence[str]
-    n_pairs: int
 
     @classmethod
     def of(cls, columns: Mapping[str, NDArray[Any]], mints: Sequence[str], wallets: Sequence[str]) -> Tape:
-        """From the columns of the lake's `tape`, in its order; `mint` and `wallet` are places in the two sequences.
+        """From the columns of the lake's `tape`, in its order; `mint` and `wallet` are places in the two sequences,
+        `fees` and `next_fees` (n, 3) hold the columns FEES and NEXT_FEES.
 
         Raises DataError where slots or transactions go back.
         """
         slot, tx = np.asarray(columns["slot"], np.int64), np.asarray(columns["tx"], np.int32)
-        if len(slot) and ((np.diff(slot) < 0).any() or (np.diff(tx) < 0).any()):
+        if (slot[1:] < slot[:-1]).any() or (tx[1:] < tx[:-1]).any():
             raise DataError("the tape is not in chain order: materialize it again")
         coin, wallet = (np.asarray(columns[name], np.int32) for name in ("mint", "wallet"))
-        key = coin.astype(np.int64) * max(1, len(wallets)) + wallet
-        distinct, pair = np.unique(key, return_inverse=True)
+        pair, first_pair = np.empty(len(slot), np.int32), np.zeros(len(mints) + 1, np.int32)
+        number_pairs(coin, wallet, len(mints), len(wallets), pair, first_pair)
         venue = np.asarray(columns["venue"], np.int8)
         following = np.full(len(slot), -1, np.int32)
         first = np.full(len(mints), -1, np.int32)
         chain(coin, venue, following, first)
         amounts = (np.ascontiguousarray(columns[name], dtype=np.int64) for name in AMOUNTS)
         base, quote, net, after_base, after_quote, real_base, real_quote = amounts
-        fees, next_fees = (
-            np.stack([columns[name].astype(np.int16) for name in names], axis=1) for names in (FEES, NEXT_FEES)
-        )
+        fees, next_fees = (np.ascontiguousarray(columns[name], np.int16) for name in ("fees", "next_fees"))
         return cls(
             slot=slot,
             tx_index=np.asarray(columns["tx_index"], np.int32),
             tx=tx,
             coin=coin,
             wallet=wallet,
-            pair=pair.astype(np.int32),
+            pair=pair,
             is_buy=np.asarray(columns["is_buy"], np.bool_),
             venue=venue,
             kind=np.asarray(columns["kind"], np.int8),
@@ -110,21 +110,53 @@ class Tape:
             after_quote=after_quote,
             real_base=real_base,
             real_quote=real_quote,
-            fees=np.ascontiguousarray(fees),
-            next_fees=np.ascontiguousarray(next_fees),
+            fees=fees,
+            next_fees=next_fees,
             following=following,
             first=first,
+            first_pair=first_pair,
             mints=mints,
             wallets=wallets,
-            n_pairs=len(distinct),
         )
 
     def __len__(self) -> int:
         return len(self.slot)
 
+    @property
+    def n_pairs(self) -> int:
+        """How many pairs of a coin and a wallet there are."""
+        return int(self.first_pair[-1])
+
     def end_of(self, slot: int) -> int:
         """The place behind the last row of `slot` and before."""
         return int(self.slot.searchsorted(slot, side="right"))
+
+
+@kernel
+def number_pairs(coin, wallet, n_coins, n_wallets, pair, first_pair):
+    """Fills `pair` and `first_pair`: pairs are numbered by coin, then by wallet."""
+    rows = _sorted(coin, n_coins, _sorted(wallet, n_wallets, np.arange(len(coin)).astype(np.int32)))
+    n, before = 0, -1
+    for row in rows:
+        if before < 0 or coin[row] != coin[before] or wallet[row] != wallet[before]:
+            n += 1
+        pair[row], first_pair[coin[row] + 1], before = n - 1, n, row
+    for place in range(1, len(first_pair)):
+        first_pair[place] = max(first_pair[place], first_pair[place - 1])
+
+
+@inner
+def _sorted(key, n_keys, rows):
+    """Rows by their keys below `n_keys`; those of one key stay in order. Linear, and in the memory of the result."""
+    places = np.zeros(n_keys + 1, np.int64)
+    for one in key:
+        places[one + 1] += 1
+    places = np.cumsum(places)
+    found = np.empty_like(rows)
+    for row in rows:
+        found[places[key[row]]] = row
+        places[key[row]] += 1
+    return found
 
 
 @kernel

@@ -9,7 +9,7 @@ from copytrader_core.replay.copies import Exits, Jobs, simulate
 from copytrader_core.replay.execution import BUY_IN, CURVE, SELL, classify, executed
 from copytrader_core.replay.follow import follow, look_ahead
 from copytrader_core.replay.rows import next_fees, usual_pool_fees
-from copytrader_core.replay.tape import AMOUNTS, FEES, NEXT_FEES, Tape
+from copytrader_core.replay.tape import AMOUNTS, Tape
 from copytrader_core.settings import Settings
 
 
@@ -26,10 +26,10 @@ def warm() -> None:
     shift = np.zeros(4, np.int64)
     parts = (tape.pair, tape.is_buy, tape.venue, tape.kind, tape.base, tape.quote, tape.net)
     met = (tape.after_base, tape.after_quote, tape.real_base)
-    follow(*parts, *met, tape.fees, tape.following, -1, 0, 3, True, shift, left, short)
+    follow(*parts, *met, tape.fees, tape.following, -1, 0, 3, True, shift, left, short, 0)
     look_ahead(
         *(tape.tx, *parts, *met, tape.real_quote, tape.fees, tape.next_fees, tape.following),
-        *(-1, 0, 3, shift, left, short, 10**6, 10**8, 10**6, 2.0, 0.5, 0.0, 0.0, 0.0, False, kept),
+        *(-1, 0, 3, shift, left, short, 0, 10**6, 10**8, 10**6, 2.0, 0.5, 0.0, 0.0, 0.0, False, kept),
     )
     row = np.array([10**6, 10**8, 10**8, 0, 95, 30, 10**15, 3 * 10**10, 7 * 10**14], np.int64)
     executed(int(BUY_IN), int(CURVE), row, shift[:2], 0, 0)
@@ -43,7 +43,7 @@ def warm() -> None:
 def _market() -> Tape:
     n = 3
     columns = {name: np.full(n, 10**9, np.int64) for name in AMOUNTS}
-    columns |= {name: np.zeros(n, np.int16) for name in (*FEES, *NEXT_FEES)}
+    columns |= {name: np.zeros((n, 3), np.int16) for name in ("fees", "next_fees")}
     columns |= {"slot": np.arange(1, n + 1), "tx": np.arange(n), "tx_index": np.zeros(n, np.int32)}
     columns |= {"mint": np.zeros(n, np.int32), "wallet": np.zeros(n, np.int32), "is_buy": np.ones(n, np.bool_)}
     columns |= {"venue": np.full(n, CURVE, np.int8), "kind": np.full(n, SELL, np.int8)}

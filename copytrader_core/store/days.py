@@ -13,12 +13,10 @@ from copytrader_core.store import partitions
 from copytrader_core.store.partitions import day_bounds_ns
 
 __all__ = [
-    "MAX_DAYS",
     "Reach",
     "SealedDay",
     "UnsealedDay",
     "day_of",
-    "days_between",
     "newest_sealed",
     "open_gaps_touching",
     "reach",
@@ -31,7 +29,6 @@ __all__ = [
 
 _log = logging.getLogger("copytrader.ingest.days")
 
-MAX_DAYS = 5 * 366
 _DAY_SECONDS = 86_400
 
 
@@ -122,14 +119,6 @@ def reach(connection: psycopg.Connection) -> Reach | None:
 def day_of(seconds: int) -> date:
     """The UTC day of a unix time."""
     return datetime.fromtimestamp(seconds, UTC).date()
-
-
-def days_between(first: date, last: date) -> list[date]:
-    """Every day of the range, both ends included. Raises StoreError for a backwards or absurdly long range."""
-    count = (last - first).days + 1
-    if not 1 <= count <= MAX_DAYS:
-        raise StoreError(f"the range {first} to {last} has {count} days, expected 1 to {MAX_DAYS}")
-    return [first + timedelta(days=offset) for offset in range(count)]
 
 
 def seal(connection: psycopg.Connection, day: date, sealed_by: str) -> SealedDay:

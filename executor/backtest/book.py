@@ -29,14 +29,17 @@ _NEVER_X: Final = float("inf")
 
 @dataclass(slots=True)
 class _Coin:
-    """Where a coin has been followed to: the governing row, the next one, and our shift (base and quote, by venue)."""
+    """Where a coin has been followed to: the governing row, the next one, and our shift (base and quote, by venue).
+
+    `sums` (2, pairs of the coin): what wallets have bought more than sold since the shift began, and what they lack.
+    """
 
     at: int
     following: int
     shift: NDArray[np.int64]
+    sums: NDArray[np.int64]
+    first_pair: int
     is_moved: bool = False
-    moved_from: int = NOTHING
-    """The first row after our first trade."""
     version: int = 0
     seen: tuple[int, int, int] = (NOTHING, NOTHING, NOTHING)
     market: MarketState | None = None
@@ -77,7 +80,6 @@ class TapeBook(MarketBook):
         self._coins: dict[str, _Coin] = {}
         self._heard: dict[str, int] = {}
         """Where a coin was seen last: it need not be followed from its beginning."""
-        self._left, self._short = np.zeros((2, max(1, tape.n_pairs)), np.int64)
         self._kept = np.zeros(max(1, len(tape)), np.int64)
 
     def state(self, mint: str) -> MarketState | None:
@@ -110,20 +112,13 @@ class TapeBook(MarketBook):
             return
         place = 2 if market.venue == "amm" else 0
         coin.shift[place : place + 2] += moved_by(market, order.side == "BUY", landed)
-        if not coin.is_moved:
-            coin.is_moved, coin.moved_from = True, coin.following
+        coin.is_moved = True
         coin.version += 1
 
     def leave(self, mint: str) -> None:
         """Nothing of ours is in the coin any more."""
         self._carried.pop(mint, None)
-        coin = self._coins.pop(mint, None)
-        if coin is None or not coin.is_moved:
-            return
-        row = coin.moved_from
-        while row >= 0 and row != coin.following:
-            self._left[self.tape.pair[row]] = self._short[self.tape.pair[row]] = 0
-            row = int(self.tape.following[row])
+        self._coins.pop(mint, None)
 
     def restore(self, position: Position) -> None:
         """A backtest has no earlier run."""
@@ -141,7 +136,7 @@ class TapeBook(MarketBook):
         found, peak = look_ahead(
             *(tape.tx, tape.pair, tape.is_buy, tape.venue, tape.kind, tape.base, tape.quote, tape.net),
             *(tape.after_base, tape.after_quote, tape.real_base, tape.real_quote, tape.fees, tape.next_fees),
-            *(tape.following, coin.at, coin.following, until, coin.shift, self._left, self._short),
+            *(tape.following, coin.at, coin.following, until, coin.shift, coin.sums[0], coin.sums[1], coin.first_pair),
             *(watch.coins, watch.cost_lamports, watch.tx_cost_lamports),
             _NEVER_X if watch.target_x is None else watch.target_x,
             -_NEVER_X if watch.stop_x is None else watch.stop_x,
@@ -159,7 +154,8 @@ class TapeBook(MarketBook):
             coin.at, coin.following = follow(
                 *(tape.pair, tape.is_buy, tape.venue, tape.kind, tape.base, tape.quote, tape.net),
                 *(tape.after_base, tape.after_quote, tape.real_base, tape.fees, tape.following),
-                *(coin.at, coin.following, self.until, coin.is_moved, coin.shift, self._left, self._short),
+                *(coin.at, coin.following, self.until, coin.is_moved, coin.shift),
+                *(coin.sums[0], coin.sums[1], coin.first_pair),
             )
         return coin
 
@@ -173,7 +169,9 @@ class TapeBook(MarketBook):
         at = self._heard.get(mint, NOTHING) if before is None else NOTHING
         following = self.tape.first[code] if at == NOTHING else self.tape.following[at]
         is_moved = before is not None and before[2]
-        coin = _Coin(at, int(following), shift, is_moved, int(following) if is_moved else NOTHING)
+        first_pair, end = self.tape.first_pair[code : code + 2].tolist()
+        sums = np.zeros((2, end - first_pair), np.int64)
+        coin = _Coin(at, int(following), shift, sums, first_pair, is_moved)
         self._coins[mint] = coin
         return coin
 

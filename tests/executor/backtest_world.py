@@ -12,7 +12,7 @@ import pyarrow as pa
 from planted_market import LEADER, World, address
 
 from copytrader_assets.analysis.tape_rows import EVENT_COLUMNS, tape_rows
-from copytrader_assets.tape_reader import tape_of
+from copytrader_assets.tape_reader import TapeColumns
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.geyser.wire import transaction_from_update
 from copytrader_core.pump.decode import decode
@@ -99,7 +99,9 @@ def day_of(world: World | Recorded) -> TapeDay:
     slots = np.array([block.slot for block in world.blocks], np.int64)
     seconds = np.array([block.block_time.timestamp for block in world.blocks], np.int64)
     texts = dict(enumerate(zip(rows["sig"].to_pylist(), rows["quote_mint"].to_pylist(), strict=True)))
-    tape, ts_ns = tape_of([rows], rows.num_rows)
+    columns = TapeColumns(rows.num_rows)
+    columns.take((name, 0, rows[name]) for name in columns.arrays)
+    tape, ts_ns = columns.tape()
     return TapeDay(tape, slots, seconds, ts_ns, texts)
 
 

@@ -22,7 +22,7 @@ from copytrader_core.replay.clock import SlotClock
 from copytrader_core.replay.copies import REASONS, Jobs, simulate
 from copytrader_core.replay.day import TapeDay
 from copytrader_core.replay.execution import CURVE, NO_VENUE, POOL, RAW
-from copytrader_core.replay.tape import FEES, NEXT_FEES, Tape
+from copytrader_core.replay.tape import Tape
 from copytrader_core.settings import Settings
 from executor.backtest.memory import Line, decision_text
 from executor.backtest.walk import Walker
@@ -173,8 +173,7 @@ def ended(day: TapeDay, rows: int) -> TapeDay:
         "real_base_raw": tape.real_base[:rows],
         "real_quote_raw": tape.real_quote[:rows],
     }
-    for names, fees in ((FEES, tape.fees), (NEXT_FEES, tape.next_fees)):
-        columns |= {name: fees[:rows, i] for i, name in enumerate(names)}
+    columns |= {"fees": tape.fees[:rows], "next_fees": tape.next_fees[:rows]}
     last = int(np.searchsorted(day.slots, tape.slot[rows - 1], side="right"))
     cut = Tape.of(columns, tape.mints, tape.wallets)
     return TapeDay(cut, day.slots[:last], day.seconds[:last], day.ts_ns[:rows], day.texts)
