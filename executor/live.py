@@ -8,7 +8,8 @@ look and to send again is `executor.settler`'s, what an outcome means for the bo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -288,7 +289,12 @@ class LiveBroker:
     def carry(self, flight: Flight) -> None:
         """Hands the flight's bytes to every route once more."""
         for route in self.routes:
-            task = asyncio.get_running_loop().create_task(self._by(route, flight))
+            sending = self._by(route, flight)
+            if not route.waits:
+                # Not by a task, whose turn comes after all that the loop has to do already.
+                _run(sending)
+                continue
+            task = asyncio.get_running_loop().create_task(sending)
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
 
@@ -334,6 +340,14 @@ class LiveBroker:
         for task in self._sending:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
+
+
+def _run(sending: Coroutine[Any, Any, None]) -> None:
+    """Runs what waits for nothing."""
+    with suppress(StopIteration):
+        sending.send(None)
+        sending.close()
+        raise AssertionError("a route that says it waits for nothing has waited")
 
 
 def _charges(intent: str, priority_fee_lamports: int, tip_lamports: int) -> Charges:

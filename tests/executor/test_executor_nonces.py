@@ -40,6 +40,7 @@ class Pairs:
 
     inner: Route
     name: str = "pairs"
+    waits: bool = True
 
     def __post_init__(self) -> None:
         self.held: dict[bytes, dict[str, bytes]] = defaultdict(dict)
