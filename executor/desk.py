@@ -457,12 +457,19 @@ class Desk:
         return self.state_of(order) in ("SENT", "UNKNOWN")
 
     def _send(self, order: Order, signed: Signed | None) -> bool:
-        """The last look at the trading state; then the order is under way."""
+        """The last look at the trading state; then the order is under way.
+
+        Its bytes are in the journal: that they have left is written down once they have.
+        """
         was: IntentState = "PLANNED" if signed is None else "SIGNED"
-        entry = self._entry("SEND", order, self.head_slot, {"due_slot": order.due_slot}, order)
-        if self.journal.send(order, was, entry):
+        state = self.journal.may_leave(order)
+        if state is not None:
             self.broker.submit(order, signed)
+        entry = self._entry("SEND", order, self.head_slot, {"due_slot": order.due_slot}, order)
+        if state is not None:
+            self.journal.sent(order, was, entry, state)
             return True
+        self.journal.stopped(order, was, entry)
         self.tally.expired += 1
         position = self._selling(order)
         if position is not None:
