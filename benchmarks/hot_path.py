@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -21,7 +21,7 @@ from solders.hash import Hash
 
 from benchmarks.measure import Measured
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
-from copytrader_core.geyser.wire import transaction_from_update
+from copytrader_core.geyser.wire import transaction_from_update, unread
 from copytrader_core.policy.values import ExitPlan
 from copytrader_core.pump.decode import decode
 from copytrader_core.records import WSOL, Event, Pattern, Release
@@ -31,9 +31,8 @@ from executor import boot
 from executor.clock import WallClock
 from executor.coins import CoinBook
 from executor.control import ACTIVE, Switch
-from executor.desk import Desk
+from executor.desk import Desk, Early
 from executor.engine import Engine
-from executor.glance import warm
 from executor.hearing import Hearing
 from executor.journal import Journal
 from executor.live import LiveBroker
@@ -46,7 +45,7 @@ from simnet.tape import read_tape
 _BUYS: Final = 1_200
 _POSITIONS: Final = 200
 _WARM: Final = 100
-_STAGES: Final = ("parse", "read", "decide, lay out", "sign", "journal, send")
+_STAGES: Final = ("read", "lay out", "sign", "decide, journal, send")
 POLICY: Final = {"min_sample_trades": 0, "min_win_rate": 0.0, "require_positive_ev": False}
 """Settings by which every leader's buy is copied."""
 NO_LIMITS: Final = {
@@ -65,12 +64,13 @@ NO_LIMITS: Final = {
 class _TimedSigner(Signer):
     """Notes when it began and when it was done."""
 
-    began = ended = 0
+    began = ended = n = 0
 
     def sign(self, message: bytes) -> bytes:
         self.began = time.perf_counter_ns()
         signature = super().sign(message)
         self.ended = time.perf_counter_ns()
+        self.n += 1
         return signature
 
 
@@ -79,9 +79,9 @@ class _TimedDesk(Desk):
 
     asked = 0
 
-    def consider(self, *what: object, **more: object) -> None:
+    def presign(self, *what: Any) -> Early | None:
         self.asked = time.perf_counter_ns()
-        super().consider(*what, **more)  # type: ignore[arg-type]
+        return super().presign(*what)
 
 
 @dataclass(slots=True)
@@ -94,7 +94,6 @@ class _Times:
 
 def run() -> list[Measured]:
     """Prints percentiles by shape and by stage; gives signed buys a second without positions and with them."""
-    warm()
     updates = list(_updates())
     runs = {0: _Times(), _POSITIONS: _Times()}
     speeds: dict[int, list[float]] = {held: [] for held in runs}
@@ -130,20 +129,22 @@ def _replay(updates: list[tuple[str, bytes, Event]], held: int, times: _Times) -
     with tempfile.TemporaryDirectory() as folder:
         engine, broker, signer, desk = _executor(Path(folder), updates, held)
         hearing = Hearing(engine, None, is_quick=True)
+        hearing.wait()
         quiet = Quiet()
         quiet.begin()
         try:
             for number, (shape, raw, _) in enumerate(updates):
                 began = time.perf_counter_ns()
-                update = pb.SubscribeUpdate.FromString(raw).transaction
-                parsed = time.perf_counter_ns()
-                hearing.transaction(update, time.time_ns(), raw)
+                update = unread(raw)
+                assert update is not None
+                hearing.transaction(raw, time.time_ns())
                 done = time.perf_counter_ns()
                 orders = broker.orders
                 for order in orders:
                     desk.expire(order, "measured")
                 if number >= _WARM and orders:
-                    marks = (began, parsed, desk.asked, signer.began, signer.ended, done)
+                    assert signer.n == number + 1, "what was signed early was not taken"
+                    marks = (began, desk.asked, signer.began, signer.ended, done)
                     times.shapes["all"].append((signer.ended - began) / 1000)
                     times.shapes[shape].append((signer.ended - began) / 1000)
                     for stage, start, end in zip(_STAGES, marks, marks[1:], strict=False):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from copytrader_core.policy.market import MarketState
-from copytrader_core.policy.values import LeaderBuy
+from copytrader_core.policy.values import EntryPlan, LeaderBuy
 from copytrader_core.quick import quick_record
 from copytrader_core.settings import ExecutorSettings
-from executor.orders import Order, Signed
+from executor.orders import Order, Presigned, Signed
 
 
 @quick_record
@@ -55,9 +56,6 @@ class Reverted:
 class Broker(Protocol):
     """Orders under way, and how they get there."""
 
-    signs: bool
-    """Whether orders have bytes to be signed, so that it pays to know them before all is explained."""
-
     @property
     def orders(self) -> tuple[Order, ...]:
         """What is under way, first to land first."""
@@ -71,11 +69,25 @@ class Broker(Protocol):
         """Whether our wallet has never traded on the venue of `signal`: the first buy pays an account's rent."""
         ...
 
-    def rehearse(self, order: Order) -> None:
-        """Goes the way of `sign` without signing the order."""
+    def presign(
+        self, intent: str, mint: str, coin: Mapping[str, Any], entry: EntryPlan, settings: ExecutorSettings
+    ) -> Presigned | None:
+        """What a buy is likely to be signed as, before it is decided; None where nothing is signed.
 
-    def sign(self, order: Order) -> Signed | None:
-        """The bytes of an order; None where none are needed. Raises TransactionError where there can be none now."""
+        Raises TransactionError where it cannot be signed now.
+        """
+        ...
+
+    def rehearse(
+        self, intent: str, mint: str, coin: Mapping[str, Any], entry: EntryPlan, settings: ExecutorSettings
+    ) -> None:
+        """Goes the way of `presign` and signs nothing that could be sent."""
+
+    def sign(self, order: Order, early: Presigned | None = None) -> Signed | None:
+        """The bytes of an order; None where none are needed. Raises TransactionError where there can be none now.
+
+        `early` is taken where it is of the very same message.
+        """
         ...
 
     def submit(self, order: Order, signed: Signed | None) -> None:

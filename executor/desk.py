@@ -6,10 +6,10 @@ The journal's line is written before anything here changes in memory, and before
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from copytrader_core.errors import QuoteError, TransactionError
 from copytrader_core.policy.decide import decide
@@ -17,19 +17,21 @@ from copytrader_core.policy.entry import transaction_cost
 from copytrader_core.policy.escalation import affordable, exit_terms, is_urgent, min_out
 from copytrader_core.policy.landing import likely_slots
 from copytrader_core.policy.market import MarketState, quote_sell
-from copytrader_core.policy.promptly import Plans, prompt_plans
+from copytrader_core.policy.promptly import prompt_entry
 from copytrader_core.policy.record import decision_document, inputs_document
 from copytrader_core.policy.values import (
     Book,
     Decision,
+    EntryPlan,
     ExitPlan,
     ExitReason,
     LeaderBuy,
     Now,
+    Plans,
     TradingState,
 )
 from copytrader_core.records import CopyValue, Edge, Inflow, Pattern
-from copytrader_core.settings import Settings
+from copytrader_core.settings import ExecutorSettings, Settings
 from copytrader_core.solana.coins import Coin
 from executor.broker import Broker, Landed, Reverted
 from executor.clock import Clock
@@ -37,7 +39,7 @@ from executor.coins import CoinBook, is_same_coin
 from executor.control import Switch, flatten_done
 from executor.journal import Entry, Journal, Landing
 from executor.market_book import MarketBook
-from executor.orders import IntentState, Order, Position, Signed, intent_id
+from executor.orders import IntentState, Order, Position, Presigned, Signed, intent_id
 from executor.positions import Holdings, holdings_of
 from executor.trips import account_holds_more, coins_are_missing
 
@@ -56,6 +58,13 @@ class Tally:
     rolled_back: int = 0
     pnl_lamports: int = 0
     latencies_us: list[int] = field(default_factory=list)
+
+
+class Early(NamedTuple):
+    """What was signed before the decision, and when (ns UTC)."""
+
+    bytes: Presigned
+    signed_ns: int
 
 
 class Desk:
@@ -111,20 +120,18 @@ class Desk:
         inflow: Inflow | None = None,
         stream_age_ms: int = 0,
         value: CopyValue | None = None,
+        early: Early | None = None,
     ) -> None:
-        """Decides on a leader's buy, writes the decision down with all of its numbers, and buys if it says so."""
+        """Decides on a leader's buy, writes the decision down with all of its numbers, and buys if it says so.
+
+        `early` is what `presign` gave for it; an order that is another one is signed anew.
+        """
         now = Now(self.head_slot, self.clock.now_ns())
         book = self._book(signal, state, now, stream_age_ms)
-        # Signed first, explained afterwards: nothing is written or sent before `decide` has said the same.
-        plans = None
-        if pattern is not None and self.broker.signs:
-            plans = prompt_plans(signal, pattern, book, self.settings, now, inflow, value)
-        order, signed, why = self._buy(signal, plans, now)
-        signed_ns = self.wall_ns()
         decision = decide(signal, pattern, edges, book, self.settings, now, inflow, value=value)
-        if (decided := _plans(decision)) != plans:
-            order, signed, why = self._buy(signal, decided, now)
-            signed_ns = self.wall_ns()
+        order, signed, why = self._buy(signal, decision.plans, now, early)
+        is_early = signed is not None and early is not None and signed.holds(early.bytes)
+        signed_ns = early.signed_ns if early is not None and is_early else self.wall_ns()
         latency_us = (signed_ns - received_ns) // 1000
         inputs = inputs_document(signal, pattern, edges, book, now, inflow, value)
         payload = {"inputs": inputs, "decision": decision_document(decision), "latency_us": latency_us}
@@ -140,6 +147,35 @@ class Desk:
         else:
             self.journal.write(self._entry(planned, order, self.head_slot, {"code": decision.code}, order))
 
+    def presign(
+        self, signal: LeaderBuy, pattern: Pattern, inflow: Inflow | None, value: CopyValue | None
+    ) -> Early | None:
+        """The bytes of the buy that this signal is likely to make, before anything else is asked: see `promptly`.
+
+        They leave only in an order that `decide` has accepted and whose message is the same.
+        """
+        likely = self._likely(signal, pattern, inflow, value)
+        if likely is None:
+            return None
+        try:
+            found = self.broker.presign(*likely)
+        except TransactionError:
+            return None
+        return None if found is None else Early(found, self.wall_ns())
+
+    def _likely(
+        self, signal: LeaderBuy, pattern: Pattern, inflow: Inflow | None, value: CopyValue | None
+    ) -> tuple[str, str, Mapping[str, Any], EntryPlan, ExecutorSettings] | None:
+        """What `Broker.presign` is asked for."""
+        entry = prompt_entry(signal, pattern, self.settings, inflow, value)
+        coin = None if entry is None else self.coins.document(signal.mint, signal.market, entry.quoted_tokens_raw)
+        if entry is None or coin is None:
+            return None
+        return self._identity(signal), signal.mint, coin, entry, self.settings.executor
+
+    def _identity(self, signal: LeaderBuy) -> str:
+        return intent_id(self.journal.mode, "BUY", signal.sig, signal.mint)
+
     def rehearse(
         self,
         signal: LeaderBuy,
@@ -152,12 +188,11 @@ class Desk:
 
         Code and tables that have not run for a while have left the processor's caches, and take four times as long.
         """
+        with suppress(TransactionError):
+            if (likely := self._likely(signal, pattern, inflow, value)) is not None:
+                self.broker.rehearse(*likely)
         now = Now(signal.slot, self.clock.now_ns())
         book = replace(self._book(signal, "ACTIVE", now, 0), trading_state="ACTIVE", mint_count={}, last_trade_ns={})
-        plans = prompt_plans(signal, pattern, book, self.settings, now, inflow, value)
-        if plans is not None:
-            with suppress(TransactionError):
-                self.broker.rehearse(self._order(signal, plans, now))
         decision_document(decide(signal, pattern, edges, book, self.settings, now, inflow, value=value))
         inputs_document(signal, pattern, edges, book, now, inflow, value)
 
@@ -422,12 +457,19 @@ class Desk:
         return self.state_of(order) in ("SENT", "UNKNOWN")
 
     def _send(self, order: Order, signed: Signed | None) -> bool:
-        """The last look at the trading state; then the order is under way."""
+        """The last look at the trading state; then the order is under way.
+
+        Its bytes are in the journal: that they have left is written down once they have.
+        """
         was: IntentState = "PLANNED" if signed is None else "SIGNED"
-        entry = self._entry("SEND", order, self.head_slot, {"due_slot": order.due_slot}, order)
-        if self.journal.send(order, was, entry):
+        state = self.journal.may_leave(order)
+        if state is not None:
             self.broker.submit(order, signed)
+        entry = self._entry("SEND", order, self.head_slot, {"due_slot": order.due_slot}, order)
+        if state is not None:
+            self.journal.sent(order, was, entry, state)
             return True
+        self.journal.stopped(order, was, entry)
         self.tally.expired += 1
         position = self._selling(order)
         if position is not None:
@@ -515,19 +557,21 @@ class Desk:
         payload = {"reason": reason, "waiting": waiting, "why": why, "position_id": position.position_id}
         self.journal.remember(position, self._entry("WAIT", position, self.head_slot, payload))
 
-    def _buy(self, signal: LeaderBuy, plans: Plans | None, now: Now) -> tuple[Order | None, Signed | None, str | None]:
+    def _buy(
+        self, signal: LeaderBuy, plans: Plans | None, now: Now, early: Early | None
+    ) -> tuple[Order | None, Signed | None, str | None]:
         """The order and its bytes, or why there are none: what cannot be signed is not bought."""
         if plans is None:
             return None, None, None
         order = self._order(signal, plans, now)
         try:
-            return order, self.broker.sign(order), None
+            return order, self.broker.sign(order, None if early is None else early.bytes), None
         except TransactionError as error:
             return None, None, str(error)
 
     def _order(self, signal: LeaderBuy, plans: Plans, now: Now) -> Order:
         """The buy of a signal as planned."""
-        identity, plan = intent_id(self.journal.mode, "BUY", signal.sig, signal.mint), plans.entry
+        identity, plan = self._identity(signal), plans.entry
         executor = self.settings.executor
         return Order(
             intent_id=identity,
@@ -612,10 +656,3 @@ class Desk:
             release_id=self.release_id,
             payload=payload,
         )
-
-
-def _plans(decision: Decision) -> Plans | None:
-    """What a decision does; None for a refusal."""
-    if not decision.accepted or decision.entry is None or decision.exit is None:
-        return None
-    return Plans(decision.entry, decision.exit)

@@ -16,7 +16,7 @@ from copytrader_core.policy.values import ExitReason, LeaderBuy, TradingState
 from copytrader_core.records import Edge, Event, Release
 from copytrader_core.settings import Settings
 from copytrader_core.solana.transaction import RawTransaction
-from executor.desk import Desk
+from executor.desk import Desk, Early
 from executor.glance import Glance
 from executor.ledger import DECIDED_SLOTS, decided_key
 from executor.orders import Order, Position
@@ -78,8 +78,13 @@ class Engine:
     def trading_state(self) -> TradingState:
         """What decisions go by: file and row; REDUCING until the chain's truth is known and overdue exits are out."""
         control = self.desk.switch.control
-        waits = control.flatten or not self._recovered or not self.is_reconciled
+        waits = control.flatten or not self._is_active
         return "REDUCING" if control.state == "ACTIVE" and waits else control.state
+
+    @property
+    def _is_active(self) -> bool:
+        """Whether overdue exits are out and the chain's truth is known."""
+        return self._recovered and self.is_reconciled
 
     def on_transaction(
         self, slot: int, events: Sequence[Event], received_ns: int, tx: RawTransaction | None = None
@@ -99,15 +104,16 @@ class Engine:
             self.desk.leader_sold(wallet, mint)
         self._exits({event.mint for event in events})
         for signal in leader_buys(shown, self._release.patterns):
-            self._signal(signal, received_ns)
+            self._signal(signal, received_ns, self._presign(signal))
 
     def on_buy(self, buy: Glance, received_ns: int) -> None:
         """`on_transaction` for a leader's buy that was read the short way."""
         self._advance(buy.slot, buy.slot - 1)
         self.desk.coins.see(buy)
-        market = self.desk.market.see(buy)
+        signal = leader_buy(buy, self.desk.market.see(buy))
+        early = self._presign(signal)
         self._exits({buy.swap.base})
-        self._signal(leader_buy(buy, market), received_ns)
+        self._signal(signal, received_ns, early)
 
     def rehearse(self, buy: Glance) -> None:
         """Goes the way of `on_buy` without any effect, for a buy that was heard before."""
@@ -117,13 +123,24 @@ class Engine:
             inflow, value = self._release.inflow.get(signal.leader), self._release.values.get(signal.leader)
             self.desk.rehearse(signal, pattern, self._edges.get(signal.leader, []), inflow, value)
 
-    def _signal(self, signal: LeaderBuy, received_ns: int) -> None:
+    def _presign(self, signal: LeaderBuy) -> Early | None:
+        """Bytes for the buy that a new signal is likely to make."""
+        pattern = self._release.patterns.get(signal.leader)
+        if pattern is None or self._is_decided(signal) or not self._is_active:
+            return None
+        inflow, value = self._release.inflow.get(signal.leader), self._release.values.get(signal.leader)
+        return self.desk.presign(signal, pattern, inflow, value)
+
+    def _is_decided(self, signal: LeaderBuy) -> bool:
+        return decided_key(signal.sig, signal.mint) in self._decided
+
+    def _signal(self, signal: LeaderBuy, received_ns: int, early: Early | None) -> None:
         """A leader's buy is decided on once, whatever the stream repeats."""
-        if decided_key(signal.sig, signal.mint) not in self._decided:
+        if not self._is_decided(signal):
             pattern, edges = self._release.patterns.get(signal.leader), self._edges.get(signal.leader, [])
             inflow, value = self._release.inflow.get(signal.leader), self._release.values.get(signal.leader)
             state, age = self.trading_state, self.stream_age_ms
-            self.desk.consider(signal, pattern, edges, state, received_ns, inflow, age, value)
+            self.desk.consider(signal, pattern, edges, state, received_ns, inflow, age, value, early)
 
     def on_slot(self, slot: int) -> None:
         """The stream has begun to show `slot`."""
@@ -253,7 +270,12 @@ class Engine:
         if not self._recovered:
             self._recovered = True
             self.desk.note("RECOVERED", {"positions": len(self.desk.holdings.open)})
-        is_flat = self.is_reconciled and not holdings.open and not self.desk.broker.orders
+        if pressing or mints is None:
+            self._note_flat()
+
+    def _note_flat(self) -> None:
+        """The wish to sell everything is done once nothing is held or under way."""
+        is_flat = self.is_reconciled and not self.desk.holdings.open and not self.desk.broker.orders
         if is_flat and self.desk.switch.control.flatten:
             self.desk.flattened()
 

@@ -13,8 +13,9 @@ from contextlib import aclosing
 from typing import Final
 
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
-from copytrader_core.geyser.client import Endpoint, Received, YellowstoneClient
+from copytrader_core.geyser.client import Endpoint, Received, YellowstoneClient, parsed
 from copytrader_core.geyser.failures import BadFilter, OutOfRange, ReplayFailed, StreamFailure, Unauthenticated
+from copytrader_core.geyser.wire import Unread, unread
 from copytrader_core.pump.addresses import AMM_PROGRAM, PUMP_PROGRAM
 
 _log = logging.getLogger(__name__)
@@ -47,13 +48,16 @@ def request(from_slot: int | None, own: str | None = None) -> pb.SubscribeReques
 async def updates(
     endpoint: Endpoint, from_slot: int | None, stall_seconds: float, own: str | None = None
 ) -> AsyncIterator[Received]:
-    """Every update, over as many connections as it takes. Raises StreamFailure where trying again cannot help."""
+    """Every update, over as many connections as it takes; those of transactions are `wire.Unread`.
+
+    Raises StreamFailure where trying again cannot help.
+    """
     pause, start = _FIRST_PAUSE_SECONDS, from_slot
     while True:
         try:
             async with (
                 YellowstoneClient(endpoint, stall_seconds=stall_seconds) as client,
-                aclosing(client.subscribe(request(start, own))) as stream,
+                aclosing(client.subscribe(request(start, own), _unread_or_parsed)) as stream,
             ):
                 async for received in stream:
                     if received.update is not None:
@@ -72,8 +76,14 @@ async def updates(
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
-def slot_of(update: pb.SubscribeUpdate) -> int | None:
+def _unread_or_parsed(raw: bytes) -> Unread | pb.SubscribeUpdate | None:
+    return unread(raw) or parsed(raw)
+
+
+def slot_of(update: Unread | pb.SubscribeUpdate) -> int | None:
     """The slot of a transaction or block meta; None for anything else."""
+    if isinstance(update, Unread):
+        return update.slot
     kind = update.WhichOneof("update_oneof")
     if kind == "transaction":
         return int(update.transaction.slot)

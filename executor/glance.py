@@ -7,7 +7,7 @@ Whatever is cut, odd or more than one buy gives None, and the decoder has to be 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 from copytrader_core.errors import DecodeError
@@ -20,7 +20,7 @@ from copytrader_core.records import WSOL
 from copytrader_core.solana.base58 import address_text, signature_text
 from copytrader_core.solana.transaction import KEY_BYTES, SIGNATURE_BYTES
 
-__all__ = ["Glance", "glance", "warm"]
+__all__ = ["Glance", "Glancer"]
 
 _BUYS: Final = {
     PUMP: ("buy", "buy_exact_sol_in", "buy_v2", "buy_exact_quote_in_v2", "buy_v3", "buy_exact_quote_in_v3"),
@@ -35,8 +35,6 @@ _INSTRUCTIONS: Final = {
     for program, names in _BUYS.items()
 }
 """By program and discriminator: where the accounts name base mint, quote mint and pool."""
-Places = Callable[[bytes], tuple[list[int], list[int]] | None]
-"""Of an update's bytes the offsets of the keys, and what `copytrader_core.pump.scan.COLUMNS` names."""
 
 
 class Glance(NamedTuple):
@@ -53,29 +51,45 @@ class Glance(NamedTuple):
     keys: Sequence[bytes]
 
 
-_scanners: Final[list[Places]] = []
+class Glancer:
+    """Reads the buys of some leaders, once it is warm; until then, and of all others, it says nothing."""
 
+    def __init__(self) -> None:
+        self._scanner: Any = None
+        self._leaders: Collection[bytes] = ()
+        self._followed: Collection[bytes] = ()
 
-def warm() -> None:
-    """Compiles the kernel, or loads what was compiled before; until this is done every buy is read the long way.
+    def warm(self) -> None:
+        """Compiles the kernel, or loads what was compiled before; until this is done every buy is read the long way.
 
-    It takes a second, the first time ever some ten, which is why nothing of it is imported before.
-    """
-    if not _scanners:
+        It takes a second, the first time ever some ten, which is why nothing of it is imported before.
+        """
         scanner = importlib.import_module("executor.scanner").Scanner()
         scanner(b"")
-        _scanners.append(scanner)
+        self._scanner = scanner
 
+    def follow(self, leaders: Collection[bytes]) -> None:
+        """From now on these keys' buys are read."""
+        self._leaders = leaders
 
-def glance(raw: bytes) -> Glance | None:
-    """The one buy that the SubscribeUpdate `raw` shows, its trader a signer; None where the decoder has to be asked."""
-    places = _scanners[0](raw) if _scanners else None
-    if places is None:
-        return None
-    try:
-        return _glance(raw, *places)
-    except (DecodeError, LookupError):
-        return None
+    def __call__(self, raw: bytes) -> Glance | None:
+        """The one buy that the SubscribeUpdate `raw` shows, signed by a leader; None where the decoder has to be asked.
+
+        Of two keys that begin with the same 8 bytes both are read: whether a buy is a leader's is the caller's to ask.
+        """
+        scanner = self._scanner
+        if scanner is None:
+            return None
+        if self._followed is not self._leaders:
+            self._followed = self._leaders
+            scanner.follow(self._followed)
+        places = scanner(raw)
+        if places is None:
+            return None
+        try:
+            return _glance(raw, *places)
+        except (DecodeError, LookupError):
+            return None
 
 
 def _glance(raw: bytes, keys_at: Sequence[int], found: Sequence[int]) -> Glance | None:

@@ -7,12 +7,14 @@ import threading
 
 from copytrader_core.errors import DecodeError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
+from copytrader_core.geyser.client import parsed
 from copytrader_core.geyser.wire import transaction_from_update
 from copytrader_core.pump.decode import decode
 from copytrader_core.records import Event
+from copytrader_core.solana.base58 import address_bytes
 from copytrader_core.solana.transaction import RawTransaction
 from executor.engine import Engine
-from executor.glance import Glance, glance, warm
+from executor.glance import Glance, Glancer
 from executor.interests import Interests
 from executor.live_run import LiveRun
 
@@ -28,27 +30,42 @@ class Hearing:
         self._engine = engine
         self._live = live
         self._heard: bytes | None = None
-        self._is_quick = is_quick
-        if self._is_quick:
-            # Beside the run, which has the nodes to ask first anyway.
-            threading.Thread(target=warm, name="kernel", daemon=True).start()
+        self._glance = Glancer()
+        self._release_id: str | None = None
+        # Beside the run, which has the nodes to ask first anyway.
+        self._warming = threading.Thread(target=self._glance.warm, name="kernel", daemon=True)
+        if is_quick:
+            self._warming.start()
+
+    def wait(self) -> None:
+        """Returns when the short way can be gone."""
+        self._warming.join()
 
     def rehearse(self) -> None:
         """Reads the last leader's buy once more and decides on it, without any effect: so that the next one is fast."""
         if self._heard is not None:
-            buy = glance(self._heard)
+            buy = self._glance(self._heard)
             if buy is not None:
                 self._engine.rehearse(buy)
 
-    def transaction(self, update: pb.SubscribeUpdateTransaction, received_ns: int, raw: bytes) -> None:
-        """What concerns neither a leader nor a coin of ours is not even decoded."""
-        if not self.interests.concern(update.transaction):
-            self._engine.on_slot(update.slot)
-            return
-        buy = glance(raw) if self._is_quick else None
-        if buy is not None and buy.wallet in self._engine.release.patterns and not self._is_own(buy):
+    def transaction(self, raw: bytes, received_ns: int, update: pb.SubscribeUpdateTransaction | None = None) -> None:
+        """An update that holds a transaction, as bytes and, where somebody has parsed it already, as what they say.
+
+        What concerns neither a leader nor a coin of ours is not even decoded.
+        """
+        release = self._engine.release
+        if self._release_id != release.release_id:
+            self._release_id = release.release_id
+            self._glance.follow([address_bytes(wallet) for wallet in release.patterns])
+        buy = self._glance(raw)
+        if buy is not None and buy.wallet in release.patterns and not self._is_own(buy):
             self._engine.on_buy(buy, received_ns)
             self._heard = raw
+            return
+        if update is None and (update := _parsed(raw)) is None:
+            return
+        if not self.interests.concern(update.transaction):
+            self._engine.on_slot(update.slot)
             return
         tx = _raw(update)
         if tx is None:
@@ -59,6 +76,13 @@ class Hearing:
 
     def _is_own(self, buy: Glance) -> bool:
         return self._live is not None and buy.sig in self._live.broker.flights
+
+
+def _parsed(raw: bytes) -> pb.SubscribeUpdateTransaction | None:
+    found = parsed(raw)
+    if found is None:
+        _log.warning("an update of %d bytes is no SubscribeUpdate", len(raw))
+    return None if found is None else found.transaction
 
 
 def _raw(update: pb.SubscribeUpdateTransaction) -> RawTransaction | None:

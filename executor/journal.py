@@ -117,12 +117,18 @@ class Journal:
         self._secure(signed)
         return True
 
-    def send(self, order: Order, was: IntentState, entry: Entry) -> bool:
-        """The last look at the trading state before an order leaves; False if it forbids it: the order is EXPIRED."""
+    def may_leave(self, order: Order) -> TradingState | None:
+        """The last look at the trading state before an order leaves; None if it forbids that."""
         state = self._state()
-        allowed = state == "ACTIVE" or (state == "REDUCING" and order.side != "BUY")
-        self.write(entry, _move_intent(order, was, "SENT" if allowed else "EXPIRED", {"trading_state": state}))
-        return allowed
+        return state if state == "ACTIVE" or (state == "REDUCING" and order.side != "BUY") else None
+
+    def sent(self, order: Order, was: IntentState, entry: Entry, state: TradingState) -> None:
+        """An order has left, allowed by `state`. A crash before this line leaves it SIGNED: it may have left."""
+        self.write(entry, _move_intent(order, was, "SENT", {"trading_state": state}))
+
+    def stopped(self, order: Order, was: IntentState, entry: Entry) -> None:
+        """An order that was not let out is void."""
+        self.write(entry, _move_intent(order, was, "EXPIRED", {"trading_state": self._state()}))
 
     def unknown(self, order: Order, was: IntentState, reason: str, entry: Entry) -> None:
         """What became of an order is not known: it may land yet, or has."""

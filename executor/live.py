@@ -8,7 +8,8 @@ look and to send again is `executor.settler`'s, what an outcome means for the bo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,10 +18,11 @@ from solders.pubkey import Pubkey
 
 from copytrader_core.errors import TransactionError
 from copytrader_core.policy.market import MarketState
-from copytrader_core.policy.values import LeaderBuy, TradingState
+from copytrader_core.policy.values import EntryPlan, LeaderBuy, TradingState
 from copytrader_core.pump.addresses import JITO_TIP_ACCOUNTS
 from copytrader_core.settings import ExecutorSettings
 from copytrader_core.solana.base58 import signature_text
+from copytrader_core.solana.coins import Coin
 from copytrader_core.solana.keys import Signer
 from copytrader_core.solana.routes.route import Route, RouteError
 from copytrader_core.solana.templates import TradeTemplates
@@ -28,7 +30,7 @@ from copytrader_core.solana.trades import RECIPIENTS, Charges, Nonce, Recipients
 from executor.broker import Landed, Reverted
 from executor.coins import CoinBook
 from executor.nonces import Nonces, Use
-from executor.orders import DurableNonce, Order, Signed
+from executor.orders import DurableNonce, Order, Presigned, Side, Signed
 
 LIFETIME_BLOCKS: Final = 150
 # A blockhash this old is not signed with any more: what it signs could hardly land in time.
@@ -119,8 +121,6 @@ class LiveBroker:
     `may_sign` is the red button, asked by the signer itself for every signature; `signed` are the signatures so far.
     """
 
-    signs = True
-
     def __init__(
         self,
         signer: Signer,
@@ -168,17 +168,45 @@ class LiveBroker:
         """Whether our wallet has no volume account yet where `signal` trades."""
         return signal.market is None or signal.market.venue not in self.has_traded
 
-    def sign(self, order: Order) -> Signed:
-        """The order's bytes. Raises TransactionError where the state forbids it, or where something is not known."""
+    def presign(
+        self, intent: str, mint: str, coin: Mapping[str, Any], entry: EntryPlan, settings: ExecutorSettings
+    ) -> Presigned:
+        """A buy as `sign` will want it once it is decided. Raises TransactionError as `sign`."""
+        self._ask("BUY")
+        message = self._early_message(intent, mint, coin, entry, settings)
+        return Presigned(message, self._signer.sign(message))
+
+    def rehearse(
+        self, intent: str, mint: str, coin: Mapping[str, Any], entry: EntryPlan, settings: ExecutorSettings
+    ) -> None:
+        """Lays the message out, and signs as many zeros instead. Raises TransactionError as `sign`."""
+        self._signer.sign(bytes(len(self._early_message(intent, mint, coin, entry, settings))))
+
+    def _early_message(
+        self, intent: str, mint: str, coin: Mapping[str, Any], entry: EntryPlan, settings: ExecutorSettings
+    ) -> bytes:
+        charges = _charges(intent, settings.priority_fee_lamports, settings.tip_lamports)
+        blockhash, _ = self.head.lifetime()
+        return self._buy(
+            self._coins.coin(mint, coin), coin, (entry.spend_lamports, entry.min_tokens_raw), charges, blockhash
+        )
+
+    def _ask(self, side: Side) -> None:
+        """The red button, once more before every signature."""
         state = self._may_sign()
-        if state == "HALTED" or (state == "REDUCING" and order.side == "BUY"):
-            raise TransactionError(f"trading is {state}: no {order.side} is signed")
+        if state == "HALTED" or (state == "REDUCING" and side == "BUY"):
+            raise TransactionError(f"trading is {state}: no {side} is signed")
+
+    def sign(self, order: Order, early: Presigned | None = None) -> Signed:
+        """The order's bytes. Raises TransactionError where the state forbids it, or where something is not known."""
+        self._ask(order.side)
         nonce = self.nonces.lend(order.position_id, self.sales) if order.side == "SELL" else None
         blockhash, last_valid = self.head.lifetime() if nonce is None else (Hash.from_string(nonce.value), 0)
         used, extra = self._signed(), 0
         while True:
             message = self._message(order, blockhash, extra, nonce)
-            signature = self._signer.sign(message)
+            is_early = early is not None and early.message == message
+            signature = early.signature if early is not None and is_early else self._signer.sign(message)
             text = signature_text(signature)
             if text not in used:
                 return Signed(text, wire(message, signature), last_valid, nonce)
@@ -211,26 +239,14 @@ class LiveBroker:
         """Whether its nonce has moved on, so that the nodes can say at once what became of it."""
         return flight.signed.nonce is not None and self.nonces.has_moved(flight.signed.nonce)
 
-    def rehearse(self, order: Order) -> None:
-        """Lays the order out as `sign` does, and signs as many zeros instead. Raises TransactionError as `sign`."""
-        blockhash, _ = self.head.lifetime()
-        self._signer.sign(bytes(len(self._message(order, blockhash, 0, None))))
-
     def _message(self, order: Order, blockhash: Hash, extra_lamports: int, nonce: DurableNonce | None) -> bytes:
         facts = order.coin
         if facts is None:
             raise TransactionError(f"the accounts of {order.mint} are not known")
-        coin, charges = self._coins.coin(order.mint, facts), _charges(order, extra_lamports)
+        coin = self._coins.coin(order.mint, facts)
+        charges = _charges(order.intent_id, order.priority_fee_lamports + extra_lamports, order.tip_lamports)
         if order.side == "BUY":
-            return self._templates.buy(
-                coin,
-                order.amount_in,
-                order.min_out,
-                charges,
-                blockhash,
-                new_wallet=facts["venue"] not in self.has_traded,
-                may_complete=facts["may_complete"],
-            )
+            return self._buy(coin, facts, (order.amount_in, order.min_out), charges, blockhash)
         if order.side == "SELL":
             durable = None if nonce is None else Nonce(Pubkey.from_string(nonce.account), blockhash)
             return self._templates.sell(
@@ -245,6 +261,12 @@ class LiveBroker:
         if self.withdraw_authority is None:
             raise TransactionError("the curve program's settings have not been read: no migration is signed until")
         return migrate(self.owner, coin, self.withdraw_authority, charges, blockhash)
+
+    def _buy(
+        self, coin: Coin, facts: Mapping[str, Any], amounts: tuple[int, int], charges: Charges, blockhash: Hash
+    ) -> bytes:
+        is_new, may_complete = facts["venue"] not in self.has_traded, facts["may_complete"]
+        return self._templates.buy(coin, *amounts, charges, blockhash, new_wallet=is_new, may_complete=may_complete)
 
     def submit(self, order: Order, signed: Signed | None) -> None:
         """Sends a signed order by every route."""
@@ -267,7 +289,12 @@ class LiveBroker:
     def carry(self, flight: Flight) -> None:
         """Hands the flight's bytes to every route once more."""
         for route in self.routes:
-            task = asyncio.get_running_loop().create_task(self._by(route, flight))
+            sending = self._by(route, flight)
+            if not route.waits:
+                # Not by a task, whose turn comes after all that the loop has to do already.
+                _run(sending)
+                continue
+            task = asyncio.get_running_loop().create_task(sending)
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
 
@@ -315,9 +342,15 @@ class LiveBroker:
         await asyncio.gather(*self._sending, return_exceptions=True)
 
 
-def _charges(order: Order, extra_lamports: int) -> Charges:
-    """The tip account follows from the order, so that the same order always has the same bytes."""
-    account = JITO_TIP_ACCOUNTS[int(order.intent_id[:4], 16) % len(JITO_TIP_ACCOUNTS)]
-    return Charges(
-        order.priority_fee_lamports + extra_lamports, order.tip_lamports, account if order.tip_lamports else None
-    )
+def _run(sending: Coroutine[Any, Any, None]) -> None:
+    """Runs what waits for nothing."""
+    with suppress(StopIteration):
+        sending.send(None)
+        sending.close()
+        raise AssertionError("a route that says it waits for nothing has waited")
+
+
+def _charges(intent: str, priority_fee_lamports: int, tip_lamports: int) -> Charges:
+    """The tip account follows from the intent, so that the same order always has the same bytes."""
+    account = JITO_TIP_ACCOUNTS[int(intent[:4], 16) % len(JITO_TIP_ACCOUNTS)]
+    return Charges(priority_fee_lamports, tip_lamports, account if tip_lamports else None)

@@ -93,6 +93,10 @@ class Signed:
     last_valid_block_height: int
     nonce: DurableNonce | None = None
 
+    def holds(self, early: Presigned) -> bool:
+        """Whether these are the bytes that were signed early."""
+        return self.wire.endswith(early.signature + early.message)
+
     def is_past(self, height: int) -> bool:
         """Whether no block above `height` can hold it."""
         return self.nonce is None and self.last_valid_block_height < height
@@ -105,6 +109,14 @@ class Signed:
             "last_valid_block_height": self.last_valid_block_height,
         }
         return found if self.nonce is None else found | {"nonce": asdict(self.nonce)}
+
+
+@quick_record
+class Presigned:
+    """A message with its signature, made for an order that may never be: only the order's own bytes may take it."""
+
+    message: bytes
+    signature: bytes
 
 
 def signed_from(document: Mapping[str, Any]) -> Signed | None:

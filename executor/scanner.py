@@ -5,15 +5,18 @@ What a buy has to be is `copytrader_core.pump.scan`'s; what is made of it `execu
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import numpy as np
 
 from copytrader_core.pump.emissions import AMM, EVENT_CALL_PREFIX, PUMP
-from copytrader_core.pump.scan import COLUMNS, MAX_CALLS, MAX_KEYS, scan
+from copytrader_core.pump.scan import COLUMNS, FIELD_COLUMNS, MAX_CALLS, MAX_FIELDS, MAX_KEYS, scan
 from copytrader_core.solana.transaction import KEY_BYTES, LOG_TRUNCATED
 
 __all__ = ["Scanner"]
+
+_HEAD_BYTES: Final = 8
 
 _EVENTS: Final = {
     program: program.interface.event(name).discriminator for program, name in ((PUMP, "TradeEvent"), (AMM, "BuyEvent"))
@@ -25,15 +28,20 @@ class Scanner:
 
     def __init__(self) -> None:
         self._keys = np.zeros(MAX_KEYS, np.int64)
-        self._calls = np.zeros((MAX_CALLS, 6), np.int64)
-        self._groups = np.zeros((MAX_KEYS, 2), np.int64)
-        self._work = _kinds()
         self._found = np.zeros(len(COLUMNS), np.int64)
+        calls, groups = np.zeros((MAX_CALLS, 6), np.int64), np.zeros((MAX_KEYS, 2), np.int64)
+        message, meta = (np.zeros((MAX_FIELDS, len(FIELD_COLUMNS)), np.int64) for _ in range(2))
+        self._scratch = (self._keys, calls, groups, _kinds(), message, meta, self._found)
+        self._leaders = np.zeros(0, np.uint64)
+
+    def follow(self, leaders: Collection[bytes]) -> None:
+        """From now on only what one of these keys has signed is found."""
+        heads = {int.from_bytes(key[:_HEAD_BYTES], "little") for key in leaders}
+        self._leaders = np.array(sorted(heads), np.uint64)
 
     def __call__(self, raw: bytes) -> tuple[list[int], list[int]] | None:
         """The offsets of the keys, and the values of `COLUMNS`."""
-        data = np.frombuffer(raw, np.uint8)
-        if not scan(data, self._keys, self._calls, self._groups, self._work, _MARKS, _TEXTS, self._found):
+        if not scan(np.frombuffer(raw, np.uint8), self._leaders, self._scratch, _MARKS, _TEXTS):
             return None
         found: list[int] = self._found.tolist()
         return self._keys[: found[3]].tolist(), found

@@ -19,6 +19,7 @@ from typing import Final, Literal
 
 from copytrader_core.errors import ConfigError, StreamError
 from copytrader_core.geyser.client import Received
+from copytrader_core.geyser.wire import Unread
 from copytrader_core.policy.landing import model_name
 from copytrader_core.records import Release
 from copytrader_core.settings import Settings
@@ -85,6 +86,7 @@ async def run(
         raise ConfigError("live trading needs a key, nodes and routes; paper trading has none")
     if options.mode == "live" and (options.clock != "wall" or options.flatten_at_end):
         raise ConfigError("live trading runs in real time and ends by `copytrader executor flatten`, not by a quote")
+    stopping = _asked_to_stop()
     run_id = options.run_id or f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
     home = settings.home_path / "executor"
     wal = Wal(home / options.mode)
@@ -105,11 +107,21 @@ async def run(
         else:
             live = LiveRun(journal, settings, found, switch, outside)
             engine = live.engine
-        return await _Service(engine, database, stream, options, live, wal).run()
+        return await _Service(engine, database, stream, options, live, wal, stopping).run()
     finally:
         if database is not None:
             await database.close()
         wal.close()
+
+
+def _asked_to_stop() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT, from before the first line is written."""
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Only the main thread may listen for signals; whoever runs us elsewhere stops us by cancelling.
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+            loop.add_signal_handler(number, stopping.set)
+    return stopping
 
 
 class _Service:
@@ -123,9 +135,11 @@ class _Service:
         options: RunOptions,
         live: LiveRun | None,
         wal: Wal,
+        stopping: asyncio.Event,
     ) -> None:
         self._engine = engine
         self._wal = wal
+        self._stopping = stopping
         self._unsynced = asyncio.Event()
         self._around = Surroundings(wal.folder, engine.desk.settings, self._now) if options.is_watched else None
         if self._around is not None:
@@ -142,14 +156,9 @@ class _Service:
 
     async def run(self) -> Tally:
         """Feeds the engine until the end comes, then ends the run in order."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # Only the main thread may listen for signals; whoever runs us elsewhere stops us by cancelling.
-            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-                loop.add_signal_handler(number, self._stop)
         desk, database, live = self._engine.desk, self._database, self._live
         desk.journal.written = self._written
-        works: list[Work] = [self._listen, self._ticks, self._sync]
+        works: list[Work] = [self._stop, self._listen, self._ticks, self._sync]
         if self._around is not None:
             works += self._around.works(self._queue.put)
         if database is not None:
@@ -252,21 +261,29 @@ class _Service:
 
     def _hear(self, received: Received) -> None:
         update = received.update
+        if isinstance(update, Unread):
+            self._moved()
+            self._hearing.transaction(received.raw, received.recv_ts_ns)
+            return
         kind = update.WhichOneof("update_oneof") if update is not None else None
         if update is None or kind is None:
             return
-        if kind in ("transaction", "block_meta"):
-            self._has_heard, self._last_heard = True, asyncio.get_running_loop().time()
-            self._engine.stream_age_ms = 0
         if kind == "transaction":
-            self._hearing.transaction(update.transaction, received.recv_ts_ns, received.raw)
+            self._moved()
+            self._hearing.transaction(received.raw, received.recv_ts_ns, update.transaction)
         elif kind == "block_meta":
+            self._moved()
             meta = update.block_meta
             if self._live is not None:
                 self._live.on_block_meta(meta)
             self._engine.on_block(meta.slot, meta.block_time.timestamp if meta.HasField("block_time") else None)
         elif kind == "slot" and self._live is not None:
             self._live.on_slot(update.slot)
+
+    def _moved(self) -> None:
+        """The stream has shown something of the chain."""
+        self._has_heard, self._last_heard = True, asyncio.get_running_loop().time()
+        self._engine.stream_age_ms = 0
 
     def _swap(self, release: Release) -> None:
         if release.release_id != self._engine.release.release_id:
@@ -317,8 +334,9 @@ class _Service:
         limit = self._options.until_idle
         return limit is not None and asyncio.get_running_loop().time() - self._last_heard >= limit
 
-    def _stop(self) -> None:
+    async def _stop(self) -> None:
         """The signal's wish goes to the front: what still waits in the queue is left unheard."""
+        await self._stopping.wait()
         while not self._queue.empty():
             self._queue.get_nowait()
         self._queue.put_nowait("end")

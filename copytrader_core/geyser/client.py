@@ -26,7 +26,7 @@ from copytrader_core.geyser import wire
 from copytrader_core.geyser.failures import Stalled, StatusLost, StreamEnded, Unavailable, failure
 from copytrader_core.quick import quick_record
 
-__all__ = ["Endpoint", "Received", "YellowstoneClient", "parse_endpoint"]
+__all__ = ["Endpoint", "Received", "YellowstoneClient", "parse_endpoint", "parsed"]
 
 _UNARY_TIMEOUT_SECONDS: Final = 10.0
 # grpcio loses the true status of a call that ends while a request is being written to it ("Internal error from Core").
@@ -142,7 +142,7 @@ class YellowstoneClient:
         for _ in range(_STATUS_TRIES):
             has_begun = False
             try:
-                async with aclosing(self._call(request, parse or _update)) as messages:
+                async with aclosing(self._call(request, parse or parsed)) as messages:
                     async for message in messages:
                         has_begun = has_begun or not _is_ping(message)
                         yield message
@@ -306,7 +306,8 @@ def _being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _update(raw: bytes) -> pb.SubscribeUpdate | None:
+def parsed(raw: bytes) -> pb.SubscribeUpdate | None:
+    """What the bytes say; None if they are no SubscribeUpdate."""
     try:
         return pb.SubscribeUpdate.FromString(raw)
     except ProtobufError:

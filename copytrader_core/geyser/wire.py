@@ -6,7 +6,7 @@ No connection, no subscription: those are the client's.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from google.protobuf.internal import api_implementation
 
@@ -29,6 +29,8 @@ GET_BLOCK_HEIGHT: Final = f"/{SERVICE}/GetBlockHeight"
 GET_SLOT: Final = f"/{SERVICE}/GetSlot"
 GET_VERSION: Final = f"/{SERVICE}/GetVersion"
 IS_BLOCKHASH_VALID: Final = f"/{SERVICE}/IsBlockhashValid"
+# Field and wire type of a SubscribeUpdate's filters and transaction, and of the transaction's own two fields.
+_FILTER, _TRANSACTION, _INFO, _SLOT = 0x0A, 0x22, 0x0A, 0x10
 
 
 def require_fast_protobuf() -> None:
@@ -44,6 +46,45 @@ def created_at_ns(update: pb.SubscribeUpdate) -> int | None:
         return None
     stamp = update.created_at
     return stamp.seconds * 1_000_000_000 + stamp.nanos
+
+
+class Unread(NamedTuple):
+    """An update that holds a transaction: its bytes, unparsed, and the slot that they name."""
+
+    raw: bytes
+    slot: int
+
+
+def unread(raw: bytes) -> Unread | None:
+    """An update whose first bytes say that it holds a transaction, as every server writes it; None: parse it.
+
+    Filters, then the transaction's message: first what it is, then its slot.
+    """
+    try:
+        at = 0
+        while raw[at] == _FILTER:
+            at += 2 + raw[at + 1]
+        if raw[at] != _TRANSACTION:
+            return None
+        _, at = _varint(raw, at + 1)
+        if raw[at] != _INFO:
+            return None
+        size, at = _varint(raw, at + 1)
+        if raw[at + size] != _SLOT:
+            return None
+        return Unread(raw, _varint(raw, at + size + 1)[0])
+    except IndexError:
+        return None
+
+
+def _varint(raw: bytes, at: int) -> tuple[int, int]:
+    """The number at `at`, and the offset behind it."""
+    value = shift = 0
+    while (byte := raw[at]) & 0x80:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        at += 1
+    return value | byte << shift, at + 1
 
 
 def transaction_from_update(

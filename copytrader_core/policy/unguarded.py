@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from copytrader_core.policy.promptly import Plans
 from copytrader_core.policy.record import replay_with
+from copytrader_core.policy.values import Plans
 from copytrader_core.settings import Settings
 
 

@@ -143,6 +143,13 @@ class ExitPlan:
     """Sells at this multiple and below: the price has moved against us."""
 
 
+class Plans(NamedTuple):
+    """What an accepted decision does."""
+
+    entry: EntryPlan
+    exit: ExitPlan
+
+
 class Check(NamedTuple):
     """One guard's verdict: its standard code, whether it lets the buy pass, and the numbers that it compared."""
 
@@ -164,3 +171,10 @@ class Decision:
     def accepted(self) -> bool:
         """True when there is something to buy."""
         return self.code == ACCEPTED
+
+    @property
+    def plans(self) -> Plans | None:
+        """What it does; None for a refusal."""
+        if not self.accepted or self.entry is None or self.exit is None:
+            return None
+        return Plans(self.entry, self.exit)

@@ -11,12 +11,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from copytrader_core.compiled import kernel, uncounted
+from copytrader_core.compiled import uncounted
 
-__all__ = ["COLUMNS", "MAX_CALLS", "MAX_KEYS", "scan"]
+__all__ = ["COLUMNS", "FIELD_COLUMNS", "MAX_CALLS", "MAX_FIELDS", "MAX_KEYS", "scan"]
 
 MAX_KEYS: Final = 256
 MAX_CALLS: Final = 512
+MAX_FIELDS: Final = 1_024
 # What `scan` finds, in `found`.
 COLUMNS: Final = (
     "slot", "index", "signature", "n_keys", "n_signers", "program", "accounts", "n_accounts", "data", "n_data",
@@ -25,6 +26,9 @@ COLUMNS: Final = (
 _SLOT, _INDEX, _SIGNATURE, _N_KEYS, _N_SIGNERS, _PROGRAM, _ACCOUNTS, _N_ACCOUNTS, _DATA, _N_DATA, _EVENT, _N_EVENT = (
     range(12)
 )
+FIELD_COLUMNS: Final = ("number", "kind", "size", "begin")
+"""Of each field of a message that is read in one go: number, wire type, value or length, where its content begins."""
+_NUMBER, _KIND, _SIZE, _BEGIN = range(4)
 _DEPTH, _CALLED, _AT, _N, _BODY, _N_BODY = range(6)
 _U31: Final = 1 << 31
 _VARINT: Final = 0
@@ -98,8 +102,8 @@ def _is(data, at, n, what):
 @uncounted
 def _parts(data, at, end, places, lengths, kinds):
     """Where the single fields of a message lie, by number; False where one stands twice or is of another kind."""
-    places[:] = -1
-    lengths[:] = 0
+    places[: len(kinds)] = -1
+    lengths[: len(kinds)] = 0
     while at < end:
         number, kind, value, begin, at = _field(data, at, end)
         if at < 0:
@@ -112,16 +116,40 @@ def _parts(data, at, end, places, lengths, kinds):
 
 
 @uncounted
-def _keys_of(data, at, end, wanted, keys, n):
-    """Adds the 32-byte fields of that number to `keys`; their number then, -1 where one is another."""
+def _listed(data, at, end, fields):
+    """Every field of a message as a row of `fields`; how many, -1 where one is odd or there are too many."""
+    n = 0
     while at < end:
         number, kind, value, begin, at = _field(data, at, end)
-        if at < 0:
+        if at < 0 or n >= MAX_FIELDS:
             return -1
-        if number == wanted:
-            if kind != _LENGTH or value != _KEY or n >= MAX_KEYS:
+        fields[n, _NUMBER], fields[n, _KIND], fields[n, _SIZE], fields[n, _BEGIN] = number, kind, value, begin
+        n += 1
+    return n
+
+
+@uncounted
+def _single(fields, n_fields, places, lengths, kinds):
+    """As `_parts`, of a message that is listed."""
+    places[: len(kinds)] = -1
+    lengths[: len(kinds)] = 0
+    for row in range(n_fields):
+        number, value = fields[row, _NUMBER], fields[row, _SIZE]
+        if number < len(kinds) and kinds[number] >= 0:
+            if fields[row, _KIND] != kinds[number] or places[number] >= 0 or value < 0:
+                return False
+            places[number], lengths[number] = fields[row, _BEGIN], value
+    return True
+
+
+@uncounted
+def _keys_of(fields, n_fields, wanted, keys, n):
+    """Adds the 32-byte fields of that number to `keys`; their number then, -1 where one is another."""
+    for row in range(n_fields):
+        if fields[row, _NUMBER] == wanted:
+            if fields[row, _KIND] != _LENGTH or fields[row, _SIZE] != _KEY or n >= MAX_KEYS:
                 return -1
-            keys[n] = begin
+            keys[n] = fields[row, _BEGIN]
             n += 1
     return n
 
@@ -129,7 +157,7 @@ def _keys_of(data, at, end, wanted, keys, n):
 @uncounted
 def _call(data, at, end, n_keys, depth, row, work):
     """One instruction into `row`. `depth` 0: it has to tell its own."""
-    places, lengths, kinds = work[0], work[1], work[2]
+    places, lengths, kinds = work[0], work[1], work[2, :5]
     if not _parts(data, at, end, places, lengths, kinds):
         return False
     called = lengths[1] if places[1] >= 0 else 0
@@ -147,35 +175,29 @@ def _call(data, at, end, n_keys, depth, row, work):
 
 
 @uncounted
-def _calls(data, message, meta, n_keys, calls, groups, work):
+def _calls(data, message, n_message, meta, n_meta, n_keys, calls, groups, work):
     """All instructions in execution order into `calls`; their number, -1 where something is missing or odd."""
     groups[:] = 0
     n_groups = 0
-    at, end = meta
     places, lengths, kinds = work[3], work[4], work[5]
-    while at < end:
-        number, kind, _, begin, at = _field(data, at, end)
-        if at < 0:
-            return -1
-        if number == 5:
-            if kind != _LENGTH or not _parts(data, begin, at, places, lengths, kinds):
+    for row in range(n_meta):
+        if meta[row, _NUMBER] == 5:
+            begin, end = meta[row, _BEGIN], meta[row, _BEGIN] + meta[row, _SIZE]
+            if meta[row, _KIND] != _LENGTH or not _parts(data, begin, end, places, lengths, kinds):
                 return -1
             index = lengths[1] if places[1] >= 0 else 0
             if index >= MAX_KEYS or groups[index, 1] > 0:
                 return -1
-            groups[index, 0], groups[index, 1] = begin, at + 1
+            groups[index, 0], groups[index, 1] = begin, end + 1
             n_groups += 1
     n, outer = 0, 0
-    at, end = message
-    while at < end:
-        number, kind, _, begin, at = _field(data, at, end)
-        if at < 0:
-            return -1
-        if number != 4:
+    for row in range(n_message):
+        if message[row, _NUMBER] != 4:
             continue
-        if kind != _LENGTH or n >= MAX_CALLS or outer >= MAX_KEYS:
+        if message[row, _KIND] != _LENGTH or n >= MAX_CALLS or outer >= MAX_KEYS:
             return -1
-        if not _call(data, begin, at, n_keys, 1, calls[n], work):
+        begin = message[row, _BEGIN]
+        if not _call(data, begin, begin + message[row, _SIZE], n_keys, 1, calls[n], work):
             return -1
         n += 1
         if groups[outer, 1] > 0:
@@ -205,24 +227,24 @@ def _group(data, at, end, n_keys, calls, n, work):
 
 
 @uncounted
-def _tokens(data, at, end, n_keys, work):
+def _tokens(data, meta, n_meta, n_keys, work):
     """Whether every token balance can be."""
-    places, lengths = work[0], work[1]
-    while at < end:
-        number, kind, _, begin, at = _field(data, at, end)
-        if number != 7 and number != 8:
+    places, lengths, kinds = work[0], work[1], work[6, :6]
+    digits, n_digits, figures = work[3], work[4], work[7, :4]
+    for row in range(n_meta):
+        if meta[row, _NUMBER] != 7 and meta[row, _NUMBER] != 8:
             continue
-        if kind != _LENGTH or not _parts(data, begin, at, places, lengths, work[6]):
+        begin = meta[row, _BEGIN]
+        if meta[row, _KIND] != _LENGTH or not _parts(data, begin, begin + meta[row, _SIZE], places, lengths, kinds):
             return False
         if (places[1] >= 0 and lengths[1] >= n_keys) or lengths[4] == 0 or places[3] < 0:
             return False
-        if not _parts(data, places[3], places[3] + lengths[3], work[3], work[4], work[7]):
+        if not _parts(data, places[3], places[3] + lengths[3], digits, n_digits, figures):
             return False
-        n_digits = work[4, 3]
-        if work[4, 2] > 255 or n_digits < 1 or n_digits > 19:
+        if n_digits[2] > 255 or n_digits[3] < 1 or n_digits[3] > 19:
             return False
-        for place in range(n_digits):
-            if data[work[3, 3] + place] < 48 or data[work[3, 3] + place] > 57:
+        for place in range(digits[3], digits[3] + n_digits[3]):
+            if data[place] < 48 or data[place] > 57:
                 return False
     return True
 
@@ -259,21 +281,21 @@ def _says(data, at, n, event, n_event, label, alphabet):
 
 
 @uncounted
-def _logs(data, at, end, event, n_event, texts, n_programs):
+def _logs(data, meta, n_meta, event, n_event, texts, n_programs):
     """Whether the logs are whole, call ours twice and hold the event."""
     pump, amm, label, truncated, alphabet = texts
     n_called, holds = 0, False
-    while at < end:
-        number, kind, value, begin, at = _field(data, at, end)
-        if number != 6:
+    for row in range(n_meta):
+        if meta[row, _NUMBER] != 6:
             continue
-        if kind != _LENGTH or _is(data, begin, value, truncated):
+        begin, size = meta[row, _BEGIN], meta[row, _SIZE]
+        if meta[row, _KIND] != _LENGTH or _is(data, begin, size, truncated):
             return False
-        if (n_programs & 1 and value >= len(pump) and _is(data, begin, len(pump), pump)) or (
-            n_programs & 2 and value >= len(amm) and _is(data, begin, len(amm), amm)
+        if (n_programs & 1 and size >= len(pump) and _is(data, begin, len(pump), pump)) or (
+            n_programs & 2 and size >= len(amm) and _is(data, begin, len(amm), amm)
         ):
             n_called += 1
-        holds = holds or _says(data, begin, value, event, n_event, label, alphabet)
+        holds = holds or _says(data, begin, size, event, n_event, label, alphabet)
     return holds and n_called == 2
 
 
@@ -321,13 +343,41 @@ def _trade(data, keys, n_keys, calls, n_calls, marks, found):
     return True
 
 
-@kernel
-def scan(data: Any, keys: Any, calls: Any, groups: Any, work: Any, marks: Any, texts: Any, found: Any) -> Any:
+@uncounted
+def _is_wanted(data, keys, n_signers, leaders):
+    """Whether the first 8 bytes of a signer's key are those of a leader's, which are sorted."""
+    for signer in range(n_signers):
+        head = _head(data, keys[signer])
+        low, high = 0, len(leaders)
+        while low < high:
+            middle = (low + high) >> 1
+            if leaders[middle] < head:
+                low = middle + 1
+            else:
+                high = middle
+        if low < len(leaders) and leaders[low] == head:
+            return True
+    return False
+
+
+@uncounted
+def _head(data, at):
+    """The first 8 bytes of a key as one number, little endian."""
+    head = np.uint64(0)
+    for place in range(8):
+        head |= np.uint64(data[at + place]) << np.uint64(8 * place)
+    return head
+
+
+@uncounted
+def scan(data: Any, leaders: Any, scratch: Any, marks: Any, texts: Any) -> Any:
     """Reads a SubscribeUpdate; True where it is a landed transaction with one buy of ours, seen in full.
 
-    `keys` gets the offsets of the account keys, `found` what `COLUMNS` names (lengths begin with n_). `calls`, `groups`
-    and `work` are scratch space; `marks` and `texts` what the two programs are known by.
+    `leaders` are the first 8 bytes of the signers that count, sorted uint64. Of `scratch` (keys, calls, groups, work,
+    message, meta, found) keys gets the offsets of the account keys, found what `COLUMNS` names (lengths begin with n_).
+    `marks` and `texts` are what the two programs are known by.
     """
+    keys, calls, groups, work, message, meta, found = scratch
     places, lengths = work[0], work[1]
     if not _parts(data, 0, len(data), places, lengths, work[8]) or places[4] < 0:
         return False
@@ -342,37 +392,39 @@ def scan(data: Any, keys: Any, calls: Any, groups: Any, work: Any, marks: Any, t
     if lengths[1] != 64 or places[3] < 0 or places[4] < 0:
         return False
     found[_SIGNATURE], found[_INDEX] = places[1], lengths[5]
-    meta = places[4], places[4] + lengths[4]
+    meta_at, meta_end = places[4], places[4] + lengths[4]
     if not _parts(data, places[3], places[3] + lengths[3], work[3], work[4], work[11]) or work[3, 2] < 0:
         return False
-    message = work[3, 2], work[3, 2] + work[4, 2]
-    if not _parts(data, message[0], message[1], places, lengths, work[12]) or places[1] < 0:
+    n_message = _listed(data, work[3, 2], work[3, 2] + work[4, 2], message)
+    if n_message < 0 or not _single(message, n_message, places, lengths, work[12]) or places[1] < 0:
         return False
     if not _parts(data, places[1], places[1] + lengths[1], work[3], work[4], work[13]):
         return False
     found[_N_SIGNERS] = work[4, 1]
-    n_keys = _keys_of(data, message[0], message[1], 2, keys, 0)
+    n_keys = _keys_of(message, n_message, 2, keys, 0)
+    if found[_N_SIGNERS] < 1 or found[_N_SIGNERS] > n_keys or not _is_wanted(data, keys, found[_N_SIGNERS], leaders):
+        return False
+    n_meta = _listed(data, meta_at, meta_end, meta)
+    n_keys = _keys_of(meta, n_meta, 12, keys, n_keys)
     if n_keys >= 0:
-        n_keys = _keys_of(data, meta[0], meta[1], 12, keys, n_keys)
-    if n_keys >= 0:
-        n_keys = _keys_of(data, meta[0], meta[1], 13, keys, n_keys)
-    if n_keys < 1 or found[_N_SIGNERS] < 1 or found[_N_SIGNERS] > n_keys:
+        n_keys = _keys_of(meta, n_meta, 13, keys, n_keys)
+    if n_meta < 0 or n_keys < 1:
         return False
     found[_N_KEYS] = n_keys
-    if not _parts(data, meta[0], meta[1], places, lengths, work[14]):
+    if not _single(meta, n_meta, places, lengths, work[14]):
         return False
     if places[1] >= 0 or lengths[10] != 0 or lengths[11] != 0:
         return False
     for balances in (3, 4):
         if _count(data, places[balances], places[balances] + lengths[balances]) != n_keys:
             return False
-    n_calls = _calls(data, message, meta, n_keys, calls, groups, work)
+    n_calls = _calls(data, message, n_message, meta, n_meta, n_keys, calls, groups, work)
     if n_calls < 2 or not _trade(data, keys, n_keys, calls, n_calls, marks, found):
         return False
     named = 0
     for which in range(2):
         if _first(data, keys, n_keys, marks[which]) >= 0:
             named |= 1 << which
-    if not _logs(data, meta[0], meta[1], found[_EVENT], found[_N_EVENT], texts, named):
+    if not _logs(data, meta, n_meta, found[_EVENT], found[_N_EVENT], texts, named):
         return False
-    return _tokens(data, meta[0], meta[1], n_keys, work)
+    return _tokens(data, meta, n_meta, n_keys, work)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import Final
 
 from solders.compute_budget import ID as COMPUTE_BUDGET_ID
@@ -17,6 +16,7 @@ from solders.pubkey import Pubkey
 from solders.sysvar import RECENT_BLOCKHASHES
 
 from copytrader_core.pump import addresses as a
+from copytrader_core.quick import quick_record
 from copytrader_core.solana.coins import Coin
 from copytrader_core.solana.programs import (
     ASSOCIATED_TOKEN_PROGRAM,
@@ -54,13 +54,20 @@ _U64: Final = struct.Struct("<Q")
 _KEY_BYTES: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
+@quick_record
 class _Template:
-    """A laid message, the offsets of the keys that change from coin to coin, the keys that stay, the compute limit."""
+    """A laid message cut at the keys that change from coin to coin and at the blockhash.
+
+    `cuts` are what stands before each such key and which one it is, `middle` is what stands before the blockhash,
+    `tail`, from offset `tail_at` on, what follows it: there the amounts are. `fixed` are the keys that stay.
+    """
 
     laid: Laid
-    offsets: tuple[int, ...]
-    fixed: frozenset[Pubkey]
+    cuts: tuple[tuple[bytes, int], ...]
+    middle: bytes
+    tail: bytes
+    tail_at: int
+    fixed: frozenset[bytes]
     cu_limit: int
 
 
@@ -151,27 +158,27 @@ class TradeTemplates:
             return self._compiled(name, plan(), keys, charges, blockhash, nonce)
         return _patched(template, keys, first, second, charges, blockhash if nonce is None else nonce.blockhash)
 
-    def _keys(self, coin: Coin, charges: Charges, *, is_shared: bool) -> list[Pubkey]:
+    def _keys(self, coin: Coin, charges: Charges, *, is_shared: bool) -> list[bytes]:
         """The keys that a template does not fix, always in this order."""
         keys = [charges.tip_account] if charges.tip_lamports and charges.tip_account else []
         if is_shared:
             mint = coin.mint
             mine = associated_token_address(self._owner, mint, coin.base_token_program)
             keys += (mint, mine, self._recipients.buyback(mint), *coin.curve_accounts())
-        return keys
+        return [bytes(key) for key in keys]
 
     def _compiled(
         self,
         name: Hashable,
         plan: Plan,
-        keys: list[Pubkey],
+        found: list[bytes],
         charges: Charges,
         blockhash: Hash,
         nonce: Nonce | None,
     ) -> bytes:
         """The slow way, whose result becomes the template of its kind."""
         laid = lay(self._owner, plan, charges, blockhash, nonce)
-        compiled = laid.compiled
+        compiled, keys = laid.compiled, [Pubkey(key) for key in found]
         # A changing key that plays another part too shares its place: such a message has a layout of its own.
         untipped = lay(self._owner, plan, Charges(), blockhash, nonce).compiled.keys
         constant = {self._owner, a.user_volume_accumulator(self._owner), None if nonce is None else nonce.account}
@@ -180,27 +187,32 @@ class TradeTemplates:
         if is_whole and not clash and name not in self._templates:
             if len(self._templates) >= _MAX_TEMPLATES:
                 del self._templates[next(iter(self._templates))]
-            offsets = tuple([compiled.key_offset(key) for key in keys])
-            fixed = frozenset(compiled.keys) - frozenset(keys)
-            self._templates[name] = _Template(laid, offsets, fixed, plan.cu_limit)
+            fixed = frozenset(bytes(key) for key in compiled.keys) - frozenset(found)
+            self._templates[name] = _template(laid, keys, fixed, plan.cu_limit)
         return compiled.message
 
 
+def _template(laid: Laid, keys: list[Pubkey], fixed: frozenset[bytes], cu_limit: int) -> _Template:
+    compiled, message = laid.compiled, laid.compiled.message
+    cuts, at = [], 0
+    for offset, number in sorted((compiled.key_offset(key), number) for number, key in enumerate(keys)):
+        cuts.append((message[at:offset], number))
+        at = offset + _KEY_BYTES
+    tail_at = compiled.blockhash_offset + _KEY_BYTES
+    middle = message[at : compiled.blockhash_offset]
+    return _Template(laid, tuple(cuts), middle, message[tail_at:], tail_at, fixed, cu_limit)
+
+
 def _patched(
-    template: _Template, keys: list[Pubkey], first: int, second: int, charges: Charges, blockhash: Hash
+    template: _Template, keys: list[bytes], first: int, second: int, charges: Charges, blockhash: Hash
 ) -> bytes:
-    laid = template.laid
-    message = bytearray(laid.compiled.message)
-    for offset, key in zip(template.offsets, keys, strict=True):
-        message[offset : offset + _KEY_BYTES] = bytes(key)
-    at = laid.compiled.blockhash_offset
-    message[at : at + _KEY_BYTES] = bytes(blockhash)
-    pack = _U64.pack_into
-    pack(message, laid.price, charges.price(template.cu_limit))
-    pack(message, laid.first, first)
-    pack(message, laid.second, second)
+    laid, start, tail, pack = template.laid, template.tail_at, bytearray(template.tail), _U64.pack_into
+    pack(tail, laid.price - start, charges.price(template.cu_limit))
+    pack(tail, laid.first - start, first)
+    pack(tail, laid.second - start, second)
     if laid.wrap is not None:
-        pack(message, laid.wrap, first)
+        pack(tail, laid.wrap - start, first)
     if laid.tip is not None:
-        pack(message, laid.tip, charges.tip_lamports)
-    return bytes(message)
+        pack(tail, laid.tip - start, charges.tip_lamports)
+    parts = [part for piece, number in template.cuts for part in (piece, keys[number])]
+    return b"".join((*parts, template.middle, bytes(blockhash), tail))

@@ -117,7 +117,7 @@ def fed(world: World | Recorded, settings: Settings, release: Release) -> tuple[
     journal.written = hearing.interests.changed
     for update in world.updates():
         if update.WhichOneof("update_oneof") == "transaction":
-            hearing.transaction(update.transaction, 0, b"")
+            hearing.transaction(b"", 0, update.transaction)
         else:
             engine.on_block(update.block_meta.slot, update.block_meta.block_time.timestamp)
     engine.finish(flatten=True)

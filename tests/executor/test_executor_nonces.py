@@ -62,6 +62,7 @@ class Pairs:
             await asyncio.gather(*[self.inner.send(one, name) for name, one in held.items()])
 
     nonces: Sequence[str] = ()
+    waits: bool = True
 
 
 async def test_of_two_attempts_sent_at_once_one_lands_and_the_other_is_void(tmp_path: Path) -> None:

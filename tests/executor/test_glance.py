@@ -17,14 +17,15 @@ from copytrader_core.pump.decode import decode
 from copytrader_core.records import Event
 from copytrader_core.solana.coins import Coin
 from executor.coins import CoinBook
-from executor.glance import Glance, glance, warm
+from executor.glance import Glance, Glancer
 from executor.market_book import MarketBook
 from executor.signals import leader_buy, leader_buys
 from simnet.demo_tape import TAPE
 from simnet.tape import read_tape
 from tests.pump.recorded import pb_files
 
-warm()
+GLANCE = Glancer()
+GLANCE.warm()
 Said = tuple[list[LeaderBuy], MarketState | None, Coin | None]
 
 
@@ -55,7 +56,8 @@ def by_glance(info: pb.SubscribeUpdateTransactionInfo, slot: int) -> Said | None
 
 def seen(info: pb.SubscribeUpdateTransactionInfo, slot: int) -> Glance | None:
     update = pb.SubscribeUpdateTransaction(transaction=info, slot=slot)
-    return glance(pb.SubscribeUpdate(filters=["pump"], transaction=update).SerializeToString())
+    GLANCE.follow([bytes(key) for key in info.transaction.message.account_keys])
+    return GLANCE(pb.SubscribeUpdate(filters=["pump"], transaction=update).SerializeToString())
 
 
 def tape() -> Iterator[tuple[pb.SubscribeUpdateTransactionInfo, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -308,3 +309,33 @@ def test_beside_another_position_of_the_coin_only_a_variant_is_sent(
     )
     Engine(desk, Release("r", "2026-10-11", {}, ())).on_tick()  # type: ignore[arg-type]
     assert sold == tried
+
+
+class Caught:
+    """A route that notes when it was asked."""
+
+    name = "caught"
+
+    def __init__(self, told: list[str], *, waits: bool) -> None:
+        self.told, self.waits = told, waits
+
+    async def start(self) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def send(self, wire: bytes, signature: str) -> None:
+        self.told.append(f"{signature}, {'waits' if self.waits else 'at once'}")
+
+
+async def test_what_waits_for_nothing_leaves_before_the_loop_turns() -> None:
+    told: list[str] = []
+    broker = broker_of(pool())
+    broker.routes = [Caught(told, waits=True), Caught(told, waits=False)]
+    broker.submit(sale("p"), Signed("s", b"", 0))
+    assert told == ["s, at once"]
+    assert broker.is_sending
+    await asyncio.sleep(0)
+    assert told == ["s, at once", "s, waits"]
+    assert broker.routes_of(sale("p"))["caught"]["n"] == 2

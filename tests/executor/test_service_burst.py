@@ -26,7 +26,7 @@ def service(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> _Service:
     engine: Any = SimpleNamespace(release=SimpleNamespace(release_id="r", patterns={}))
     live: Any = SimpleNamespace(broker=broker, chain=SimpleNamespace(needs_truth=False))
     wal: Any = None
-    made = _Service(engine, None, nothing(), RunOptions(mode="live", is_watched=False), live, wal)
+    made = _Service(engine, None, nothing(), RunOptions(mode="live", is_watched=False), live, wal, asyncio.Event())
 
     async def leave() -> None:
         told.append("left")

@@ -1,4 +1,4 @@
-"""What is known before signing is what the decision says: never other plans, and plans wherever it accepts."""
+"""What is signed before the decision is what the decision says, wherever it accepts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from copytrader_core.policy.decide import decide
-from copytrader_core.policy.guards import GUARDS
 from copytrader_core.policy.landing import with_landings
-from copytrader_core.policy.promptly import IS_WHOLE, Plans, prompt_plans
-from copytrader_core.policy.values import Lock, Now
+from copytrader_core.policy.promptly import prompt_entry
+from copytrader_core.policy.values import Lock
 from copytrader_core.records import Inflow, LandingCount
 from tests.policy.policy_inputs import BOOK, COPY_POLICY, EDGES, MARKET, NOW, PATTERN, SIGNAL, SOL, VALUE, settings
 
@@ -125,51 +124,35 @@ books = st.builds(
     st.sampled_from(CONFIG),
     st.one_of(st.just(VALUE), values, st.none()),
 )
-def test_plans_are_those_of_the_decision_or_there_are_none(signal, pattern, book, config, value):
+def test_wherever_the_decision_accepts_its_entry_is_known_before(signal, pattern, book, config, value):
     decision = decide(signal, pattern, EDGES, book, config, NOW, INFLOW, value=value)
-    plans = prompt_plans(signal, pattern, book, config, NOW, INFLOW, value)
-    accepted = Plans(decision.entry, decision.exit) if decision.accepted else None
-    # A lock of something else leaves the answer to the decision; nothing else that is accepted does.
-    assert plans == (None if book.locks else accepted)
+    entry = prompt_entry(signal, pattern, config, INFLOW, value)
+    if decision.accepted:
+        assert entry == decision.entry
 
 
-def test_every_guard_of_today_is_asked():
-    assert IS_WHOLE, "a guard is missing in policy/promptly.py: " + ", ".join(guard.__name__ for guard in GUARDS)
+def test_nothing_is_laid_out_for_a_leader_whom_nobody_follows():
+    assert prompt_entry(SIGNAL, PATTERN, CONFIG[0]) is not None
+    for change in ({"win_rate": 0.1}, {"sample_trades": 1}, {"avg_entry_sol": float("nan")}):
+        assert prompt_entry(SIGNAL, replace(PATTERN, **change), CONFIG[0]) is None, change
+    config = settings(policy=COPY_POLICY)
+    assert prompt_entry(SIGNAL, PATTERN, config, INFLOW, VALUE) is not None
+    for value in (replace(VALUE, tier="BENCH"), replace(VALUE, verdict="UNPROVEN"), None):
+        assert prompt_entry(SIGNAL, PATTERN, config, INFLOW, value) is None
 
 
-def test_each_limit_alone_stops_the_plans():
-    assert prompt_plans(SIGNAL, PATTERN, BOOK, CONFIG[0], NOW) is not None
+def test_nothing_is_laid_out_where_nothing_can_be_bought():
     for change in (
-        {"trading_state": "REDUCING"},
-        {"drift": "changed"},
-        {"stream_age_ms": 3_001},
-        {"open_positions": 20},
-        {"mint_count": {"mint": 1}},
-        {"leader_count": {"leader": 10}},
-        {"last_trade_ns": {"mint": NOW.ts_ns}},
-        {"exposure_lamports": 20 * SOL},
-        {"mint_exposure_lamports": {"mint": 3 * SOL}},
-        {"leader_exposure_lamports": {"leader": 10 * SOL}},
-        {"loss_hour_lamports": 5 * SOL},
-        {"loss_day_lamports": 10 * SOL},
-        {"balance_lamports": SOL // 2},
+        {"market": None},
+        {"market": replace(MARKET, complete=True)},
+        {"market": replace(MARKET, real_base_raw=0)},
+        {"quote_mint": "USDC"},
     ):
-        assert prompt_plans(SIGNAL, PATTERN, replace(BOOK, **change), CONFIG[0], NOW) is None, change
-    assert prompt_plans(SIGNAL, PATTERN, BOOK, CONFIG[0], Now(126, NOW.ts_ns)) is None
+        assert prompt_entry(replace(SIGNAL, **change), PATTERN, CONFIG[0]) is None, change
 
 
 def test_other_settings_are_another_answer_at_once():
     small = settings(policy={"max_size_sol": 0.5})
-    first, second = (prompt_plans(SIGNAL, PATTERN, BOOK, config, NOW) for config in (CONFIG[0], small))
+    first, second = (prompt_entry(SIGNAL, PATTERN, config) for config in (CONFIG[0], small))
     assert first is not None and second is not None
-    assert (first.entry.spend_lamports, second.entry.spend_lamports) == (750_000_000, 500_000_000)
-
-
-def test_a_copy_is_sized_and_left_by_its_value_before_signing_too():
-    config = settings(policy=COPY_POLICY)
-    plans = prompt_plans(SIGNAL, PATTERN, BOOK, config, NOW, INFLOW, VALUE)
-
-    assert plans is not None
-    assert plans.exit.timer_ms == 40_000
-    assert prompt_plans(SIGNAL, PATTERN, BOOK, config, NOW, INFLOW, replace(VALUE, tier="BENCH")) is None
-    assert prompt_plans(SIGNAL, PATTERN, BOOK, config, NOW, INFLOW, None) is None
+    assert (first.spend_lamports, second.spend_lamports) == (750_000_000, 500_000_000)

@@ -96,6 +96,8 @@ class Stream:
 class SimRoute:
     """A way to the leader that answers as the faults will have it."""
 
+    waits = True
+
     def __init__(self, world: World, life: Life, name: str) -> None:
         self.name = name
         self._world = world

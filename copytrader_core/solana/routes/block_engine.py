@@ -125,6 +125,8 @@ class TipFloorFeed:
 class BlockEngineRoute:
     """One region's block engine. Regions are routes of their own, each with its own second."""
 
+    waits = True
+
     def __init__(
         self,
         url: str,

@@ -39,6 +39,11 @@ class Route(Protocol):
         """The route's name in the journal and in metrics."""
         ...
 
+    @property
+    def waits(self) -> bool:
+        """Whether `send` waits for anything; one that does not has sent when it is first run."""
+        ...
+
     async def start(self) -> None:
         """Opens connections, so that no send has to. Raises RouteError where that can never work."""
         ...
