@@ -1,7 +1,8 @@
 """How long it takes from the stream to the wire: a live local chain and the executor, each in a process of its own.
 
 The chain notes when it writes the update of a leader's buy to the stream, and when our transaction for it arrives at
-its RPC or TPU port; the executor's journal tells which belongs to which. All of it shares the machine's cores.
+its RPC or TPU port; the executor when it has the bytes, and when the first datagram with ours has left; the journal
+tells which belongs to which. All of it shares the machine's cores: what arrives waits for the chain to look.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from copytrader_core.records import LAMPORTS_PER_SOL, Release
 from copytrader_core.settings import Settings
 from copytrader_core.solana.base58 import signature_text
 from copytrader_core.solana.keys import Signer
+from copytrader_core.solana.routes.quic import TpuConnection
 from executor import feed
+from executor.hearing import Hearing
 from executor.outside import outside
 from executor.service import RunOptions
 from executor.service import run as run_executor
@@ -43,7 +46,41 @@ _MONEY: Final = 5_000 * LAMPORTS_PER_SOL
 _LEADERS: Final = 400
 _SLOT_MS: Final = 100.0
 _WARM_SLOTS: Final = 1_500
+_SPANS: Final = (
+    "written to received",
+    "received to signed",
+    "signed to wire",
+    "received to wire",
+    "written to wire",
+    "written to arrived",
+)
+_SIGNATURE_FIELD: Final = b"\x0a\x40"
 _SECONDS: Final = float(os.environ.get("WIRE_SECONDS", "45"))
+
+
+class _Marks:
+    """When (monotonic ns) this process had the bytes of each transaction, and when it had put ours on the wire."""
+
+    def __init__(self) -> None:
+        self.received: dict[str, int] = {}
+        self.left: dict[str, int] = {}
+        self._hear, self._send = Hearing.transaction, TpuConnection.send_transaction
+
+    def watch(self) -> None:
+        """From now on until the process ends."""
+        marks, ahead_ns = self, time.time_ns() - time.monotonic_ns()
+
+        def hear(hearing: Hearing, raw: bytes, received_ns: int, update: Any = None) -> None:
+            at = raw.find(_SIGNATURE_FIELD) + len(_SIGNATURE_FIELD)
+            marks.received.setdefault(signature_text(raw[at : at + 64]), received_ns - ahead_ns)
+            marks._hear(hearing, raw, received_ns, update)
+
+        def send(connection: TpuConnection, wire: bytes) -> None:
+            marks._send(connection, wire)
+            marks.left.setdefault(signature_text(wire[1:65]), time.monotonic_ns())
+
+        Hearing.transaction = hear  # type: ignore[method-assign]
+        TpuConnection.send_transaction = send  # type: ignore[method-assign]
 
 
 class _Bought(NamedTuple):
@@ -56,6 +93,8 @@ class _Bought(NamedTuple):
 
 def run() -> list[Measured]:
     """Prints percentiles; gives what one second would hold if one followed the other."""
+    marks = _Marks()
+    marks.watch()
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     chain = multiprocessing.get_context("spawn").Process(target=_chain, args=(theirs,))
     chain.start()
@@ -68,14 +107,18 @@ def run() -> list[Measured]:
         chain.join(10)
         if chain.is_alive():
             chain.kill()
-    found = [
-        (arrived[one.signature] - written[one.leader_sig]) / 1000
-        for one in bought
-        if one.signature in arrived and one.leader_sig in written
-    ]
-    groups = {"written to arrived": found, "received to signed": [one.latency_us for one in bought]}
+    groups: dict[str, list[float]] = {name: [] for name in _SPANS}
+    for one in bought:
+        began, received = written.get(one.leader_sig), marks.received.get(one.leader_sig)
+        left, there = marks.left.get(one.signature), arrived.get(one.signature)
+        if began is None or received is None or left is None or there is None:
+            continue
+        signed = received + int(one.latency_us * 1000)
+        ends = (began, received), (received, signed), (signed, left), (received, left), (began, left), (began, there)
+        for name, (start, end) in zip(_SPANS, ends, strict=True):
+            groups[name].append((end - start) / 1000)
     show(f"stream to wire, load {os.getloadavg()[0]:.1f}", groups)
-    return [Measured("stream to wire", "buys", (1e6 / statistics.median(found),))]
+    return [Measured("stream to wire", "buys", (1e6 / statistics.median(groups["written to wire"]),))]
 
 
 async def _executor(folder: Path, where: dict[str, Any]) -> list[_Bought]:
