@@ -63,7 +63,7 @@ class LedgerDay:
 
     def trades(self, rules: LedgerSettings) -> Iterator[pa.Table]:
         """The rows of `trades`, in parts."""
-        parts = merged(self.finished, end_order, _PART_ROWS)
+        parts = merged(self.finished, end_order, _PART_ROWS, plain=True)
         return _side_by_side(lambda part: trades_rows(part.table(), self.day_end_ns), parts, rules.threads)
 
     def open_positions(self, rules: LedgerSettings) -> Iterator[pa.Table]:
@@ -198,7 +198,7 @@ def _moves_of(
     """
     columns = EVENT_COLUMNS if coins is None else tuple(dict.fromkeys((*EVENT_COLUMNS, *COIN_COLUMNS)))
     found: dict[int, list[pa.Table]] = {bucket: [_NO_MOVES] for bucket in wanted}
-    parts = (owners.coded(events) for events in _read(lake, day, columns))
+    parts = (owners.coded(events) for events in _ahead(_read(lake, day, columns)))
     for events, split in _side_by_side(partial(_split, wanted=wanted), parts, threads):
         if coins is not None:
             coins.read(events)
@@ -226,10 +226,24 @@ def _split(coded: tuple[pa.Table, NDArray[np.int32]], wanted: range) -> tuple[pa
 
 def _joined(folded: Sequence[Folded]) -> Carry:
     """The state of all buckets together, in an order that does not depend on them."""
-    held = [part.table() for part in merged([one.carry.held for one in folded], age_order, _PART_ROWS)]
-    written_off = pa.concat_tables(one.carry.written_off for one in folded)
-    in_order = written_off.take(pa.array(key_order(written_off)))
-    return Carry(pa.concat_tables(held), in_order)
+    with ThreadPoolExecutor(1) as pool:
+        written_off = pool.submit(_by_key, [one.carry.written_off for one in folded])
+        parts = merged([one.carry.held for one in folded], age_order, _PART_ROWS)
+        return Carry(pa.concat_tables([part.table() for part in parts]), written_off.result())
+
+
+def _by_key(written_off: Sequence[pa.Table]) -> pa.Table:
+    whole = pa.concat_tables(written_off)
+    return whole.take(pa.array(key_order(whole)))
+
+
+def _ahead(parts: Iterator[_Part]) -> Iterator[_Part]:
+    """The parts, each made while the one before it is looked at."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, parts, None)
+        while (part := coming.result()) is not None:
+            coming = pool.submit(next, parts, None)
+            yield part
 
 
 def _side_by_side(work: Callable[[_Part], _Done], parts: Iterator[_Part], threads: int) -> Iterator[_Done]:

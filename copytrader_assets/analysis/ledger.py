@@ -316,7 +316,8 @@ def _closed_day(desk: _Desk, facts: CoinFacts, day_end_ns: int, rules: LedgerSet
     quiet_coins = last_trade <= rule.oldest_ns
     open_ids = _trips_that(book, OPEN)
     quiet = open_ids[quiet_coins[book.trips[open_ids, MINT]]]
-    bury(book.trips, book.sums, quiet, _marks(book, quiet, facts, names), rule)
+    if len(quiet):
+        bury(book.trips, book.sums, quiet, _marks(book, quiet, facts, names), rule)
     dead = _by_age(desk, _trips_that(book, DEAD))
     finished = finished_table(book, np.concatenate([_by_end(book), dead]), names, desk.pool)
     leftovers = book.leftovers[: book.counts[N_LEFTOVERS]]
