@@ -58,7 +58,7 @@ from copytrader_assets.analysis.ledger_kernel import (
     fold,
 )
 from copytrader_assets.analysis.moves import bucket_of, in_chain_order, shared_codes, text_buffers
-from copytrader_assets.analysis.trip_order import sorted_by_age
+from copytrader_assets.analysis.trip_order import in_order, sorted_by_age
 from copytrader_assets.analysis.trip_tables import (
     Carry,
     Flat,
@@ -339,7 +339,8 @@ def _trips_that(book: Book, status: int) -> Rows:
 def _by_end(book: Book) -> Rows:
     """The closed trips in the chain order of their closing sale."""
     ids = _trips_that(book, CLOSED)
-    return ids[np.lexsort((book.trips[ids, CLOSE_PLACE], book.trips[ids, CLOSE_ROW]))]
+    trips = np.take(book.trips, ids, axis=0)
+    return ids[in_order([trips[:, CLOSE_ROW], trips[:, CLOSE_PLACE]])]
 
 
 def _by_age(desk: _Desk, ids: Rows) -> Rows:

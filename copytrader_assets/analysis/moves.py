@@ -223,7 +223,7 @@ def text_buffers(texts: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.int64], 
 
 def shared_codes(columns: Sequence[pa.ChunkedArray]) -> tuple[list[NDArray[np.int32]], pa.Array]:
     """Each text column as codes of one dictionary, NULL as -1, and the dictionary."""
-    joined = _encoded([chunk for column in columns for chunk in column.chunks])
+    joined = _encoded([chunk for column in columns for chunk in column.chunks if len(chunk)])
     if not joined.num_chunks:
         return [np.zeros(0, np.int32) for _ in columns], pa.array([], pa.string())
     codes = np.concatenate([_indices(chunk) for chunk in joined.chunks])
@@ -234,7 +234,8 @@ def shared_codes(columns: Sequence[pa.ChunkedArray]) -> tuple[list[NDArray[np.in
 def _encoded(chunks: Sequence[pa.Array]) -> pa.ChunkedArray:
     """All chunks with one dictionary. Where one is plain, hashing every row is cheaper than every dictionary."""
     if all(pa.types.is_dictionary(chunk.type) for chunk in chunks):
-        return pa.chunked_array(chunks, TEXT).unify_dictionaries()
+        whole = pa.chunked_array(chunks, TEXT)
+        return whole.unify_dictionaries() if len(chunks) > 1 else whole
     return pc.dictionary_encode(pa.chunked_array([chunk.cast(pa.string()) for chunk in chunks], pa.string()))
 
 

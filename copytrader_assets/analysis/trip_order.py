@@ -95,7 +95,7 @@ def _numbers(table: pa.Table, name: str) -> NDArray[Any]:
 
 def _sorted(keys: Sequence[NDArray[np.generic]], rest: Callable[[NDArray[np.int64]], pa.Table]) -> Order:
     """Sorted by `keys`, the first one first; rows that are equal in all of them by the columns of `rest`."""
-    order = _order_of(keys)
+    order = in_order(keys)
     if len(order) < 2:
         return order
     same = np.logical_and.reduce([key[order[1:]] == key[order[:-1]] for key in keys])
@@ -111,13 +111,14 @@ def _sorted(keys: Sequence[NDArray[np.generic]], rest: Callable[[NDArray[np.int6
     return order
 
 
-def _order_of(keys: Sequence[NDArray[np.generic]]) -> Order:
-    """As lexsort does; by one key where all fit one number, for rows that come in few sorted runs are then sorted soon.
+def in_order(keys: Sequence[NDArray[np.generic]]) -> Order:
+    """The rows by integer keys, the first one first, stably.
 
-    Each key is counted from its least value on.
+    Where all keys fit one number they are sorted as one: rows that come in a few sorted runs are then only merged.
     """
     if not len(keys[0]):
         return np.zeros(0, np.int64)
+    # Each is counted from its least value on.
     least = [int(key.min()) for key in keys]
     bits = [(int(key.max()) - start).bit_length() for key, start in zip(keys, least, strict=True)]
     if sum(bits) > 63:
