@@ -334,6 +334,7 @@ def load(book: Book, held: pa.Table, codes: Sequence[Codes], legs: Flat, lots: F
         [*codes, np.arange(n), *(held[c].to_numpy() for c in ("decimals", "n_buys")), np.diff(legs.offsets),
          np.full(n, k.OPEN), np.full(n, -1), np.zeros(n), *_ends(lots.offsets), *_ends(legs.offsets)], axis=1
     )  # fmt: skip
+    book.sums[:n] = 0
     for name, at in _SUMS.items():
         book.sums[:n, at : at + 2] = wide_words(held[name])
     _load_lots(book, lots)
