@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from copytrader_assets.ahead import one_ahead
 from copytrader_assets.analysis.coin_facts import COIN_COLUMNS, CoinFacts, CoinWatch
 from copytrader_assets.analysis.ledger import Folded, ledger_bucket, of_bucket
 from copytrader_assets.analysis.moves import (
@@ -199,7 +200,7 @@ def _moves_of(
     """
     columns = EVENT_COLUMNS if coins is None else tuple(dict.fromkeys((*EVENT_COLUMNS, *COIN_COLUMNS)))
     found: dict[int, list[pa.Table]] = {bucket: [_NO_MOVES] for bucket in wanted}
-    parts = (owners.coded(events) for events in _ahead(_read(lake, day, columns)))
+    parts = (owners.coded(events) for events in one_ahead(_read(lake, day, columns)))
     for events, split in _side_by_side(partial(_split, wanted=wanted), parts, threads):
         if coins is not None:
             coins.read(events)
@@ -236,15 +237,6 @@ def _joined(folded: Sequence[Folded]) -> Carry:
 def _by_key(written_off: Sequence[pa.Table]) -> pa.Table:
     whole = pa.concat_tables(written_off)
     return whole.take(pa.array(key_order(whole)))
-
-
-def _ahead(parts: Iterator[_Part]) -> Iterator[_Part]:
-    """The parts, each made while the one before it is looked at."""
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, parts, None)
-        while (part := coming.result()) is not None:
-            coming = pool.submit(next, parts, None)
-            yield part
 
 
 def _side_by_side(work: Callable[[_Part], _Done], parts: Iterator[_Part], threads: int) -> Iterator[_Done]:

@@ -172,10 +172,16 @@ def _known_pairs(marks: pa.Table, mint: NDArray[np.int32], quote: NDArray[np.int
 
 def _with_room(pairs: _Pairs, coins: int, least: int) -> _Pairs:
     """The same pairs in arrays for at least so many, of so many coins."""
-    head, *rest = pairs
-    fillers = (-1, 0, 0, 0, 0, 0, -1)
-    grown = (_extended(column, least, filler) for column, filler in zip(rest, fillers, strict=True))
-    return _Pairs(_extended(head, coins, -1), *grown)
+    return _Pairs(
+        _extended(pairs.head, coins, -1),
+        _extended(pairs.next, least, -1),
+        _extended(pairs.mint, least, 0),
+        _extended(pairs.quote, least, 0),
+        _extended(pairs.base, least, 0),
+        _extended(pairs.reserve, least, 0),
+        _extended(pairs.marked, least, 0),
+        _extended(pairs.fee_ppm, least, -1),
+    )
 
 
 def _extended(array: NDArray[Number], least: int, filler: int) -> NDArray[Number]:

@@ -93,7 +93,7 @@ def _numbers(table: pa.Table, name: str) -> NDArray[Any]:
     return np.asarray(table[name].to_numpy())
 
 
-def _sorted(keys: Sequence[NDArray[np.generic]], rest: Callable[[NDArray[np.int64]], pa.Table]) -> Order:
+def _sorted(keys: Sequence[NDArray[Any]], rest: Callable[[NDArray[np.int64]], pa.Table]) -> Order:
     """Sorted by `keys`, the first one first; rows that are equal in all of them by the columns of `rest`."""
     order = in_order(keys)
     if len(order) < 2:
@@ -111,7 +111,7 @@ def _sorted(keys: Sequence[NDArray[np.generic]], rest: Callable[[NDArray[np.int6
     return order
 
 
-def in_order(keys: Sequence[NDArray[np.generic]]) -> Order:
+def in_order(keys: Sequence[NDArray[Any]]) -> Order:
     """The rows by integer keys, the first one first, stably.
 
     Where all keys fit one number they are sorted as one: rows that come in a few sorted runs are then only merged.

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from copytrader_core.wide import Words
 
-
 Number = TypeVar("Number", bound=np.generic)
 
 
