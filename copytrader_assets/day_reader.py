@@ -18,6 +18,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from copytrader_assets.analysis.day_facts import TRIP_COLUMNS
 from copytrader_assets.analysis.price_path import EVENT_COLUMNS
 from copytrader_assets.analysis.slot_clock import DEFAULT_SLOT_MS, measured_slot_ms
 from copytrader_assets.analysis.stretches import Watch
@@ -29,7 +30,7 @@ _MEMORY: Final = "2GB"
 _TEXTS: Final = ("wallet", "mint", "quote_mint", "action")
 _OWN = "SELECT mint, slot FROM read_parquet($file) WHERE wallet IN (FROM wallets) AND action IN ('BUY', 'SELL')"
 _EVENTS: Final = pa.schema([EVENTS.arrow.field(name).with_nullable(True) for name in EVENT_COLUMNS])
-_ROWS_OF = "SELECT * FROM read_parquet($file) WHERE wallet IN (FROM wallets)"
+_ROWS_OF = "SELECT {columns} FROM read_parquet($file) WHERE wallet IN (FROM wallets)"
 _CLOCK = "SELECT min(slot), max(slot), min(ts_ns), max(ts_ns) FROM read_parquet($file)"
 
 
@@ -57,8 +58,8 @@ class DayReader:
             yield cls(lake, ours, engine)
 
     def trips(self, day: dt.date) -> pa.Table:
-        """The wallets' rows of `trades`."""
-        return self._rows(TRADES.name, day).select(TRADES.names)
+        """TRIP_COLUMNS of the wallets' rows of `trades`."""
+        return self._rows(TRADES.name, day, ", ".join(TRIP_COLUMNS))
 
     def held(self, day: dt.date) -> pa.Table:
         """The wallets' rows of `open_positions`."""
@@ -85,8 +86,10 @@ class DayReader:
         measured = None if first is None else measured_slot_ms(last - first, end - start)
         return DEFAULT_SLOT_MS if measured is None else measured
 
-    def _rows(self, asset: str, day: dt.date) -> pa.Table:
-        return self._engine.sql(_ROWS_OF, params={"file": self._file(asset, day)}).to_arrow_table()
+    def _rows(self, asset: str, day: dt.date, columns: str = "*") -> pa.Table:
+        return self._engine.sql(
+            _ROWS_OF.format(columns=columns), params={"file": self._file(asset, day)}
+        ).to_arrow_table()
 
     def _file(self, asset: str, day: dt.date) -> str:
         return str(self.lake.file(asset, day))
