@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from copytrader_assets.ahead import one_ahead
 from copytrader_assets.analysis.window import end_ns
 from copytrader_assets.lake_root import (
     Root,
@@ -269,7 +270,7 @@ def _write_parquet(
     rows = 0
     try:
         with pq.ParquetWriter(sink, schema, **_encoding(schema, repeating)) as writer:
-            for group in _row_groups(schema, parts):
+            for group in one_ahead(_row_groups(schema, parts)):
                 writer.write_table(group, row_group_size=_ROW_GROUP)
                 rows += group.num_rows
             sink.hash.update(f"{schema}|{rows}|{facts.get(_COMPANION, '')}".encode())

@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from copytrader_assets.analysis.coin_facts import COIN_COLUMNS, CoinFacts
+from copytrader_assets.ahead import one_ahead
+from copytrader_assets.analysis.coin_facts import COIN_COLUMNS, CoinFacts, CoinWatch
 from copytrader_assets.analysis.ledger import Folded, ledger_bucket, of_bucket
 from copytrader_assets.analysis.moves import (
     DICTIONARIES,
@@ -29,7 +30,6 @@ from copytrader_assets.analysis.moves import (
     as_moves,
     bucket_of,
     moves_a_position,
-    with_payer,
 )
 from copytrader_assets.analysis.text_codes import TextCodes
 from copytrader_assets.analysis.trip_checks import Flow, flow_of, held_raw
@@ -43,9 +43,10 @@ from copytrader_core.settings import LedgerSettings
 
 _PART_ROWS = 65_536
 _PARTS_AHEAD = 2
-_COIN_ROWS = 500_000
-# A tenth of it, on a machine where a part takes seconds, gave half of the pages back before the next part came.
-_KEPT_MS = 10_000
+# As long as what is done with a day in between, so that the next day of a range finds the memory of this one. A page
+# that was given back costs more than the work on it: taking it anew is 4 us on a virtual machine.
+_KEPT_MS = 60_000
+_ENCODED = (*DICTIONARIES, "wallet", "fee_payer", "mint")
 _MOVING = ["pays" if name == "fee_payer" else name for name in EVENT_COLUMNS]
 _CODED = {"wallet": pa.int32(), "mint": pa.int32()}
 _NO_MOVES = pa.schema([(f.name, _CODED.get(f.name, f.type)) for f in MOVES]).empty_table()
@@ -64,7 +65,7 @@ class LedgerDay:
 
     def trades(self, rules: LedgerSettings) -> Iterator[pa.Table]:
         """The rows of `trades`, in parts."""
-        parts = merged(self.finished, end_order, _PART_ROWS)
+        parts = merged(self.finished, end_order, _PART_ROWS, plain=True)
         return _side_by_side(lambda part: trades_rows(part.table(), self.day_end_ns), parts, rules.threads)
 
     def open_positions(self, rules: LedgerSettings) -> Iterator[pa.Table]:
@@ -85,7 +86,7 @@ def ledger_day(
     """Moves `carry` over the published events of `day`. The same for any number of buckets, passes, threads, engine."""
     _reuse_memory()
     if engine == "spark":
-        coins = _Coins(carry.facts())
+        coins = _Coins(carry.facts(), TextCodes())
         for events in _read(lake, day, (*COIN_COLUMNS, "base_raw")):
             coins.read(events)
         folded = list(folded_by_spark(lake, day, carry, coins.facts(), rules))
@@ -113,25 +114,19 @@ def _reuse_memory() -> None:
 class _Coins:
     """What the day's events say of the coins and of the amounts, read along with the first pass."""
 
-    def __init__(self, facts: CoinFacts, mints: TextCodes | None = None) -> None:
-        """`mints` are the names of the coins where the events will have codes of them."""
+    def __init__(self, facts: CoinFacts, mints: TextCodes) -> None:
+        """The events may have codes of `mints` in place of the coins' names."""
         self.flow = Flow()
-        self._facts, self._mints = facts, mints
-        self._waiting: list[pa.Table] = []
+        self._watch = CoinWatch(facts, mints)
 
     def read(self, events: pa.Table) -> None:
-        """The next part of the day. Several are taken together: each time all coins are brought together anew."""
+        """The next part of the day."""
         self.flow = self.flow.and_(flow_of(events))
-        self._waiting.append(events.select(COIN_COLUMNS))
-        if sum(part.num_rows for part in self._waiting) >= _COIN_ROWS:
-            self.facts()
+        self._watch.see(events)
 
     def facts(self) -> CoinFacts:
         """The facts after all that was read."""
-        if self._waiting:
-            events, self._waiting = pa.concat_tables(self._waiting), []
-            self._facts = self._facts.after(_named(events, "mint", self._mints.names()) if self._mints else events)
-        return self._facts
+        return self._watch.facts()
 
 
 @dataclass(slots=True)
@@ -146,10 +141,11 @@ class _Owners:
     def coded(self, events: pa.Table) -> tuple[pa.Table, NDArray[np.int32]]:
         """The next part of the day with codes in place of texts, and the bucket of each of its rows."""
         known = len(self.wallets)
-        wallets, mints = self.wallets.codes(events["wallet"]), self.mints.codes(events["mint"])
+        wallets, payers = (self.wallets.codes(events[name]) for name in ("wallet", "fee_payer"))
         self._bucket = np.concatenate([self._bucket, bucket_of(self.wallets.names(known), self.buckets)])
-        events = with_payer(events)
-        for name, codes in (("wallet", wallets), ("mint", mints)):
+        pays = pc.fill_null(pc.equal(wallets, payers), False)
+        events = events.drop_columns(["fee_payer"]).append_column("pays", pays)
+        for name, codes in (("wallet", wallets), ("mint", self.mints.codes(events["mint"]))):
             events = events.set_column(events.schema.get_field_index(name), name, codes)
         return events, self._bucket[wallets.to_numpy()]
 
@@ -204,7 +200,7 @@ def _moves_of(
     """
     columns = EVENT_COLUMNS if coins is None else tuple(dict.fromkeys((*EVENT_COLUMNS, *COIN_COLUMNS)))
     found: dict[int, list[pa.Table]] = {bucket: [_NO_MOVES] for bucket in wanted}
-    parts = (owners.coded(events) for events in _read(lake, day, columns))
+    parts = (owners.coded(events) for events in one_ahead(_read(lake, day, columns)))
     for events, split in _side_by_side(partial(_split, wanted=wanted), parts, threads):
         if coins is not None:
             coins.read(events)
@@ -214,13 +210,13 @@ def _moves_of(
 
 
 def _read(lake: Lake, day: dt.date, columns: Sequence[str]) -> Iterator[pa.Table]:
-    return lake.read_parts(EVENTS.name, day, columns, DICTIONARIES)
+    return lake.read_parts(EVENTS.name, day, columns, _ENCODED, row_groups=1)
 
 
 def _split(coded: tuple[pa.Table, NDArray[np.int32]], wanted: range) -> tuple[pa.Table, dict[int, pa.Table]]:
     """The events, and the moves of each wanted bucket in their order."""
     events, owner = coded
-    moving = moves_a_position(events).to_numpy()
+    moving = moves_a_position(events)
     place = np.where(moving & (owner >= wanted.start) & (owner < wanted.stop), owner - wanted.start, len(wanted))
     # Integers of 8 or 16 bits are sorted by counting.
     order = np.argsort(place.astype(np.min_scalar_type(len(wanted))), kind="stable")
@@ -232,10 +228,15 @@ def _split(coded: tuple[pa.Table, NDArray[np.int32]], wanted: range) -> tuple[pa
 
 def _joined(folded: Sequence[Folded]) -> Carry:
     """The state of all buckets together, in an order that does not depend on them."""
-    held = [part.table() for part in merged([one.carry.held for one in folded], age_order, _PART_ROWS)]
-    written_off = pa.concat_tables(one.carry.written_off for one in folded)
-    in_order = written_off.take(pa.array(key_order(written_off)))
-    return Carry(pa.concat_tables(held), in_order)
+    with ThreadPoolExecutor(1) as pool:
+        written_off = pool.submit(_by_key, [one.carry.written_off for one in folded])
+        parts = merged([one.carry.held for one in folded], age_order, _PART_ROWS)
+        return Carry(pa.concat_tables([part.table() for part in parts]), written_off.result())
+
+
+def _by_key(written_off: Sequence[pa.Table]) -> pa.Table:
+    whole = pa.concat_tables(written_off)
+    return whole.take(pa.array(key_order(whole)))
 
 
 def _side_by_side(work: Callable[[_Part], _Done], parts: Iterator[_Part], threads: int) -> Iterator[_Done]:

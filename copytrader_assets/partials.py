@@ -23,6 +23,7 @@ import pyarrow.ipc
 
 from copytrader_assets.analysis.columns import ints
 from copytrader_assets.analysis.day_facts import DayFacts
+from copytrader_assets.analysis.stretches import stretches
 from copytrader_assets.analysis.window import NS_PER_DAY, day_number, end_ns
 from copytrader_assets.day_reader import DayReader
 from copytrader_assets.lake import Lake
@@ -88,9 +89,9 @@ class Partials:
 
     def _computed(self, day: dt.date) -> DayFacts:
         trips = self._reader.trips(day)
-        touched = self._reader.touched(day)
+        needed = stretches(trips, self._reader.own(day))
         events = [
-            self._reader.events(earlier, _coins(trips, earlier, touched if earlier == day else None))
+            self._reader.events(earlier, needed if earlier == day else _of_trips(needed, trips, earlier))
             for earlier in self._path(day, trips)
         ]
         return DayFacts.of(
@@ -129,10 +130,10 @@ class Partials:
             self._memory.popitem(last=False)
 
 
-def _coins(trips: pa.Table, day: dt.date, touched: pa.Array | None) -> pa.Array:
-    """The coins whose events of `day` are needed: of the trips that were open then, and those of `touched`."""
-    open_then = trips.filter(pa.array(np.asarray(ints(trips, "open_ts_ns") < end_ns(day))))["mint"].combine_chunks()
-    return pc.unique(open_then if touched is None else pa.concat_arrays([open_then, touched]))
+def _of_trips(needed: pa.Table, trips: pa.Table, day: dt.date) -> pa.Table:
+    """Those of the stretches `needed` whose coins have events of `day` to show: trips in them were open then."""
+    open_then = trips.filter(pa.array(np.asarray(ints(trips, "open_ts_ns") < end_ns(day))))["mint"]
+    return needed.filter(pc.is_in(needed["mint"], pc.unique(open_then)))
 
 
 def _keep(file: Root, facts: DayFacts) -> None:

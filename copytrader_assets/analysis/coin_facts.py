@@ -6,14 +6,15 @@ One pass over all events, in chain order, in as many parts as the caller likes. 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from copytrader_assets.analysis.moves import TEXT, shared_codes
+from copytrader_assets.analysis.moves import TEXT, kinds
+from copytrader_assets.analysis.text_codes import TextCodes
 from copytrader_core.compiled import uncounted
 from copytrader_core.wide import ONE, ZERO, Words, share
 
@@ -45,6 +46,7 @@ _TELLING_QUOTE = np.uint64(10_000)
 _MILLION = np.uint64(1_000_000)
 _OTHER, _BUY, _SELL, _SWAP = range(4)
 _NEVER = np.iinfo(np.int64).min
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,39 @@ class CoinFacts:
 
     def after(self, events: pa.Table) -> CoinFacts:
         """These facts moved over `events` (COIN_COLUMNS at least), which must be later and in chain order."""
-        (trades, m_mint, m_quote, mint, quote), names = shared_codes(
-            [self.trades["mint"], self.marks["mint"], self.marks["quote_mint"], events["mint"], events["quote_mint"]]
+        watch = CoinWatch(self, TextCodes())
+        watch.see(events)
+        return watch.facts()
+
+
+class CoinWatch:
+    """Facts that move over one part of the events after the other."""
+
+    def __init__(self, facts: CoinFacts, coins: TextCodes) -> None:
+        """`coins` gives coins and quotes their codes; it may grow between the parts."""
+        self._coins = coins
+        trades, mint, quote = (
+            self._codes(column) for column in (facts.trades["mint"], facts.marks["mint"], facts.marks["quote_mint"])
         )
-        last = np.full(len(names), _NEVER, np.int64)
-        last[trades] = self.trades["last_trade_ts_ns"].to_numpy()
-        pairs = _known_pairs(self.marks, m_mint, m_quote, len(names), events.num_rows)
-        used = _see(_seen(events, mint, quote), last, pairs, len(m_mint))
-        return CoinFacts(_last_trades(last, names), _marks(pairs, used, names))
+        self._last = np.full(len(coins), _NEVER, np.int64)
+        self._last[trades] = facts.trades["last_trade_ts_ns"].to_numpy()
+        self._pairs, self._used = _known_pairs(facts.marks, mint, quote, len(coins)), len(mint)
+
+    def see(self, events: pa.Table) -> None:
+        """The next part (COIN_COLUMNS at least), in chain order; `mint` may be codes of `coins`."""
+        mint, quote = (self._codes(events[name]) for name in ("mint", "quote_mint"))
+        self._last = _extended(self._last, len(self._coins), _NEVER)
+        self._pairs = _with_room(self._pairs, len(self._coins), self._used + events.num_rows)
+        self._used = int(_see(_seen(events, mint, quote), self._last, self._pairs, self._used))
+
+    def facts(self) -> CoinFacts:
+        """The facts after all that was seen."""
+        names = self._coins.names()
+        return CoinFacts(_last_trades(self._last, names), _marks(self._pairs, self._used, names))
+
+    def _codes(self, column: pa.ChunkedArray) -> NDArray[np.int32]:
+        coded = column if column.type == pa.int32() else self._coins.codes(column)
+        return np.asarray(pc.fill_null(coded, -1).to_numpy(), np.int32)
 
 
 class _Seen(NamedTuple):
@@ -100,45 +127,70 @@ class _Pairs(NamedTuple):
 
 
 def _seen(events: pa.Table, mint: NDArray[np.int32], quote: NDArray[np.int32]) -> _Seen:
-    kinds = pc.index_in(events["action"], pa.array(["", "BUY", "SELL", "SWAP"]))
     known = [pc.is_valid(events[name]) for name in ("reserve_base_raw", "reserve_quote_raw", "swap_fee_raw")]
-    return _Seen(
-        np.asarray(pc.fill_null(kinds, _OTHER).to_numpy(), np.int8),
+    columns = (
+        kinds(events["action"], "BUY", "SELL", "SWAP") + np.int8(_BUY),
         mint,
         quote,
-        np.asarray(events["ts_ns"].to_numpy(), np.int64),
+        events["ts_ns"].to_numpy(),
         _unsigned(events, "quote_raw"),
         _unsigned(events, "swap_fee_raw"),
-        np.asarray(known[2].to_numpy()),
+        known[2].to_numpy(),
         _unsigned(events, "reserve_base_raw"),
         _unsigned(events, "reserve_quote_raw"),
-        np.asarray(pc.and_(known[0], known[1]).to_numpy()),
+        pc.and_(known[0], known[1]).to_numpy(),
     )
+    return _Seen(*(_read_only(column) for column in columns))
+
+
+def _read_only(column: NDArray[Any]) -> NDArray[Any]:
+    """Of one type for the compiler, for which arrays that can be written are another one."""
+    same = column.view()
+    same.flags.writeable = False
+    return same
 
 
 def _unsigned(events: pa.Table, name: str) -> NDArray[np.uint64]:
     return np.asarray(pc.fill_null(events[name], 0).to_numpy(), np.uint64)
 
 
-def _known_pairs(marks: pa.Table, mint: NDArray[np.int32], quote: NDArray[np.int32], coins: int, room: int) -> _Pairs:
-    known, size = marks.num_rows, marks.num_rows + room
+def _known_pairs(marks: pa.Table, mint: NDArray[np.int32], quote: NDArray[np.int32], coins: int) -> _Pairs:
+    known = marks.num_rows
     pairs = _Pairs(
         np.full(coins, -1, np.int32),
-        np.full(size, -1, np.int32),
-        np.zeros(size, np.int32),
-        np.zeros(size, np.int32),
-        np.zeros(size, np.uint64),
-        np.zeros(size, np.uint64),
-        np.zeros(size, np.bool_),
-        np.full(size, -1, np.int32),
+        np.full(known, -1, np.int32),
+        np.zeros(known, np.int32),
+        np.zeros(known, np.int32),
+        np.array(_unsigned(marks, "reserve_base_raw")),
+        np.array(_unsigned(marks, "reserve_quote_raw")),
+        np.array(pc.is_valid(marks["reserve_base_raw"]).to_numpy()),
+        np.array(pc.fill_null(marks["fee_ppm"], -1).to_numpy()),
     )
-    pairs.base[:known], pairs.reserve[:known] = (
-        _unsigned(marks, name) for name in ("reserve_base_raw", "reserve_quote_raw")
-    )
-    pairs.fee_ppm[:known] = pc.fill_null(marks["fee_ppm"], -1).to_numpy()
-    pairs.marked[:known] = pc.is_valid(marks["reserve_base_raw"]).to_numpy()
     _chain(pairs, mint, quote)
     return pairs
+
+
+def _with_room(pairs: _Pairs, coins: int, least: int) -> _Pairs:
+    """The same pairs in arrays for at least so many, of so many coins."""
+    return _Pairs(
+        _extended(pairs.head, coins, -1),
+        _extended(pairs.next, least, -1),
+        _extended(pairs.mint, least, 0),
+        _extended(pairs.quote, least, 0),
+        _extended(pairs.base, least, 0),
+        _extended(pairs.reserve, least, 0),
+        _extended(pairs.marked, least, 0),
+        _extended(pairs.fee_ppm, least, -1),
+    )
+
+
+def _extended(array: NDArray[Number], least: int, filler: int) -> NDArray[Number]:
+    """`array` itself or, if it is too small, the beginning of one of at least twice its size."""
+    if least <= len(array):
+        return array
+    larger = np.full(max(least, 2 * len(array)), filler, array.dtype)
+    larger[: len(array)] = array
+    return larger
 
 
 @uncounted

@@ -23,6 +23,12 @@ from copytrader_assets.analysis.price_path import PricePath, Spans
 from copytrader_assets.analysis.slippage import entry_delay, entry_slippage
 from copytrader_assets.analysis.window import NS_PER_DAY
 
+TRIP_COLUMNS = (
+    *("wallet", "mint", "quote_mint", "open_sig", "open_path", "open_ts_ns", "open_slot", "open_cost_lamports"),
+    *("open_cost_raw", "close_sig", "close_ts_ns", "close_slot", "close_proceeds_raw", "hold_ms", "pnl_lamports"),
+    *("pnl_raw", "n_sells", "status", "basis", "meta_json"),
+)
+"""The columns of `trades` that the facts are read from."""
 TRIP_FACTS = pa.schema(
     [
         ("wallet", pa.string()),
@@ -80,9 +86,9 @@ class DayFacts:
     def of(
         cls, trips: pa.Table, events: pa.Table, held: pa.Table, wallets: pa.Array, end_ns: int, slot_ms: float
     ) -> DayFacts:
-        """`trips`: lake rows that ended on the day; `events`: price_path.EVENT_COLUMNS of the coins that the wallets
-        traded on the day and of the trips' coins as far back as their opening; `held`: lake rows of the positions at
-        the day's end, `end_ns`. Rows of other wallets and INCOMPLETE trips are left out.
+        """`trips`: TRIP_COLUMNS of what ended on the day; `events`: price_path.EVENT_COLUMNS around the wallets' trades
+        of the day and along the trips, at least those of their stretches; `held`: lake rows of the positions at the
+        day's end, `end_ns`. Rows of other wallets and INCOMPLETE trips are left out.
         """
         path = PricePath.of(events, wallets)
         positions = held_facts(_countable(held, wallets))

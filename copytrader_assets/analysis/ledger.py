@@ -58,7 +58,7 @@ from copytrader_assets.analysis.ledger_kernel import (
     fold,
 )
 from copytrader_assets.analysis.moves import bucket_of, in_chain_order, shared_codes, text_buffers
-from copytrader_assets.analysis.trip_order import sorted_by_age
+from copytrader_assets.analysis.trip_order import in_order, sorted_by_age
 from copytrader_assets.analysis.trip_tables import (
     Carry,
     Flat,
@@ -70,7 +70,7 @@ from copytrader_assets.analysis.trip_tables import (
     load,
     written_off_table,
 )
-from copytrader_assets.analysis.wide_columns import wide_words
+from copytrader_assets.analysis.wide_columns import unwritten, wide_words
 from copytrader_core.compiled import kernel, uncounted
 from copytrader_core.records import WSOL
 from copytrader_core.settings import LedgerSettings
@@ -269,32 +269,23 @@ def _book(carry: Carry, codes: _Codes, legs: Flat, lots: Flat, moves: Moves, roo
     trips, lots_room = carry.held.num_rows + bought, int(lots.offsets[-1]) + bought
     gone = carry.written_off
     book = Book(
-        _integers(trips, TRIP_COLUMNS),
-        _amounts(trips, SUM_COLUMNS),
-        _amounts(lots_room, LOT_COLUMNS),
-        np.zeros(lots_room, np.int64),
-        _integers(room_for_legs, 3),
-        _amounts(room_for_legs, LEG_SUM_COLUMNS),
+        unwritten(np.int64, trips, TRIP_COLUMNS),
+        unwritten(np.uint64, trips, SUM_COLUMNS),
+        unwritten(np.uint64, lots_room, LOT_COLUMNS),
+        unwritten(np.int64, lots_room),
+        unwritten(np.int64, room_for_legs, 3),
+        unwritten(np.uint64, room_for_legs, LEG_SUM_COLUMNS),
         np.stack([codes.wallet[1], codes.mint[1], codes.quote[1]], axis=1),
         wide_words(gone["qty_raw"]),
-        np.zeros((trips + gone.num_rows, 3), np.int32),
-        _amounts(trips + gone.num_rows, 2),
-        _integers(n_quotes + 1, 2),
-        _amounts(n_quotes + 1, 2),
+        unwritten(np.int32, trips + gone.num_rows, 3),
+        unwritten(np.uint64, trips + gone.num_rows, 2),
+        unwritten(np.int64, n_quotes + 1, 2),
+        unwritten(np.uint64, n_quotes + 1, 2),
         np.zeros(N_COUNTS, np.int64),
-        _amounts(1, 2),
+        np.zeros((1, 2), np.uint64),
     )
     load(book, carry.held, [codes.wallet[0], codes.mint[0], codes.quote[0], codes.alias[0]], legs, lots, codes.paid_in)
     return book
-
-
-def _integers(rows: int, columns: int) -> Rows:
-    """Zeros: memory that is never written to is never taken."""
-    return np.zeros((rows, columns), np.int64)
-
-
-def _amounts(rows: int, columns: int) -> NDArray[np.uint64]:
-    return np.zeros((rows, columns), np.uint64)
 
 
 def _rules(names: Names, rules: LedgerSettings) -> Rules:
@@ -316,7 +307,8 @@ def _closed_day(desk: _Desk, facts: CoinFacts, day_end_ns: int, rules: LedgerSet
     quiet_coins = last_trade <= rule.oldest_ns
     open_ids = _trips_that(book, OPEN)
     quiet = open_ids[quiet_coins[book.trips[open_ids, MINT]]]
-    bury(book.trips, book.sums, quiet, _marks(book, quiet, facts, names), rule)
+    if len(quiet):
+        bury(book.trips, book.sums, quiet, _marks(book, quiet, facts, names), rule)
     dead = _by_age(desk, _trips_that(book, DEAD))
     finished = finished_table(book, np.concatenate([_by_end(book), dead]), names, desk.pool)
     leftovers = book.leftovers[: book.counts[N_LEFTOVERS]]
@@ -338,7 +330,8 @@ def _trips_that(book: Book, status: int) -> Rows:
 def _by_end(book: Book) -> Rows:
     """The closed trips in the chain order of their closing sale."""
     ids = _trips_that(book, CLOSED)
-    return ids[np.lexsort((book.trips[ids, CLOSE_PLACE], book.trips[ids, CLOSE_ROW]))]
+    trips = np.take(book.trips, ids, axis=0)
+    return ids[in_order([trips[:, CLOSE_ROW], trips[:, CLOSE_PLACE]])]
 
 
 def _by_age(desk: _Desk, ids: Rows) -> Rows:

@@ -78,6 +78,8 @@ class Places(NamedTuple):
 class Book(NamedTuple):
     """All state of a bucket. Trips, lots and legs that were carried stand first in their arrays.
 
+    A row holds anything until it is used; only `counts`, `unseen` and what was carried mean something at first.
+
     `leftovers` are coins that finished trips left behind as dust, without cost; `carried_...` those of earlier days. A
     purse is the state of the present (wallet, coin) in one quote: its open trip, and what was written off.
     """
@@ -198,9 +200,12 @@ def _opened(book: Book, moves: Moves, move: int, row: int) -> int:
     for column in range(4):
         book.trips[trip, column] = moves.codes[move, column]
     book.trips[trip, DECIMALS], book.trips[trip, OPEN_ROW] = moves.decimals[move], row
-    book.trips[trip, CLOSE_ROW] = -1
+    book.trips[trip, N_BUYS] = book.trips[trip, TRIP_LEGS] = book.trips[trip, CLOSE_PLACE] = 0
+    book.trips[trip, STATUS], book.trips[trip, CLOSE_ROW] = OPEN, -1
     for column in range(FIRST_LOT, TRIP_COLUMNS):
         book.trips[trip, column] = -1
+    for column in range(SUM_COLUMNS):
+        book.sums[trip, column] = ZERO
     return trip
 
 

@@ -70,14 +70,16 @@ _CRC = np.array([zlib.crc32(bytes([255 - n])) ^ 0xFF000000 for n in range(256)],
 
 def moves(events: pa.Table) -> pa.Table:
     """The rows of `events` (lake columns, EVENT_COLUMNS at least) that move a position, as MOVES, in their order."""
-    return as_moves(with_payer(events.select(EVENT_COLUMNS)).filter(moves_a_position(events)))
+    return as_moves(with_payer(events.select(EVENT_COLUMNS)).filter(pa.array(moves_a_position(events))))
 
 
-def moves_a_position(events: pa.Table) -> pa.ChunkedArray:
-    """Which rows of `events` move one; never NULL."""
-    trades = _is_any(events["action"], "BUY", "SELL")
-    named = pc.and_(pc.is_valid(events["mint"]), pc.is_valid(events["quote_mint"]))
-    return pc.and_(pc.and_(trades, named), pc.is_valid(events["base_raw"]))
+def moves_a_position(events: pa.Table) -> NDArray[np.bool_]:
+    """Which rows of `events` move one."""
+    result = kinds(events["action"], "BUY", "SELL") >= 0
+    for name in ("mint", "quote_mint", "base_raw"):
+        if events[name].null_count:
+            result &= pc.is_valid(events[name]).to_numpy()
+    return result
 
 
 def with_payer(events: pa.Table) -> pa.Table:
@@ -93,8 +95,18 @@ def as_moves(events: pa.Table) -> pa.Table:
     return pa.table({f.name: _cast(columns[f.name], f.type) for f in MOVES})
 
 
-def _is_any(column: pa.ChunkedArray, *values: str) -> pa.ChunkedArray:
-    return pc.fill_null(pc.is_in(column, pa.array(values, pa.string())), False)
+def kinds(column: pa.ChunkedArray, *values: str) -> NDArray[np.int8]:
+    """The place of each text among `values`, -1 for all others. Of a dictionary every text is looked at once."""
+    wanted = pa.array(values, pa.string())
+    parts = [_kinds(chunk, wanted) for chunk in column.chunks]
+    return np.concatenate([np.zeros(0, np.int8), *parts])
+
+
+def _kinds(texts: pa.Array, wanted: pa.Array) -> NDArray[np.int8]:
+    if not pa.types.is_dictionary(texts.type):
+        return np.asarray(pc.fill_null(pc.index_in(texts, wanted), -1).to_numpy(), np.int8)
+    found = np.append(_kinds(texts.dictionary, wanted), np.int8(-1))
+    return np.asarray(found[pc.fill_null(texts.indices, -1).to_numpy()])
 
 
 def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
@@ -123,7 +135,7 @@ def _decimals(events: pa.Table) -> pa.ChunkedArray:
 
 _COLUMNS = {
     "tx_index": lambda events: pc.fill_null(events["tx_index"], -1),
-    "is_sell": lambda events: _is_any(events["action"], "SELL"),
+    "is_sell": lambda events: pa.chunked_array([kinds(events["action"], "SELL") == 0]),
     "quote_raw": lambda events: pc.fill_null(events["quote_raw"], 0),
     "fee_lamports": _fee,
     "decimals": _decimals,
@@ -211,7 +223,7 @@ def text_buffers(texts: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.int64], 
 
 def shared_codes(columns: Sequence[pa.ChunkedArray]) -> tuple[list[NDArray[np.int32]], pa.Array]:
     """Each text column as codes of one dictionary, NULL as -1, and the dictionary."""
-    joined = _encoded([chunk for column in columns for chunk in column.chunks])
+    joined = _encoded([chunk for column in columns for chunk in column.chunks if len(chunk)])
     if not joined.num_chunks:
         return [np.zeros(0, np.int32) for _ in columns], pa.array([], pa.string())
     codes = np.concatenate([_indices(chunk) for chunk in joined.chunks])
@@ -222,7 +234,8 @@ def shared_codes(columns: Sequence[pa.ChunkedArray]) -> tuple[list[NDArray[np.in
 def _encoded(chunks: Sequence[pa.Array]) -> pa.ChunkedArray:
     """All chunks with one dictionary. Where one is plain, hashing every row is cheaper than every dictionary."""
     if all(pa.types.is_dictionary(chunk.type) for chunk in chunks):
-        return pa.chunked_array(chunks, TEXT).unify_dictionaries()
+        whole = pa.chunked_array(chunks, TEXT)
+        return whole.unify_dictionaries() if len(chunks) > 1 else whole
     return pc.dictionary_encode(pa.chunked_array([chunk.cast(pa.string()) for chunk in chunks], pa.string()))
 
 

@@ -46,7 +46,7 @@ class TextCodes:
         return self._coded(texts, np.zeros(0, np.bool_))
 
     def codes(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
-        """The code of each text as int32, NULL for NULL."""
+        """The code of each text as int32, NULL for NULL. A dictionary gives codes to all of its texts, used or not."""
         return pa.chunked_array([self._of(chunk) for chunk in column.chunks], pa.int32())
 
     def names(self, first: int = 0) -> pa.Array:
@@ -57,6 +57,8 @@ class TextCodes:
         return pa.StringArray.from_buffers(self._count - first, pa.py_buffer(moved), pa.py_buffer(content))
 
     def _of(self, texts: pa.Array) -> pa.Array:
+        if pa.types.is_dictionary(texts.type):
+            return self._of(texts.dictionary).take(texts.indices)
         missing = texts.is_null().to_numpy(zero_copy_only=False) if texts.null_count else np.zeros(0, np.bool_)
         return pa.array(self._coded(texts, missing), mask=missing if len(missing) else None)
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from copytrader_assets.analysis.ledger import Folded
-from copytrader_assets.analysis.moves import shared_codes, text_buffers
+from copytrader_assets.analysis.moves import kinds, moves_a_position, shared_codes, text_buffers
 from copytrader_assets.analysis.trip_tables import Carry
 from copytrader_assets.analysis.wide_columns import wide_words
 from copytrader_core.compiled import kernel
@@ -23,6 +23,8 @@ from copytrader_core.wide import total
 _KEY_PATH = ("open_outer_ix", "open_inner_ix", "open_event_seq")
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _29 = np.uint64(29)
+_32 = np.uint64(32)
+_LOW = np.uint64(0xFFFFFFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +60,15 @@ class Flow:
 
 def flow_of(events: pa.Table) -> Flow:
     """The events' side, from their amounts alone: bought less sold, of what names coin and quote."""
-    priced = pc.and_(pc.is_valid(events["mint"]), pc.is_valid(events["quote_mint"]))
-    bought, sold = (_sum(events, priced, action) for action in ("BUY", "SELL"))
+    kind, moving = kinds(events["action"], "BUY", "SELL"), moves_a_position(events)
+    amounts = np.asarray(pc.fill_null(events["base_raw"], 0).to_numpy())
+    bought, sold = (_sum(amounts[moving & (kind == side)]) for side in (0, 1))
     return Flow(moved=bought - sold)
 
 
-def _sum(events: pa.Table, priced: pa.ChunkedArray, action: str) -> int:
-    mine = pc.and_(priced, pc.is_in(events["action"], pa.array([action])))
-    amounts = np.asarray(pc.fill_null(events["base_raw"], 0).to_numpy())[
-        np.asarray(pc.fill_null(mine, False).to_numpy())
-    ]
-    return total(np.stack([amounts, np.zeros_like(amounts)], axis=1))
+def _sum(amounts: NDArray[np.uint64]) -> int:
+    """The exact sum, which may be of more than 64 bits."""
+    return (int((amounts >> _32).sum()) << 32) + int((amounts & _LOW).sum())
 
 
 def held_raw(carry: Carry) -> int:

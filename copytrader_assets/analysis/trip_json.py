@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from copytrader_core.compiled import uncounted
 from copytrader_core.wide import ONE, ZERO, Words, difference, divided
 
-_TEN = np.uint64(10)
+_PAD = 32
 _HUNDRED = np.uint64(100)
 _TENS = np.array([10**n for n in range(20)], np.uint64)
+_PAIRS = np.frombuffer("".join(f"{n:02d}" for n in range(100)).encode(), np.uint8)
 _TEN_19 = np.uint64(10**19)
 _TWO = np.uint64(2)
+# Three numbers of 32 bits and two full stops.
+_LONGEST_PATH = 35
 _63 = np.uint64(63)
 _ZERO_DIGIT = np.uint8(48)
 _QUOTE, _BACKSLASH, _SPACE = 34, 92, 32
@@ -125,14 +128,26 @@ def open_json(trips: TripColumns, coins: CoinColumns) -> pa.Array:
     return _as_texts(buffer, offsets)
 
 
+def path_texts(outer: NDArray[np.int32], inner: NDArray[np.int32], seq: NDArray[np.int32]) -> pa.Array:
+    """`outer.inner.seq` of each row."""
+    buffer, sink, offsets = _sink(_LONGEST_PATH * len(outer), len(outer))
+    _write_paths(sink, offsets, outer, inner, seq)
+    return _as_texts(buffer, offsets)
+
+
 def _room(trips: TripColumns, lots: int) -> tuple[pa.Buffer, Sink, NDArray[np.int32]]:
-    """Bytes enough for everything at its longest, of Arrow's pool: that one does not take them anew for every part."""
+    """Bytes enough for everything at its longest."""
     legs, texts = trips.legs, len(trips.decimals)
     legs_of_others = int(np.count_nonzero(legs.paid_in >= 0))
     longest_quote = int(np.diff(trips.quotes.offsets).max(initial=0))
     sigs = int(legs.sig.offsets[-1] - legs.sig.offsets[0]) * (1 if legs.sig.plain else 6)
     size = 512 * texts + 256 * len(legs.qty) + sigs + 160 * lots + legs_of_others * (6 * longest_quote + 3)
-    buffer = pa.allocate_buffer(size)
+    return _sink(size, texts)
+
+
+def _sink(size: int, texts: int) -> tuple[pa.Buffer, Sink, NDArray[np.int32]]:
+    """Bytes of Arrow's pool, which does not take them anew for every part, and the offsets of so many texts."""
+    buffer = pa.allocate_buffer(size + _PAD)
     return buffer, Sink(np.frombuffer(buffer, np.uint8), np.zeros(1, np.int64)), np.zeros(texts + 1, np.int32)
 
 
@@ -140,29 +155,34 @@ def _as_texts(buffer: pa.Buffer, offsets: NDArray[np.int32]) -> pa.Array:
     return pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), buffer.slice(0, int(offsets[-1])))
 
 
-_DECIMALS = np.frombuffer(b'"decimals":', np.uint8)
-_FEES = np.frombuffer(b',"fee_lamports":', np.uint8)
-_LEGS = np.frombuffer(b',"legs":[', np.uint8)
-_COST = np.frombuffer(b'{"cost_raw":', np.uint8)
-_PATH = np.frombuffer(b',"path":"', np.uint8)
-_PROCEEDS = np.frombuffer(b'","proceeds_raw":', np.uint8)
-_QTY = np.frombuffer(b',"qty_raw":', np.uint8)
-_SIG = np.frombuffer(b',"sig":"', np.uint8)
-_TS = np.frombuffer(b'","ts_ns":', np.uint8)
-_LEFT_QTY = np.frombuffer(b',"left_qty_raw":', np.uint8)
-_DIED = np.frombuffer(b',"died_ts_ns":', np.uint8)
-_OTHERS = np.frombuffer(b',"other_quotes":["', np.uint8)
-_UNBACKED = np.frombuffer(b',"unbacked":{"proceeds_raw":', np.uint8)
-_COIN = np.frombuffer(b'{"coin":{"last_trade_ts_ns":', np.uint8)
-_BASE = np.frombuffer(b',"reserve_base_raw":', np.uint8)
-_RESERVE = np.frombuffer(b',"reserve_quote_raw":', np.uint8)
-_AFTER_COIN = np.frombuffer(b"},", np.uint8)
-_LOTS = np.frombuffer(b',"lots":[', np.uint8)
-_LEFT = np.frombuffer(b',"left_raw":', np.uint8)
-_MARK = np.frombuffer(b',"mark_quote_raw":', np.uint8)
-_NULL = np.frombuffer(b"null", np.uint8)
-_ESCAPE = np.frombuffer(b"\\u00", np.uint8)
-_NEXT_TEXT = np.frombuffer(b'","', np.uint8)
+def _padded(text: bytes) -> Bytes:
+    """A text of at most _PAD bytes as `_text` writes it: padded, then its length."""
+    return np.frombuffer(text.ljust(_PAD) + bytes([len(text)]), np.uint8)
+
+
+_DECIMALS = _padded(b'"decimals":')
+_FEES = _padded(b',"fee_lamports":')
+_LEGS = _padded(b',"legs":[')
+_COST = _padded(b'{"cost_raw":')
+_PATH = _padded(b',"path":"')
+_PROCEEDS = _padded(b'","proceeds_raw":')
+_QTY = _padded(b',"qty_raw":')
+_SIG = _padded(b',"sig":"')
+_TS = _padded(b'","ts_ns":')
+_LEFT_QTY = _padded(b',"left_qty_raw":')
+_DIED = _padded(b',"died_ts_ns":')
+_OTHERS = _padded(b',"other_quotes":["')
+_UNBACKED = _padded(b',"unbacked":{"proceeds_raw":')
+_COIN = _padded(b'{"coin":{"last_trade_ts_ns":')
+_BASE = _padded(b',"reserve_base_raw":')
+_RESERVE = _padded(b',"reserve_quote_raw":')
+_AFTER_COIN = _padded(b"},")
+_LOTS = _padded(b',"lots":[')
+_LEFT = _padded(b',"left_raw":')
+_MARK = _padded(b',"mark_quote_raw":')
+_NULL = _padded(b"null")
+_ESCAPE = _padded(b"\\u00")
+_NEXT_TEXT = _padded(b'","')
 _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
@@ -221,11 +241,8 @@ def _legs(sink: Sink, legs: LegColumns, row: int) -> None:
         if leg > legs.starts[row]:
             _byte(sink, 44)
         _wide_after(sink, _COST, legs.cost, leg)
-        _number_after(sink, _PATH, legs.outer_ix[leg])
-        _byte(sink, 46)
-        _number(sink, legs.inner_ix[leg])
-        _byte(sink, 46)
-        _number(sink, legs.event_seq[leg])
+        _text(sink, _PATH)
+        _path(sink, legs.outer_ix[leg], legs.inner_ix[leg], legs.event_seq[leg])
         _wide_after(sink, _PROCEEDS, legs.proceeds, leg)
         _unsigned_after(sink, _QTY, legs.qty[leg])
         _text(sink, _SIG)
@@ -233,6 +250,28 @@ def _legs(sink: Sink, legs: LegColumns, row: int) -> None:
         _number_after(sink, _TS, legs.ts_ns[leg])
         _byte(sink, 125)
     _byte(sink, 93)
+
+
+@uncounted
+def _path(sink: Sink, outer: int, inner: int, seq: int) -> None:
+    _number(sink, outer)
+    _byte(sink, 46)
+    _number(sink, inner)
+    _byte(sink, 46)
+    _number(sink, seq)
+
+
+@uncounted
+def _write_paths(
+    sink: Sink,
+    offsets: NDArray[np.int32],
+    outer: NDArray[np.int32],
+    inner: NDArray[np.int32],
+    seq: NDArray[np.int32],
+) -> None:
+    for row in range(len(outer)):
+        _path(sink, outer[row], inner[row], seq[row])
+        offsets[row + 1] = sink.at[0]
 
 
 @uncounted
@@ -274,13 +313,22 @@ def _appeared(legs: LegColumns, first: int, leg: int) -> bool:
 
 # Places are unsigned: those could not count from the end, so that the compiler need not look, and copies many at once.
 @uncounted
+def _text(sink: Sink, text: Bytes) -> None:
+    """A text of `_padded`: always as many bytes, which are two moves, and the next text overwrites what is too much."""
+    at = np.uint64(sink.at[0])
+    for place in range(np.uint64(_PAD)):
+        sink.content[at + place] = text[place]
+    sink.at[0] += text[_PAD]
+
+
+@uncounted
 def _byte(sink: Sink, byte: int) -> None:
     sink.content[np.uint64(sink.at[0])] = byte
     sink.at[0] += 1
 
 
 @uncounted
-def _text(sink: Sink, text: Bytes) -> None:
+def _bytes(sink: Sink, text: Bytes) -> None:
     at = np.uint64(sink.at[0])
     for place in range(np.uint64(len(text))):
         sink.content[at + place] = text[place]
@@ -292,7 +340,7 @@ def _quoted(sink: Sink, column: TextColumn, row: int) -> None:
     """The text inside JSON quotes."""
     text = column.content[column.offsets[row] : column.offsets[row + 1]]
     if column.plain:
-        _text(sink, text)
+        _bytes(sink, text)
         return
     for byte in text:
         if byte < _SPACE:
@@ -351,11 +399,10 @@ def _digits(sink: Sink, value: np.uint64, least: int) -> None:
     first = np.uint64(sink.at[0])
     at = first + np.uint64(count)
     while at > first + ONE:
-        pair = value % _HUNDRED
+        pair = _TWO * (value % _HUNDRED)
         value //= _HUNDRED
         at -= _TWO
-        sink.content[at] = _ZERO_DIGIT + np.uint8(pair // _TEN)
-        sink.content[at + ONE] = _ZERO_DIGIT + np.uint8(pair % _TEN)
+        sink.content[at], sink.content[at + ONE] = _PAIRS[pair], _PAIRS[pair + ONE]
     if at > first:
         sink.content[first] = _ZERO_DIGIT + np.uint8(value)
     sink.at[0] += count

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from copytrader_assets.analysis.moves import shared_codes
-from copytrader_assets.analysis.trip_tables import laid_flat, sig_prefix
+from copytrader_assets.analysis.trip_tables import laid_flat, sig_prefix, with_plain_texts
 
 Order = NDArray[np.int64]
 
@@ -28,6 +28,7 @@ class Part:
 
     slices: Sequence[pa.Table]
     owners: Order
+    plain: bool
 
     def table(self) -> pa.Table:
         """The rows in their order. It takes time, and may be done beside other parts."""
@@ -36,7 +37,8 @@ class Part:
         # The rows of the slices stand bucket by bucket.
         place = np.empty(len(self.owners), np.int64)
         place[np.argsort(self.owners, kind="stable")] = np.arange(len(self.owners))
-        return pa.concat_tables(self.slices).take(pa.array(place))
+        slices = [with_plain_texts(one) for one in self.slices] if self.plain else self.slices
+        return pa.concat_tables(slices).take(pa.array(place))
 
 
 _AFTER_ALL_SLOTS = np.iinfo(np.int64).max
@@ -91,9 +93,9 @@ def _numbers(table: pa.Table, name: str) -> NDArray[Any]:
     return np.asarray(table[name].to_numpy())
 
 
-def _sorted(keys: Sequence[NDArray[np.generic]], rest: Callable[[NDArray[np.int64]], pa.Table]) -> Order:
+def _sorted(keys: Sequence[NDArray[Any]], rest: Callable[[NDArray[np.int64]], pa.Table]) -> Order:
     """Sorted by `keys`, the first one first; rows that are equal in all of them by the columns of `rest`."""
-    order = np.lexsort(tuple(reversed(keys)))
+    order = in_order(keys)
     if len(order) < 2:
         return order
     same = np.logical_and.reduce([key[order[1:]] == key[order[:-1]] for key in keys])
@@ -107,6 +109,24 @@ def _sorted(keys: Sequence[NDArray[np.generic]], rest: Callable[[NDArray[np.int6
         inner = pc.sort_indices(detail.select(names), [(name, "ascending") for name in names])
         order[places] = rows[inner.to_numpy()]
     return order
+
+
+def in_order(keys: Sequence[NDArray[Any]]) -> Order:
+    """The rows by integer keys, the first one first, stably.
+
+    Where all keys fit one number they are sorted as one: rows that come in a few sorted runs are then only merged.
+    """
+    if not len(keys[0]):
+        return np.zeros(0, np.int64)
+    # Each is counted from its least value on.
+    least = [int(key.min()) for key in keys]
+    bits = [(int(key.max()) - start).bit_length() for key, start in zip(keys, least, strict=True)]
+    if sum(bits) > 63:
+        return np.lexsort(tuple(reversed(keys)))
+    packed = np.zeros(len(keys[0]), np.int64)
+    for key, start, width in zip(keys, least, bits, strict=True):
+        packed = (packed << width) | (key - key.dtype.type(start)).astype(np.int64)
+    return np.argsort(packed, kind="stable")
 
 
 def _age(trips: pa.Table) -> pa.Table:
@@ -132,18 +152,21 @@ def _end(finished: pa.Table) -> pa.Table:
     )
 
 
-def merged(buckets: Sequence[pa.Table], order_of: Callable[[pa.Table], Order], part_rows: int) -> Iterator[Part]:
+def merged(
+    buckets: Sequence[pa.Table], order_of: Callable[[pa.Table], Order], part_rows: int, *, plain: bool = False
+) -> Iterator[Part]:
     """The rows of all buckets in one order, in parts; each bucket must be in this order already.
 
     Only the parts are built anew: of each bucket a part takes the next rows. No rows at all are one empty part.
+    `plain`: repeated texts need not stay dictionaries, and then each part writes out its own.
     """
-    buckets = _of_one_dictionary(buckets)
+    buckets = buckets if plain else _of_one_dictionary(buckets)
     keys = pa.concat_tables(bucket.select(_key_columns(bucket)) for bucket in buckets)
     owner = np.repeat(np.arange(len(buckets)), [bucket.num_rows for bucket in buckets])
     order = owner[order_of(keys)] if len(buckets) > 1 else owner
     taken = np.zeros(len(buckets), np.int64)
     for start in range(0, max(len(order), 1), part_rows):
-        yield _next_part(buckets, order[start : start + part_rows], taken)
+        yield _next_part(buckets, order[start : start + part_rows], taken, plain)
 
 
 def _of_one_dictionary(buckets: Sequence[pa.Table]) -> list[pa.Table]:
@@ -158,8 +181,8 @@ def _key_columns(table: pa.Table) -> list[str]:
     return [name for name in (*wanted, "end_tx_index", "end_place") if name in table.column_names]
 
 
-def _next_part(buckets: Sequence[pa.Table], owners: Order, taken: Order) -> Part:
+def _next_part(buckets: Sequence[pa.Table], owners: Order, taken: Order, plain: bool) -> Part:
     counts = np.bincount(owners, minlength=len(buckets))
     slices = [bucket.slice(taken[b], counts[b]) for b, bucket in enumerate(buckets) if counts[b]]
     taken += counts
-    return Part(slices or [buckets[0].slice(0, 0)], owners)
+    return Part(slices or [buckets[0].slice(0, 0)], owners, plain)

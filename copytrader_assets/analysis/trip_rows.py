@@ -23,6 +23,7 @@ from copytrader_assets.analysis.trip_json import (
     TripColumns,
     finished_json,
     open_json,
+    path_texts,
     text_column,
 )
 from copytrader_assets.analysis.trip_tables import Flat, laid_flat
@@ -84,7 +85,7 @@ def _columns(trips: pa.Table, legs: Flat) -> dict[str, pa.Array | pa.ChunkedArra
     same = ("wallet", "alias", "mint", "quote_mint", "open_sig", "open_ts_ns", "open_slot", "n_buys")
     return {
         **{name: trips[name] for name in same},
-        "open_path": _path(trips),
+        "open_path": path_texts(*(trips[f"open_{name}"].to_numpy() for name in _PATH)),
         "open_qty": pa.array(to_floats(sums["bought"]) / scale),
         "open_qty_raw": trips["bought_raw"],
         "close_qty": pa.array(to_floats(sums["sold"]) / scale),
@@ -100,10 +101,6 @@ def _columns(trips: pa.Table, legs: Flat) -> dict[str, pa.Array | pa.ChunkedArra
 def _difference(a: Words, b: Words) -> Words:
     low = a[:, 0] - b[:, 0]
     return np.stack([low, a[:, 1] - b[:, 1] - np.where(a[:, 0] < b[:, 0], ONE, np.uint64(0))], axis=1)
-
-
-def _path(trips: pa.Table) -> pa.ChunkedArray:
-    return pc.binary_join_element_wise(*(trips[f"open_{name}"].cast(pa.string()) for name in _PATH), ".")
 
 
 def _ratio(proceeds: Words, matched: Words) -> pa.Array:

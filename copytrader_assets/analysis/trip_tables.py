@@ -118,7 +118,7 @@ class Carry:
     def stored(self) -> pa.Table:
         """The companion of the day's open_positions: what those rows do not say, then what was written off."""
         rest = self.held.drop_columns(list(PUBLISHED))
-        gone = _with_plain_texts(self.written_off)
+        gone = with_plain_texts(self.written_off)
         return pa.concat_tables([rest, gone], promote_options="default").replace_schema_metadata(None)
 
     @classmethod
@@ -130,7 +130,8 @@ class Carry:
         return cls(_shaped(held, HELD), _shaped({n: stored[n].slice(rows) for n in WRITTEN_OFF.names}, WRITTEN_OFF))
 
 
-def _with_plain_texts(table: pa.Table) -> pa.Table:
+def with_plain_texts(table: pa.Table) -> pa.Table:
+    """`table` with texts in place of the codes of a dictionary."""
     plain = [field.with_type(pa.string()) if field.type == TEXT else field for field in table.schema]
     return table.cast(pa.schema(plain))
 
@@ -333,6 +334,7 @@ def load(book: Book, held: pa.Table, codes: Sequence[Codes], legs: Flat, lots: F
         [*codes, np.arange(n), *(held[c].to_numpy() for c in ("decimals", "n_buys")), np.diff(legs.offsets),
          np.full(n, k.OPEN), np.full(n, -1), np.zeros(n), *_ends(lots.offsets), *_ends(legs.offsets)], axis=1
     )  # fmt: skip
+    book.sums[:n] = 0
     for name, at in _SUMS.items():
         book.sums[:n, at : at + 2] = wide_words(held[name])
     _load_lots(book, lots)

@@ -1,11 +1,24 @@
-"""Exact integers of 128 bits (`copytrader_core.wide`) as Arrow columns, and back, without a copy."""
+"""Exact integers of 128 bits (`copytrader_core.wide`) as Arrow columns, and back, without a copy. Room for arrays."""
 
 from __future__ import annotations
 
+import math
+from typing import TypeVar
+
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from copytrader_core.wide import Words
+
+Number = TypeVar("Number", bound=np.generic)
+
+
+def unwritten(kind: type[Number], *shape: int) -> NDArray[Number]:
+    """An array to be written to, of anything: memory of Arrow's pool, which need not be taken anew nor cleared."""
+    size = math.prod(shape)
+    buffer = pa.allocate_buffer(max(size, 1) * np.dtype(kind).itemsize)
+    return np.frombuffer(buffer, kind, size).reshape(shape)
 
 
 def wide_array(words: Words, kind: pa.DataType) -> pa.Array:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from copytrader_assets.analysis.moves import TEXT, kinds
 from copytrader_assets.analysis.text_codes import TextCodes
+from copytrader_assets.analysis.trip_order import in_order
 
 _TEXTS = st.one_of(
     st.none(),
@@ -45,3 +48,29 @@ def test_a_slice_of_a_column_is_coded_by_its_own_rows() -> None:
     column = pa.chunked_array([pa.array(["aaaaaaaa", "b", None, "cccccccccc", "b"])]).slice(1, 3)
     assert coder.codes(column).to_pylist() == [0, None, 1]
     assert coder.names().to_pylist() == ["b", "cccccccccc"]
+
+
+@given(st.lists(st.lists(_TEXTS, max_size=40), max_size=6))
+def test_a_dictionary_column_gives_the_codes_of_its_texts(parts: list[list[str | None]]) -> None:
+    coder, plain = TextCodes(), [pa.array(part, pa.string()) for part in parts]
+    coded = [coder.codes(pa.chunked_array([part.dictionary_encode()])) for part in plain]
+    assert coded == [coder.codes(pa.chunked_array([part])) for part in plain]
+
+
+@given(st.lists(st.lists(_TEXTS, max_size=20), max_size=4), st.lists(st.text(max_size=3), max_size=3, unique=True))
+def test_kinds_are_places_whether_the_column_is_a_dictionary_or_not(
+    parts: list[list[str | None]], wanted: list[str]
+) -> None:
+    places = [wanted.index(text) if text in wanted else -1 for part in parts for text in part]
+    chunks = [pa.array(part, pa.string()) for part in parts]
+    assert kinds(pa.chunked_array(chunks, pa.string()), *wanted).tolist() == places
+    assert kinds(pa.chunked_array([c.dictionary_encode() for c in chunks], TEXT), *wanted).tolist() == places
+
+
+_NUMBERS = st.one_of(st.integers(-3, 3), st.integers(-(2**63), 2**63 - 1))
+
+
+@given(st.lists(st.tuples(_NUMBERS, _NUMBERS), max_size=40))
+def test_rows_are_ordered_by_all_their_keys_however_large(rows: list[tuple[int, int]]) -> None:
+    keys = [np.array([row[n] for row in rows], np.int64) for n in (0, 1)]
+    assert in_order(keys).tolist() == sorted(range(len(rows)), key=lambda n: rows[n])
