@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from copytrader_assets.analysis.moves import text_buffers
+from copytrader_assets.analysis.plain import values_of
 from copytrader_core.compiled import uncounted
 
 Codes = NDArray[np.int32]
@@ -43,6 +44,8 @@ class TextCodes:
 
     def of(self, texts: pa.Array) -> Codes:
         """The codes of texts without NULLs."""
+        if pa.types.is_dictionary(texts.type):
+            return self.of(texts.dictionary)[values_of(texts.indices)]
         return self._coded(texts, np.zeros(0, np.bool_))
 
     def codes(self, column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -57,6 +57,11 @@ def test_a_dictionary_column_gives_the_codes_of_its_texts(parts: list[list[str |
     assert coded == [coder.codes(pa.chunked_array([part])) for part in plain]
 
 
+def test_texts_without_nulls_are_coded_whether_they_are_a_dictionary_or_not() -> None:
+    texts, coder = pa.array(["b", "a", "b", "cc"]), TextCodes()
+    assert coder.of(texts.dictionary_encode()).tolist() == coder.of(texts).tolist() == [0, 1, 0, 2]
+
+
 @given(st.lists(st.lists(_TEXTS, max_size=20), max_size=4), st.lists(st.text(max_size=3), max_size=3, unique=True))
 def test_kinds_are_places_whether_the_column_is_a_dictionary_or_not(
     parts: list[list[str | None]], wanted: list[str]
