@@ -45,7 +45,7 @@ class TextCodes:
     def of(self, texts: pa.Array) -> Codes:
         """The codes of texts without NULLs."""
         if pa.types.is_dictionary(texts.type):
-            return self.of(texts.dictionary)[values_of(texts.indices)]
+            return np.asarray(self.of(texts.dictionary)[values_of(texts.indices)])
         return self._coded(texts, np.zeros(0, np.bool_))
 
     def codes(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
