@@ -193,8 +193,11 @@ class Desk:
                 self.broker.rehearse(*likely)
         now = Now(signal.slot, self.clock.now_ns())
         book = replace(self._book(signal, "ACTIVE", now, 0), trading_state="ACTIVE", mint_count={}, last_trade_ns={})
-        decision_document(decide(signal, pattern, edges, book, self.settings, now, inflow, value=value))
-        inputs_document(signal, pattern, edges, book, now, inflow, value)
+        decision = decide(signal, pattern, edges, book, self.settings, now, inflow, value=value)
+        inputs = inputs_document(signal, pattern, edges, book, now, inflow, value)
+        payload = {"inputs": inputs, "decision": decision_document(decision), "latency_us": 0}
+        order = None if decision.plans is None else self._order(signal, decision.plans, now)
+        self.journal.rehearse(self._entry("DECISION", signal, self.head_slot, payload, order), order)
 
     def sell(self, position: Position, reason: ExitReason, slot: int) -> Order | None:
         """Sends one attempt to sell with a fresh quote; None (and the exit stays due) where that is not possible."""

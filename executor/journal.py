@@ -6,7 +6,7 @@ lines from `executor.projector` a moment later. No decisions here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from copytrader_core.quick import quick_record
 from executor.broker import Landed, Reverted
 from executor.ledger import Change, Ledger, ledger_from
 from executor.orders import IntentState, Mode, Order, Position, Signed
-from executor.wal import Wal
+from executor.wal import Wal, encoded
 
 Planned = Literal["PLANNED", "DUPLICATE", "BLOCKED"]
 
@@ -65,7 +65,21 @@ class Journal:
 
     def write(self, entry: Entry, *changes: Change) -> None:
         """Appends one line."""
-        line = {
+        line = self._line(entry, changes)
+        self._wal.append(line)
+        try:
+            self.ledger.apply(line)
+        except BaseException:
+            self._wal.take_back()
+            raise
+        if self._wal.is_long:
+            self._wal.rotate(self.ledger.snapshot())
+            if self.preamble is not None:
+                self.write(self.preamble())
+        self.written()
+
+    def _line(self, entry: Entry, changes: Sequence[Change]) -> dict[str, Any]:
+        return {
             "kind": entry.kind,
             "at_ns": entry.at_ns,
             "slot": entry.slot,
@@ -79,17 +93,10 @@ class Journal:
             "mode": self.mode,
             "changes": changes,
         }
-        self._wal.append(line)
-        try:
-            self.ledger.apply(line)
-        except BaseException:
-            self._wal.take_back()
-            raise
-        if self._wal.is_long:
-            self._wal.rotate(self.ledger.snapshot())
-            if self.preamble is not None:
-                self.write(self.preamble())
-        self.written()
+
+    def rehearse(self, entry: Entry, order: Order | None) -> None:
+        """Puts the line of `plan_buy` together, and writes nothing."""
+        encoded(self._line(entry, self._plan(order, None) if order is not None else ()))
 
     def plan_buy(self, entry: Entry, order: Order | None, signed: Signed | None) -> Planned:
         """Writes a decision and, if it is to buy, the intent with its signed bytes.

@@ -45,6 +45,8 @@ from executor.wal import Wal
 _log = logging.getLogger(__name__)
 _QUEUE_SIZE: Final = 10_000
 _TICK_SECONDS: Final = 0.05
+# Three to four per cent of a core; at 50 ms a buy took 15 % longer to its signature, at 3 ms 18 % less.
+_REHEARSAL_SECONDS: Final = 0.01
 _FINISH_SECONDS: Final = 5.0
 _SYNC_SECONDS: Final = 0.02
 
@@ -164,6 +166,8 @@ class _Service:
         if database is not None:
             boot.know_markets(desk, await database.markets({p.mint for p in desk.holdings.open.values()}))
             works += [partial(database.follow, desk.switch, self._queue.put), database.projector.run]
+        if live is not None and self._around is not None:
+            works.append(self._rehearse)
         if live is not None:
             live.chain.resume()
             works += live.works(self._queue.put)
@@ -256,8 +260,6 @@ class _Service:
         if self._live is not None and silence > self._engine.desk.settings.executor.trip_silence_seconds:
             self._live.chain.trip(f"the stream has been silent for {silence:.0f} s")
         self._engine.on_tick()
-        if self._live is not None and self._around is not None:
-            self._hearing.rehearse()
 
     def _hear(self, received: Received) -> None:
         update = received.update
@@ -306,6 +308,13 @@ class _Service:
             await asyncio.sleep(_TICK_SECONDS)
             if self._queue.empty():
                 await self._queue.put("tick")
+
+    async def _rehearse(self) -> None:
+        """Goes the way of a leader's buy again and again while nothing comes: what is cold takes four times as long."""
+        while True:
+            await asyncio.sleep(_REHEARSAL_SECONDS)
+            if self._queue.empty():
+                self._hearing.rehearse()
 
     async def _sync(self) -> None:
         """The journal onto the disk, right after it was written: what a power cut takes is what lies between."""

@@ -64,7 +64,7 @@ class Wal:
     def append(self, document: dict[str, Any]) -> int:
         """Writes a line and returns its number. It survives the process, and the machine once `sync` has returned."""
         document["seq"] = self.seq + 1
-        line = _line(document)
+        line = encoded(document)
         written = os.write(self._file, line)
         if written != len(line):
             os.truncate(self._path, self._size)
@@ -130,7 +130,7 @@ class Wal:
         head = {"journal_id": self.journal_id, "seq": self.seq, "snapshot": snapshot}
         self._path = self.folder / f"{self.seq + 1:012d}{_SUFFIX}"
         staged = self._path.with_suffix(".partial")
-        staged.write_bytes(_line(head))
+        staged.write_bytes(encoded(head))
         staged.chmod(0o600)
         staged.replace(self._path)
         self._open()
@@ -226,7 +226,8 @@ def _lines(path: Path, offset: int = 0) -> Iterator[tuple[Document, int]]:
             yield document, offset
 
 
-def _line(document: Document) -> bytes:
+def encoded(document: Document) -> bytes:
+    """A line of the journal: the checksum and the JSON text."""
     text = orjson.dumps(document)
     return b"%08x %s\n" % (zlib.crc32(text), text)
 

@@ -1,0 +1,152 @@
+"""A leader's buy on its way to our bytes: signed before it is decided, and gone again without a trace."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from solders.hash import Hash
+from solders.transaction import VersionedTransaction
+
+from copytrader_core.geyser import copytrader_geyser_pb2 as pb
+from copytrader_core.geyser.wire import transaction_from_update
+from copytrader_core.pump.decode import decode
+from copytrader_core.records import WSOL, Event, Pattern, Release
+from copytrader_core.settings import Settings
+from copytrader_core.solana.keys import Signer
+from executor import boot
+from executor.clock import WallClock
+from executor.coins import CoinBook
+from executor.control import ACTIVE, Control, Switch, write_control
+from executor.engine import Engine
+from executor.hearing import Hearing
+from executor.journal import Journal
+from executor.live import LiveBroker
+from executor.orders import signed_from
+from executor.wal import Wal
+from simnet.demo_tape import TAPE
+from simnet.tape import read_tape
+
+
+class Counting(Signer):
+    """Keeps what it has signed."""
+
+    def __init__(self) -> None:
+        super().__init__(bytes(range(32)))
+        self.messages: list[bytes] = []
+
+    def sign(self, message: bytes) -> bytes:
+        self.messages.append(message)
+        return super().sign(message)
+
+
+class Run:
+    """An engine in mode live without routes, and what it hears with."""
+
+    def __init__(self, folder: Path, leaders: set[str], **risk: Any) -> None:
+        policy = {"min_sample_trades": 0, "min_win_rate": 0.0, "require_positive_ev": False}
+        wide = {"min_leader_size_sol": 0.0, "mint_cool_down_ms": 0, "max_price_impact_bps": 10_000}
+        self.settings = Settings(home=folder, policy=policy, risk=wide | risk)  # type: ignore[arg-type]
+        self.switch = Switch(folder / "executor")
+        self.switch.heard(ACTIVE)
+        self.journal = Journal(Wal(folder / "wal"), "live", "run", lambda: self.switch.state)
+        self.signer, coins = Counting(), CoinBook()
+        self.broker = LiveBroker(
+            self.signer, (), coins, lambda: self.switch.state, lambda: self.journal.ledger.signatures, lambda: 0.0
+        )
+        self.broker.head.take(Hash(bytes([7]) * 32), 1_000)
+        patterns = {
+            wallet: Pattern(wallet, None, 30, 100, 0.6, 1.0, 30_000, 90_000, 1.4, 2.0, "mixed", 0.05, 0.5, 0.5)
+            for wallet in leaders
+        }
+        release = Release("r", "2026-10-11", patterns, ())
+        self.engine: Engine = boot.start(self.journal, self.settings, WallClock(), release, self.switch, self.broker)
+        self.engine.desk.holdings.balance_lamports = 10**15
+        self.hearing = Hearing(self.engine, None, is_quick=True)
+        self.hearing.wait()
+
+    def hear(self, raw: bytes) -> dict[str, Any]:
+        """The line of the decision on a buy."""
+        self.hearing.transaction(raw, 0)
+        lines = [line for line in self.journal._wal.replay() if line["kind"] == "DECISION"]
+        return dict(lines[-1])
+
+
+def buys() -> Iterator[tuple[bytes, Event]]:
+    """Updates of the tape that are one buy paid in SOL."""
+    for block in read_tape(TAPE).blocks:
+        for info in block.transactions:
+            events = decode(transaction_from_update(info, block.slot)).events
+            if len(events) == 1 and events[0].action == "BUY" and events[0].quote_mint == WSOL:
+                update = pb.SubscribeUpdateTransaction(slot=block.slot, transaction=info)
+                yield pb.SubscribeUpdate(filters=["pump"], transaction=update).SerializeToString(), events[0]
+
+
+@pytest.fixture(scope="module")
+def shown() -> list[tuple[bytes, Event]]:
+    """The first buys of sixty coins."""
+    found: dict[str, tuple[bytes, Event]] = {}
+    for raw, event in buys():
+        found.setdefault(event.mint, (raw, event))
+        if len(found) == 60:
+            break
+    return list(found.values())
+
+
+def wallets(shown: list[tuple[bytes, Event]]) -> set[str]:
+    return {event.wallet for _, event in shown}
+
+
+def test_what_was_signed_early_is_what_the_decision_sends(tmp_path: Path, shown: list[tuple[bytes, Event]]) -> None:
+    sums = dict.fromkeys(("max_exposure_sol", "max_exposure_per_leader_sol", "max_exposure_per_mint_sol"), 1e6)
+    counts = dict.fromkeys(("max_open_positions", "max_positions_per_leader"), 1_000)
+    run = Run(tmp_path, wallets(shown), **sums, **counts)
+    bought = 0
+    for raw, event in shown:
+        line = run.hear(raw)
+        assert line["leader_sig"] == event.sig
+        signed = [signed_from(values["payload"]) for name, values in line["changes"] if name == "move_intent"]
+        if signed and signed[0] is not None:
+            bought += 1
+            assert bytes(VersionedTransaction.from_bytes(signed[0].wire).message) == run.signer.messages[-1][1:]
+    assert bought == len(run.signer.messages) == len(shown), "an order was signed twice, or for nothing"
+
+
+def test_what_is_refused_is_signed_at_most_and_never_written_or_sent(
+    tmp_path: Path, shown: list[tuple[bytes, Event]]
+) -> None:
+    run = Run(tmp_path, wallets(shown), min_leader_size_sol=1e6)
+    for raw, _ in shown:
+        line = run.hear(raw)
+        assert line["payload"]["decision"]["code"] == "LEADER_MIN_SIZE"
+        assert line["changes"] == []
+    assert run.signer.messages, "the limit is asked after signing"
+    assert not run.broker.flights
+    assert not run.journal.ledger.signatures
+
+
+def test_nothing_is_signed_early_while_buying_is_forbidden(tmp_path: Path, shown: list[tuple[bytes, Event]]) -> None:
+    run = Run(tmp_path, wallets(shown))
+    write_control(tmp_path / "executor", Control("REDUCING", False, "by hand"))
+    for raw, _ in shown[:10]:
+        assert run.hear(raw)["payload"]["decision"]["code"] == "TRADING_STATE"
+    assert run.signer.messages == []
+
+
+def test_a_rehearsal_leaves_no_trace(tmp_path: Path, shown: list[tuple[bytes, Event]]) -> None:
+    run = Run(tmp_path, wallets(shown))
+    run.hear(shown[0][0])
+    desk = run.engine.desk
+    orders, tally = run.broker.orders, copy.deepcopy(desk.tally)
+    lines, state = run.journal._wal.seq, copy.deepcopy(run.journal.ledger.snapshot())
+    signed = len(run.signer.messages)
+    for _ in range(3):
+        run.hearing.rehearse()
+    assert (run.journal._wal.seq, run.journal.ledger.snapshot()) == (lines, state)
+    assert (run.broker.orders, desk.tally, len(desk.holdings.open)) == (orders, tally, 0)
+    early = run.signer.messages[signed:]
+    assert len(early) == 3
+    assert {bytes(message) for message in early} == {bytes(len(early[0]))}, "what was signed could be sent"
