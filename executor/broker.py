@@ -56,6 +56,9 @@ class Reverted:
 class Broker(Protocol):
     """Orders under way, and how they get there."""
 
+    signs: bool
+    """Whether orders have bytes to be signed, so that it pays to have them before all is asked."""
+
     @property
     def orders(self) -> tuple[Order, ...]:
         """What is under way, first to land first."""

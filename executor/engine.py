@@ -126,7 +126,8 @@ class Engine:
     def _presign(self, signal: LeaderBuy) -> Early | None:
         """Bytes for the buy that a new signal is likely to make."""
         pattern = self._release.patterns.get(signal.leader)
-        if pattern is None or self._is_decided(signal) or not self._is_active:
+        may_be_signed = self.desk.broker.signs and self._is_active
+        if not may_be_signed or pattern is None or self._is_decided(signal):
             return None
         inflow, value = self._release.inflow.get(signal.leader), self._release.values.get(signal.leader)
         return self.desk.presign(signal, pattern, inflow, value)

@@ -121,6 +121,8 @@ class LiveBroker:
     `may_sign` is the red button, asked by the signer itself for every signature; `signed` are the signatures so far.
     """
 
+    signs = True
+
     def __init__(
         self,
         signer: Signer,

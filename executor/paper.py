@@ -27,6 +27,8 @@ _LIFETIME_SLOTS: Final = 151
 class PaperBroker:
     """Orders under way, in the order of landing."""
 
+    signs = False
+
     def __init__(self, settings: ExecutorSettings) -> None:
         self._orders: dict[str, Order] = {}
         self._lost: set[str] = set()
