@@ -26,7 +26,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@echo "compiling the kernels (once, about a minute)"
 	@$(BIN)/python -m ingest_worker.kernel
-	@$(BIN)/python -c 'from executor.glance import warm; warm()'
+	@$(BIN)/python -c 'from executor.glance import Glancer; Glancer().warm()'
 	@$(BIN)/python -m copytrader_core.replay.warm
 	@touch $(STAMP)
 
