@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 from copytrader_core.policy.market import MarketState
-from copytrader_core.policy.values import EntryPlan, LeaderBuy
+from copytrader_core.policy.values import LeaderBuy
 from copytrader_core.quick import quick_record
 from copytrader_core.settings import ExecutorSettings
-from executor.orders import Order, Presigned, Signed
+from executor.orders import Likely, Order, Presigned, Signed
 
 
 @quick_record
@@ -72,18 +71,14 @@ class Broker(Protocol):
         """Whether our wallet has never traded on the venue of `signal`: the first buy pays an account's rent."""
         ...
 
-    def presign(
-        self, intent: str, mint: str, coin: Mapping[str, Any], entry: EntryPlan, settings: ExecutorSettings
-    ) -> Presigned | None:
+    def presign(self, likely: Likely) -> Presigned | None:
         """What a buy is likely to be signed as, before it is decided; None where nothing is signed.
 
         Raises TransactionError where it cannot be signed now.
         """
         ...
 
-    def rehearse(
-        self, intent: str, mint: str, coin: Mapping[str, Any], entry: EntryPlan, settings: ExecutorSettings
-    ) -> None:
+    def rehearse(self, likely: Likely) -> None:
         """Goes the way of `presign` and signs nothing that could be sent."""
 
     def sign(self, order: Order, early: Presigned | None = None) -> Signed | None:

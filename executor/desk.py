@@ -6,7 +6,7 @@ The journal's line is written before anything here changes in memory, and before
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, NamedTuple
@@ -22,7 +22,6 @@ from copytrader_core.policy.record import decision_document, inputs_document
 from copytrader_core.policy.values import (
     Book,
     Decision,
-    EntryPlan,
     ExitPlan,
     ExitReason,
     LeaderBuy,
@@ -31,7 +30,7 @@ from copytrader_core.policy.values import (
     TradingState,
 )
 from copytrader_core.records import CopyValue, Edge, Inflow, Pattern
-from copytrader_core.settings import ExecutorSettings, Settings
+from copytrader_core.settings import Settings
 from copytrader_core.solana.coins import Coin
 from executor.broker import Broker, Landed, Reverted
 from executor.clock import Clock
@@ -39,7 +38,7 @@ from executor.coins import CoinBook, is_same_coin
 from executor.control import Switch, flatten_done
 from executor.journal import Entry, Journal, Landing
 from executor.market_book import MarketBook
-from executor.orders import IntentState, Order, Position, Presigned, Signed, intent_id
+from executor.orders import IntentState, Likely, Order, Position, Presigned, Signed, intent_id
 from executor.positions import Holdings, holdings_of
 from executor.trips import account_holds_more, coins_are_missing
 
@@ -158,20 +157,19 @@ class Desk:
         if likely is None:
             return None
         try:
-            found = self.broker.presign(*likely)
+            found = self.broker.presign(likely)
         except TransactionError:
             return None
         return None if found is None else Early(found, self.wall_ns())
 
     def _likely(
         self, signal: LeaderBuy, pattern: Pattern, inflow: Inflow | None, value: CopyValue | None
-    ) -> tuple[str, str, Mapping[str, Any], EntryPlan, ExecutorSettings] | None:
-        """What `Broker.presign` is asked for."""
+    ) -> Likely | None:
         entry = prompt_entry(signal, pattern, self.settings, inflow, value)
         coin = None if entry is None else self.coins.document(signal.mint, signal.market, entry.quoted_tokens_raw)
         if entry is None or coin is None:
             return None
-        return self._identity(signal), signal.mint, coin, entry, self.settings.executor
+        return Likely(self._identity(signal), signal.mint, coin, entry, self.settings.executor)
 
     def _identity(self, signal: LeaderBuy) -> str:
         return intent_id(self.journal.mode, "BUY", signal.sig, signal.mint)
@@ -190,7 +188,7 @@ class Desk:
         """
         with suppress(TransactionError):
             if (likely := self._likely(signal, pattern, inflow, value)) is not None:
-                self.broker.rehearse(*likely)
+                self.broker.rehearse(likely)
         now = Now(signal.slot, self.clock.now_ns())
         book = replace(self._book(signal, "ACTIVE", now, 0), trading_state="ACTIVE", mint_count={}, last_trade_ns={})
         decision = decide(signal, pattern, edges, book, self.settings, now, inflow, value=value)

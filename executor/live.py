@@ -18,7 +18,7 @@ from solders.pubkey import Pubkey
 
 from copytrader_core.errors import TransactionError
 from copytrader_core.policy.market import MarketState
-from copytrader_core.policy.values import EntryPlan, LeaderBuy, TradingState
+from copytrader_core.policy.values import LeaderBuy, TradingState
 from copytrader_core.pump.addresses import JITO_TIP_ACCOUNTS
 from copytrader_core.settings import ExecutorSettings
 from copytrader_core.solana.base58 import signature_text
@@ -30,7 +30,7 @@ from copytrader_core.solana.trades import RECIPIENTS, Charges, Nonce, Recipients
 from executor.broker import Landed, Reverted
 from executor.coins import CoinBook
 from executor.nonces import Nonces, Use
-from executor.orders import DurableNonce, Order, Presigned, Side, Signed
+from executor.orders import DurableNonce, Likely, Order, Presigned, Side, Signed
 
 LIFETIME_BLOCKS: Final = 150
 # A blockhash this old is not signed with any more: what it signs could hardly land in time.
@@ -170,28 +170,21 @@ class LiveBroker:
         """Whether our wallet has no volume account yet where `signal` trades."""
         return signal.market is None or signal.market.venue not in self.has_traded
 
-    def presign(
-        self, intent: str, mint: str, coin: Mapping[str, Any], entry: EntryPlan, settings: ExecutorSettings
-    ) -> Presigned:
+    def presign(self, likely: Likely) -> Presigned:
         """A buy as `sign` will want it once it is decided. Raises TransactionError as `sign`."""
         self._ask("BUY")
-        message = self._early_message(intent, mint, coin, entry, settings)
+        message = self._early_message(likely)
         return Presigned(message, self._signer.sign(message))
 
-    def rehearse(
-        self, intent: str, mint: str, coin: Mapping[str, Any], entry: EntryPlan, settings: ExecutorSettings
-    ) -> None:
+    def rehearse(self, likely: Likely) -> None:
         """Lays the message out, and signs as many zeros instead. Raises TransactionError as `sign`."""
-        self._signer.sign(bytes(len(self._early_message(intent, mint, coin, entry, settings))))
+        self._signer.sign(bytes(len(self._early_message(likely))))
 
-    def _early_message(
-        self, intent: str, mint: str, coin: Mapping[str, Any], entry: EntryPlan, settings: ExecutorSettings
-    ) -> bytes:
-        charges = _charges(intent, settings.priority_fee_lamports, settings.tip_lamports)
-        blockhash, _ = self.head.lifetime()
-        return self._buy(
-            self._coins.coin(mint, coin), coin, (entry.spend_lamports, entry.min_tokens_raw), charges, blockhash
-        )
+    def _early_message(self, likely: Likely) -> bytes:
+        entry, settings = likely.entry, likely.settings
+        coin, amounts = self._coins.coin(likely.mint, likely.coin), (entry.spend_lamports, entry.min_tokens_raw)
+        charges = _charges(likely.intent_id, settings.priority_fee_lamports, settings.tip_lamports)
+        return self._buy(coin, likely.coin, amounts, charges, self.head.lifetime()[0])
 
     def _ask(self, side: Side) -> None:
         """The red button, once more before every signature."""

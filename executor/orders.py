@@ -6,11 +6,12 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from copytrader_core.policy.record import exit_plan, exit_plan_document
-from copytrader_core.policy.values import ExitPlan, ExitReason
+from copytrader_core.policy.values import EntryPlan, ExitPlan, ExitReason
 from copytrader_core.quick import quick_record
+from copytrader_core.settings import ExecutorSettings
 
 Mode = Literal["paper", "live"]
 Side = Literal["BUY", "SELL", "MIGRATE"]
@@ -109,6 +110,16 @@ class Signed:
             "last_valid_block_height": self.last_valid_block_height,
         }
         return found if self.nonce is None else found | {"nonce": asdict(self.nonce)}
+
+
+class Likely(NamedTuple):
+    """A buy that has not been decided: its identity to be, the coin (`executor.coins`), the entry, and the fees."""
+
+    intent_id: str
+    mint: str
+    coin: Mapping[str, Any]
+    entry: EntryPlan
+    settings: ExecutorSettings
 
 
 @quick_record

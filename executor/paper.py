@@ -7,7 +7,6 @@ tip. That fills move the market is `executor.what_if`'s.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,10 +14,10 @@ from copytrader_core.errors import QuoteError
 from copytrader_core.policy.entry import BASE_FEE_LAMPORTS
 from copytrader_core.policy.landing import draws, lateness, slots_late
 from copytrader_core.policy.market import MarketState, quote_buy, quote_sell
-from copytrader_core.policy.values import EntryPlan, LeaderBuy
+from copytrader_core.policy.values import LeaderBuy
 from copytrader_core.settings import ExecutorSettings
 from executor.broker import Landed, Reverted
-from executor.orders import Order, Presigned, Signed
+from executor.orders import Likely, Order, Presigned, Signed
 
 # A transaction that nobody takes is known to be void when its blockhash is.
 _LIFETIME_SLOTS: Final = 151
@@ -47,15 +46,11 @@ class PaperBroker:
         """No rent is paid on paper."""
         return False
 
-    def presign(
-        self, intent: str, mint: str, coin: Mapping[str, Any], entry: EntryPlan, settings: ExecutorSettings
-    ) -> Presigned | None:
+    def presign(self, likely: Likely) -> Presigned | None:
         """Nothing is signed on paper."""
         return None
 
-    def rehearse(
-        self, intent: str, mint: str, coin: Mapping[str, Any], entry: EntryPlan, settings: ExecutorSettings
-    ) -> None:
+    def rehearse(self, likely: Likely) -> None:
         """Nothing is signed on paper."""
 
     def sign(self, order: Order, early: Presigned | None = None) -> Signed | None:
