@@ -31,6 +31,8 @@ GET_VERSION: Final = f"/{SERVICE}/GetVersion"
 IS_BLOCKHASH_VALID: Final = f"/{SERVICE}/IsBlockhashValid"
 # Field and wire type of a SubscribeUpdate's filters and transaction, and of the transaction's own two fields.
 _FILTER, _TRANSACTION, _INFO, _SLOT = 0x0A, 0x22, 0x0A, 0x10
+# Of 63 bits: what is longer is left to protobuf.
+_VARINT_BYTES: Final = 9
 
 
 def require_fast_protobuf() -> None:
@@ -78,13 +80,14 @@ def unread(raw: bytes) -> Unread | None:
 
 
 def _varint(raw: bytes, at: int) -> tuple[int, int]:
-    """The number at `at`, and the offset behind it."""
-    value = shift = 0
-    while (byte := raw[at]) & 0x80:
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        at += 1
-    return value | byte << shift, at + 1
+    """The number at `at`, and the offset behind it. Raises IndexError where it is cut, or too long."""
+    value = 0
+    for place in range(_VARINT_BYTES):
+        byte = raw[at + place]
+        value |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            return value, at + place + 1
+    raise IndexError(at)
 
 
 def transaction_from_update(
