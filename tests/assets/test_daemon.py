@@ -100,6 +100,8 @@ def desk(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[De
             found = Desk(services, database, webhook, [first + dt.timedelta(days=n) for n in range(DAYS)])
             found.execute(HICCUP)
             turn_on(found, "nightly", dt.timedelta(days=1, hours=2))
+            # A half hour that passes meanwhile would compute what the tests plant, and fail on what they break.
+            services.stop_schedule("intraday_refresh")
             services.start_daemon()
             yield found
         finally:
@@ -152,6 +154,7 @@ def test_a_store_that_hiccups_is_tried_again_and_nobody_is_told(desk: Desk) -> N
 def test_a_backfill_of_ten_days_from_the_ui_materializes_each_of_them_once(desk: Desk) -> None:
     """In one run an asset and parent, not a run a day: forty seconds a day would be lost between them."""
     days = desk.days[SEALED:]
+    desk.services.stop_schedule("nightly")
     planted.seal(desk.url, *days)
     before = {name: desk.materialized(name) for name in LEDGER}
     backfill = desk.services.backfill(LEDGER, days)

@@ -170,8 +170,9 @@ def told(platform: Platform) -> str:
 def end(platform: Platform, webhook: Receiver) -> None:
     """Sells what is held, ends the services in order, and looks whether anything is missing."""
     copytrader("executor", "flatten", "--reason", "end of the drill", environment=environment(platform))
-    held = "SELECT 1 FROM exec_positions WHERE state <> 'CLOSED'"
-    until(lambda: not platform.rows(held), lambda: "positions are not sold\n" + platform.units["executor"].tail())
+    # Written once nothing is held and nothing is under way.
+    flat = "SELECT 1 FROM exec_journal WHERE kind = 'FLATTENED'"
+    until(lambda: bool(platform.rows(flat)), lambda: "not everything is sold\n" + platform.units["executor"].tail())
     for name in ("executor", "ingest"):
         assert platform.units[name].stop() == 0, platform.units[name].tail()
     expect_events(platform)
