@@ -201,7 +201,7 @@ class _Service:
             self._database.projector.wake()
 
     async def _drive(self) -> None:
-        """The only task that touches the engine."""
+        """The engine's own task: all but what `_listen` hears at once goes through here, one message after the other."""
         while True:
             message = await self._next()
             if isinstance(message, Received):
@@ -297,9 +297,19 @@ class _Service:
             desk.note("RELEASE", {"as_of": release.as_of, "patterns": len(release.patterns), "landing": landing})
 
     async def _listen(self) -> None:
-        """The stream into the queue."""
+        """The stream into the queue; live, what comes while nothing waits is heard at once, without a turn of the loop.
+
+        Hearing never pauses, and neither does what `_drive` does with a message: they never meet.
+        """
         async for update in self._stream:
-            await self._queue.put(update)
+            if self._live is None or not self._queue.empty():
+                await self._queue.put(update)
+                continue
+            self._hear(update)
+            if self._around is not None:
+                self._around.beat()
+            if self._live.broker.is_sending:
+                await asyncio.sleep(0)
         await self._queue.put("end")
 
     async def _ticks(self) -> None:
