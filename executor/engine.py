@@ -108,10 +108,11 @@ class Engine:
 
     def on_buy(self, buy: Glance, received_ns: int) -> None:
         """`on_transaction` for a leader's buy that was read the short way."""
-        self._advance(buy.slot, buy.slot - 1)
+        # Signed before anything else happens: by the wall's clock nothing lies before the slot that a buy could tell.
         self.desk.coins.see(buy)
         signal = leader_buy(buy, self.desk.market.see(buy))
         early = self._presign(signal)
+        self._advance(buy.slot, buy.slot - 1)
         self._exits({buy.swap.base})
         self._signal(signal, received_ns, early)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Collection, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, overload
 
 from copytrader_core.errors import DecodeError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
@@ -35,6 +35,29 @@ _INSTRUCTIONS: Final = {
     for program, names in _BUYS.items()
 }
 """By program and discriminator: where the accounts name base mint, quote mint and pool."""
+
+
+class _Keys(Sequence[bytes]):
+    """The account keys of an update, cut out of it when they are asked for: it names up to 64, a few are looked at."""
+
+    __slots__ = ("_places", "_raw")
+
+    def __init__(self, raw: bytes, places: Sequence[int]) -> None:
+        self._raw = raw
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[bytes]: ...
+    def __getitem__(self, at: int | slice) -> bytes | Sequence[bytes]:
+        if isinstance(at, slice):
+            return _Keys(self._raw, self._places[at])
+        place = self._places[at]
+        return self._raw[place : place + KEY_BYTES]
 
 
 class Glance(NamedTuple):
@@ -93,22 +116,30 @@ class Glancer:
 
 
 def _glance(raw: bytes, keys_at: Sequence[int], found: Sequence[int]) -> Glance | None:
-    slot, index, signature, _, n_signers, which, accounts, n_accounts, data, n_data, event, n_event = found
-    keys = [raw[at : at + KEY_BYTES] for at in keys_at]
+    slot, index, signature, _, n_signers, which, accounts, n_accounts, data, n_data, event, n_event, mint, signer = (
+        found
+    )
     program, body = (PUMP, AMM)[which], raw[event : event + n_event]
     named, instruction = raw[accounts : accounts + n_accounts], raw[data : data + n_data]
     if instruction[:DISCRIMINATOR_BYTES] not in _INSTRUCTIONS[program]:
         return None
-    newest = newest_trade(body) if program is PUMP else None
-    swap: Swap | None
-    if newest is not None:
-        traded, user, swap = newest
+    keys, swap = _Keys(raw, keys_at), None
+    if program is PUMP:
+        # The kernel has looked the coin and the trader up among the keys.
+        if mint < 0 or not 0 <= signer < n_signers:
+            return None
+        newest = newest_trade(body)
+        if newest is not None:
+            _, user, swap = newest
+        else:
+            values = program.layouts[body[:DISCRIMINATOR_BYTES]].read(body, slot, None)
+            user, swap = values["user"], curve_swap(values)
     else:
         values = program.layouts[body[:DISCRIMINATOR_BYTES]].read(body, slot, None)
-        traded, user = values["mint" if program is PUMP else "pool"], values["user"]
-        swap = curve_swap(values) if program is PUMP else _pool_swap(values, instruction, named, keys, raw)
-    if traded not in keys or user not in keys[:n_signers]:
-        return None
+        user = values["user"]
+        if values["pool"] not in keys or user not in keys[:n_signers]:
+            return None
+        swap = _pool_swap(values, instruction, named, keys, raw)
     if swap is None or not swap.buys or swap.quote != WSOL or swap.base == WSOL:
         return None
     sig = signature_text(raw[signature : signature + SIGNATURE_BYTES])

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from solders.hash import Hash
 from solders.pubkey import Pubkey
@@ -115,6 +115,18 @@ class Chainhead:
         return blockhash, height + LIFETIME_BLOCKS
 
 
+class _BuyParts(NamedTuple):
+    """All that the message of a buy is made of."""
+
+    coin: Coin
+    spend_lamports: int
+    min_tokens_raw: int
+    charges: Charges
+    blockhash: Hash
+    is_new: bool
+    may_complete: bool
+
+
 class LiveBroker:
     """Our orders on the chain.
 
@@ -173,18 +185,19 @@ class LiveBroker:
     def presign(self, likely: Likely) -> Presigned:
         """A buy as `sign` will want it once it is decided. Raises TransactionError as `sign`."""
         self._ask("BUY")
-        message = self._early_message(likely)
-        return Presigned(message, self._signer.sign(message))
+        parts = self._early_parts(likely)
+        message = self._buy(parts)
+        return Presigned(message, self._signer.sign(message), parts)
 
     def rehearse(self, likely: Likely) -> None:
         """Lays the message out, and signs as many zeros instead. Raises TransactionError as `sign`."""
-        self._signer.sign(bytes(len(self._early_message(likely))))
+        self._signer.sign(bytes(len(self._buy(self._early_parts(likely)))))
 
-    def _early_message(self, likely: Likely) -> bytes:
+    def _early_parts(self, likely: Likely) -> _BuyParts:
         entry, settings = likely.entry, likely.settings
-        coin, amounts = self._coins.coin(likely.mint, likely.coin), (entry.spend_lamports, entry.min_tokens_raw)
         charges = _charges(likely.intent_id, settings.priority_fee_lamports, settings.tip_lamports)
-        return self._buy(coin, likely.coin, amounts, charges, self.head.lifetime()[0])
+        amounts = entry.spend_lamports, entry.min_tokens_raw
+        return self._parts(likely.mint, likely.coin, amounts, charges, self.head.lifetime()[0])
 
     def _ask(self, side: Side) -> None:
         """The red button, once more before every signature."""
@@ -198,10 +211,13 @@ class LiveBroker:
         nonce = self.nonces.lend(order.position_id, self.sales) if order.side == "SELL" else None
         blockhash, last_valid = self.head.lifetime() if nonce is None else (Hash.from_string(nonce.value), 0)
         used, extra = self._signed(), 0
+        if early is not None and order.side == "BUY" and early.parts == self._order_parts(order, blockhash, 0):
+            text = signature_text(early.signature)
+            if text not in used:
+                return Signed(text, wire(early.message, early.signature), last_valid, None)
         while True:
             message = self._message(order, blockhash, extra, nonce)
-            is_early = early is not None and early.message == message
-            signature = early.signature if early is not None and is_early else self._signer.sign(message)
+            signature = self._signer.sign(message)
             text = signature_text(signature)
             if text not in used:
                 return Signed(text, wire(message, signature), last_valid, nonce)
@@ -235,13 +251,10 @@ class LiveBroker:
         return flight.signed.nonce is not None and self.nonces.has_moved(flight.signed.nonce)
 
     def _message(self, order: Order, blockhash: Hash, extra_lamports: int, nonce: DurableNonce | None) -> bytes:
-        facts = order.coin
-        if facts is None:
-            raise TransactionError(f"the accounts of {order.mint} are not known")
-        coin = self._coins.coin(order.mint, facts)
-        charges = _charges(order.intent_id, order.priority_fee_lamports + extra_lamports, order.tip_lamports)
         if order.side == "BUY":
-            return self._buy(coin, facts, (order.amount_in, order.min_out), charges, blockhash)
+            return self._buy(self._order_parts(order, blockhash, extra_lamports))
+        facts = _facts(order)
+        coin, charges = self._coins.coin(order.mint, facts), _order_charges(order, extra_lamports)
         if order.side == "SELL":
             durable = None if nonce is None else Nonce(Pubkey.from_string(nonce.account), blockhash)
             return self._templates.sell(
@@ -257,11 +270,19 @@ class LiveBroker:
             raise TransactionError("the curve program's settings have not been read: no migration is signed until")
         return migrate(self.owner, coin, self.withdraw_authority, charges, blockhash)
 
-    def _buy(
-        self, coin: Coin, facts: Mapping[str, Any], amounts: tuple[int, int], charges: Charges, blockhash: Hash
-    ) -> bytes:
+    def _order_parts(self, order: Order, blockhash: Hash, extra_lamports: int) -> _BuyParts:
+        charges, amounts = _order_charges(order, extra_lamports), (order.amount_in, order.min_out)
+        return self._parts(order.mint, _facts(order), amounts, charges, blockhash)
+
+    def _parts(
+        self, mint: str, facts: Mapping[str, Any], amounts: tuple[int, int], charges: Charges, blockhash: Hash
+    ) -> _BuyParts:
         is_new, may_complete = facts["venue"] not in self.has_traded, facts["may_complete"]
-        return self._templates.buy(coin, *amounts, charges, blockhash, new_wallet=is_new, may_complete=may_complete)
+        return _BuyParts(self._coins.coin(mint, facts), *amounts, charges, blockhash, is_new, may_complete)
+
+    def _buy(self, parts: _BuyParts) -> bytes:
+        coin, spend, least, charges, blockhash, is_new, may_complete = parts
+        return self._templates.buy(coin, spend, least, charges, blockhash, new_wallet=is_new, may_complete=may_complete)
 
     def submit(self, order: Order, signed: Signed | None) -> None:
         """Sends a signed order by every route."""
@@ -343,6 +364,16 @@ def _run(sending: Coroutine[Any, Any, None]) -> None:
         sending.send(None)
         sending.close()
         raise AssertionError("a route that says it waits for nothing has waited")
+
+
+def _facts(order: Order) -> Mapping[str, Any]:
+    if order.coin is None:
+        raise TransactionError(f"the accounts of {order.mint} are not known")
+    return order.coin
+
+
+def _order_charges(order: Order, extra_lamports: int) -> Charges:
+    return _charges(order.intent_id, order.priority_fee_lamports + extra_lamports, order.tip_lamports)
 
 
 def _charges(intent: str, priority_fee_lamports: int, tip_lamports: int) -> Charges:

@@ -128,6 +128,8 @@ class Presigned:
 
     message: bytes
     signature: bytes
+    parts: object
+    """What the message was made of, for the broker that made it: of equal parts it makes equal messages."""
 
 
 def signed_from(document: Mapping[str, Any]) -> Signed | None:

@@ -10,17 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from copytrader_core.pump.emissions import AMM, EVENT_CALL_PREFIX, PUMP
 from copytrader_core.pump.scan import COLUMNS, FIELD_COLUMNS, MAX_CALLS, MAX_FIELDS, MAX_KEYS, scan
-from copytrader_core.solana.transaction import KEY_BYTES, LOG_TRUNCATED
 
 __all__ = ["Scanner"]
 
 _HEAD_BYTES: Final = 8
-
-_EVENTS: Final = {
-    program: program.interface.event(name).discriminator for program, name in ((PUMP, "TradeEvent"), (AMM, "BuyEvent"))
-}
 
 
 class Scanner:
@@ -41,7 +35,7 @@ class Scanner:
 
     def __call__(self, raw: bytes) -> tuple[list[int], list[int]] | None:
         """The offsets of the keys, and the values of `COLUMNS`."""
-        if not scan(np.frombuffer(raw, np.uint8), self._leaders, self._scratch, _MARKS, _TEXTS):
+        if not scan(raw, self._leaders, self._scratch):
             return None
         found: list[int] = self._found.tolist()
         return self._keys[: found[3]].tolist(), found
@@ -67,25 +61,3 @@ def _kinds() -> np.ndarray:
         for number, kind in kinds.items():
             work[row, number] = kind
     return work
-
-
-def _array(data: bytes, size: int | None = None) -> np.ndarray:
-    return np.frombuffer(data.ljust(size or len(data), bytes(1)), np.uint8).copy()
-
-
-_MARKS: Final = np.stack(
-    [
-        _array(mark, KEY_BYTES)
-        for mark in (
-            *(PUMP.key, AMM.key, PUMP.authority, AMM.authority),
-            *(EVENT_CALL_PREFIX, _EVENTS[PUMP], _EVENTS[AMM]),
-        )
-    ]
-)
-_TEXTS: Final = tuple(
-    _array(text.encode())
-    for text in (
-        *(PUMP.invoked, AMM.invoked, "Program data: ", LOG_TRUNCATED),
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
-    )
-)

@@ -201,7 +201,7 @@ class _Service:
             self._database.projector.wake()
 
     async def _drive(self) -> None:
-        """The engine's own task: all but what `_listen` hears at once goes through here, one message after the other."""
+        """The engine's own task: all but what `_listen` hears at once goes through here, one after the other."""
         while True:
             message = await self._next()
             if isinstance(message, Received):

@@ -81,12 +81,13 @@ def unread(raw: bytes) -> Unread | None:
 
 def _varint(raw: bytes, at: int) -> tuple[int, int]:
     """The number at `at`, and the offset behind it. Raises IndexError where it is cut, or too long."""
-    value = 0
-    for place in range(_VARINT_BYTES):
-        byte = raw[at + place]
-        value |= (byte & 0x7F) << 7 * place
+    value, shift = 0, 0
+    for place in range(at, at + _VARINT_BYTES):
+        byte = raw[place]
         if byte < 0x80:
-            return value, at + place + 1
+            return value | byte << shift, place + 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
     raise IndexError(at)
 
 

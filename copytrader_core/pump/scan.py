@@ -12,6 +12,8 @@ from typing import Any, Final
 import numpy as np
 
 from copytrader_core.compiled import uncounted
+from copytrader_core.pump.emissions import AMM, EVENT_CALL_PREFIX, PUMP
+from copytrader_core.solana.transaction import LOG_TRUNCATED
 
 __all__ = ["COLUMNS", "FIELD_COLUMNS", "MAX_CALLS", "MAX_FIELDS", "MAX_KEYS", "scan"]
 
@@ -21,11 +23,12 @@ MAX_FIELDS: Final = 1_024
 # What `scan` finds, in `found`.
 COLUMNS: Final = (
     "slot", "index", "signature", "n_keys", "n_signers", "program", "accounts", "n_accounts", "data", "n_data",
-    "event", "n_event",
+    "event", "n_event", "mint", "user",
 )  # fmt: skip
-_SLOT, _INDEX, _SIGNATURE, _N_KEYS, _N_SIGNERS, _PROGRAM, _ACCOUNTS, _N_ACCOUNTS, _DATA, _N_DATA, _EVENT, _N_EVENT = (
-    range(12)
-)
+(
+    _SLOT, _INDEX, _SIGNATURE, _N_KEYS, _N_SIGNERS, _PROGRAM, _ACCOUNTS, _N_ACCOUNTS, _DATA, _N_DATA, _EVENT, _N_EVENT,
+    _MINT, _USER,
+) = range(len(COLUMNS))  # fmt: skip
 FIELD_COLUMNS: Final = ("number", "kind", "size", "begin")
 """Of each field of a message that is read in one go: number, wire type, value or length, where its content begins."""
 _NUMBER, _KIND, _SIZE, _BEGIN = range(4)
@@ -35,6 +38,29 @@ _VARINT: Final = 0
 _LENGTH: Final = 2
 _KEY: Final = 32
 _PREFIX: Final = 8
+_MINT_AT: Final = 8
+_USER_AT: Final = 57
+"""Where every layout of a TradeEvent has coin and trader."""
+
+
+def _constant(data: bytes) -> np.ndarray:
+    """Bytes that are compiled into the kernel."""
+    return np.frombuffer(data, np.uint8).copy()
+
+
+_PUMP_KEY, _AMM_KEY, _PUMP_AUTHORITY, _AMM_AUTHORITY = (
+    _constant(key) for key in (PUMP.key, AMM.key, PUMP.authority, AMM.authority)
+)
+# Compiled code keeps what stands here: a discriminator follows from its name alone, an authority from its program.
+_EVENT_CALL = _constant(EVENT_CALL_PREFIX)
+_PUMP_TRADE, _AMM_BUY = (
+    _constant(program.interface.event(name).discriminator)
+    for program, name in ((PUMP, "TradeEvent"), (AMM, "BuyEvent"))
+)
+_PUMP_LINE, _AMM_LINE, _DATA_LINE, _CUT_LINE = (
+    _constant(text.encode()) for text in (PUMP.invoked, AMM.invoked, "Program data: ", LOG_TRUNCATED)
+)
+_ALPHABET = _constant(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 
 
 @uncounted
@@ -262,40 +288,39 @@ def _count(data, at, end):
 
 
 @uncounted
-def _says(data, at, n, event, n_event, label, alphabet):
+def _says(data, at, n, event, n_event):
     """Whether a line is the label and the event in base64."""
     groups = (n_event + 2) // 3
-    if n != len(label) + 4 * groups or not _is(data, at, len(label), label):
+    if n != len(_DATA_LINE) + 4 * groups or not _is(data, at, len(_DATA_LINE), _DATA_LINE):
         return False
-    at += len(label)
+    at += len(_DATA_LINE)
     for group in range(groups):
         word, left = np.int64(0), n_event - 3 * group
         for place in range(3):
             byte = np.int64(data[event + 3 * group + place]) if place < left else np.int64(0)
             word |= byte << (16 - 8 * place)
         for place in range(4):
-            char = alphabet[(word >> (18 - 6 * place)) & 63] if place <= left else np.uint8(61)
+            char = _ALPHABET[(word >> (18 - 6 * place)) & 63] if place <= left else np.uint8(61)
             if data[at + 4 * group + place] != char:
                 return False
     return True
 
 
 @uncounted
-def _logs(data, meta, n_meta, event, n_event, texts, n_programs):
+def _logs(data, meta, n_meta, event, n_event, n_programs):
     """Whether the logs are whole, call ours twice and hold the event."""
-    pump, amm, label, truncated, alphabet = texts
     n_called, holds = 0, False
     for row in range(n_meta):
         if meta[row, _NUMBER] != 6:
             continue
         begin, size = meta[row, _BEGIN], meta[row, _SIZE]
-        if meta[row, _KIND] != _LENGTH or _is(data, begin, size, truncated):
+        if meta[row, _KIND] != _LENGTH or _is(data, begin, size, _CUT_LINE):
             return False
-        if (n_programs & 1 and size >= len(pump) and _is(data, begin, len(pump), pump)) or (
-            n_programs & 2 and size >= len(amm) and _is(data, begin, len(amm), amm)
+        if (n_programs & 1 and size >= len(_PUMP_LINE) and _is(data, begin, len(_PUMP_LINE), _PUMP_LINE)) or (
+            n_programs & 2 and size >= len(_AMM_LINE) and _is(data, begin, len(_AMM_LINE), _AMM_LINE)
         ):
             n_called += 1
-        holds = holds or _says(data, begin, size, event, n_event, label, alphabet)
+        holds = holds or _says(data, begin, size, event, n_event)
     return holds and n_called == 2
 
 
@@ -308,10 +333,9 @@ def _first(data, keys, n_keys, key):
 
 
 @uncounted
-def _trade(data, keys, n_keys, calls, n_calls, marks, found):
+def _trade(data, keys, n_keys, calls, n_calls, pump, amm, found):
     """The one buy of ours and its event into `found`; False where there is not exactly that."""
     first, second = -1, -1
-    pump, amm = _first(data, keys, n_keys, marks[0]), _first(data, keys, n_keys, marks[1])
     for at in range(n_calls):
         if calls[at, _CALLED] == pump or calls[at, _CALLED] == amm:
             if second >= 0:
@@ -330,17 +354,35 @@ def _trade(data, keys, n_keys, calls, n_calls, marks, found):
     body, n_body = calls[second, _BODY], calls[second, _N_BODY]
     if calls[second, _DEPTH] != depth or calls[second, _N] != 1 or n_body < 2 * _PREFIX:
         return False
-    if not _is(data, keys[data[calls[second, _AT]]], _KEY, marks[2 + which]):
+    if not _is(data, keys[data[calls[second, _AT]]], _KEY, _PUMP_AUTHORITY if which == 0 else _AMM_AUTHORITY):
         return False
-    if not _is(data, body, _PREFIX, marks[4][:_PREFIX]):
+    if not _is(data, body, _PREFIX, _EVENT_CALL) or calls[first, _N_BODY] < _PREFIX:
         return False
-    if not _is(data, body + _PREFIX, _PREFIX, marks[5 + which][:_PREFIX]) or calls[first, _N_BODY] < _PREFIX:
+    if not _is(data, body + _PREFIX, _PREFIX, _PUMP_TRADE if which == 0 else _AMM_BUY):
         return False
     found[_PROGRAM] = which
     found[_ACCOUNTS], found[_N_ACCOUNTS] = calls[first, _AT], calls[first, _N]
     found[_DATA], found[_N_DATA] = calls[first, _BODY], calls[first, _N_BODY]
-    found[_EVENT], found[_N_EVENT] = body + _PREFIX, n_body - _PREFIX
+    event, n_event = body + _PREFIX, n_body - _PREFIX
+    found[_EVENT], found[_N_EVENT] = event, n_event
+    found[_MINT], found[_USER] = -1, -1
+    if which == 0 and n_event >= _USER_AT + _KEY:
+        found[_MINT] = _place(data, keys, n_keys, event + _MINT_AT)
+        found[_USER] = _place(data, keys, n_keys, event + _USER_AT)
     return True
+
+
+@uncounted
+def _place(data, keys, n_keys, at):
+    """Which of the keys stands at `at`; -1: none."""
+    for index in range(n_keys):
+        key = keys[index]
+        for place in range(_KEY):
+            if data[key + place] != data[at + place]:
+                break
+        else:
+            return index
+    return -1
 
 
 @uncounted
@@ -370,12 +412,12 @@ def _head(data, at):
 
 
 @uncounted
-def scan(data: Any, leaders: Any, scratch: Any, marks: Any, texts: Any) -> Any:
+def scan(data: Any, leaders: Any, scratch: Any) -> Any:
     """Reads a SubscribeUpdate; True where it is a landed transaction with one buy of ours, seen in full.
 
     `leaders` are the first 8 bytes of the signers that count, sorted uint64. Of `scratch` (keys, calls, groups, work,
-    message, meta, found) keys gets the offsets of the account keys, found what `COLUMNS` names (lengths begin with n_).
-    `marks` and `texts` are what the two programs are known by.
+    message, meta, found) keys gets the offsets of the account keys, found what `COLUMNS` names (lengths begin with n_;
+    mint and user: which of the keys the event of a curve names, -1: none, or a pool's event).
     """
     keys, calls, groups, work, message, meta, found = scratch
     places, lengths = work[0], work[1]
@@ -419,12 +461,10 @@ def scan(data: Any, leaders: Any, scratch: Any, marks: Any, texts: Any) -> Any:
         if _count(data, places[balances], places[balances] + lengths[balances]) != n_keys:
             return False
     n_calls = _calls(data, message, n_message, meta, n_meta, n_keys, calls, groups, work)
-    if n_calls < 2 or not _trade(data, keys, n_keys, calls, n_calls, marks, found):
+    pump, amm = _first(data, keys, n_keys, _PUMP_KEY), _first(data, keys, n_keys, _AMM_KEY)
+    if n_calls < 2 or not _trade(data, keys, n_keys, calls, n_calls, pump, amm, found):
         return False
-    named = 0
-    for which in range(2):
-        if _first(data, keys, n_keys, marks[which]) >= 0:
-            named |= 1 << which
-    if not _logs(data, meta, n_meta, found[_EVENT], found[_N_EVENT], texts, named):
+    named = (1 if pump >= 0 else 0) | (2 if amm >= 0 else 0)
+    if not _logs(data, meta, n_meta, found[_EVENT], found[_N_EVENT], named):
         return False
     return _tokens(data, meta, n_meta, n_keys, work)

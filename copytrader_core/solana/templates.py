@@ -78,6 +78,8 @@ class TradeTemplates:
         self._owner = owner
         self._recipients = recipients
         self._templates: dict[Hashable, _Template] = {}
+        self._of_coins: dict[int, tuple[Coin, tuple[bytes, ...]]] = {}
+        """By identity: the keys of a coin's curve trades. The coin beside them keeps that identity its own."""
 
     def buy(
         self,
@@ -160,12 +162,21 @@ class TradeTemplates:
 
     def _keys(self, coin: Coin, charges: Charges, *, is_shared: bool) -> list[bytes]:
         """The keys that a template does not fix, always in this order."""
-        keys = [charges.tip_account] if charges.tip_lamports and charges.tip_account else []
+        keys = [bytes(charges.tip_account)] if charges.tip_lamports and charges.tip_account else []
         if is_shared:
+            keys += self._of_coin(coin)
+        return keys
+
+    def _of_coin(self, coin: Coin) -> tuple[bytes, ...]:
+        known = self._of_coins.get(id(coin))
+        if known is None:
+            if len(self._of_coins) >= _MAX_TEMPLATES:
+                self._of_coins.clear()
             mint = coin.mint
             mine = associated_token_address(self._owner, mint, coin.base_token_program)
-            keys += (mint, mine, self._recipients.buyback(mint), *coin.curve_accounts())
-        return [bytes(key) for key in keys]
+            keys = (mint, mine, self._recipients.buyback(mint), *coin.curve_accounts())
+            known = self._of_coins[id(coin)] = coin, tuple(bytes(key) for key in keys)
+        return known[1]
 
     def _compiled(
         self,
