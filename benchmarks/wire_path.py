@@ -1,8 +1,9 @@
 """How long it takes from the stream to the wire: a live local chain and the executor, each in a process of its own.
 
 The chain notes when it writes the update of a leader's buy to the stream, and when our transaction for it arrives at
-its RPC or TPU port; the executor when it has the bytes, and when the first datagram with ours has left; the journal
-tells which belongs to which. All of it shares the machine's cores: what arrives waits for the chain to look.
+its RPC or TPU port; the executor when it has the bytes, and when it hands the first datagram with ours to the kernel;
+the journal tells which belongs to which. All of it shares the machine's cores: what arrives waits for the chain to
+look, and on the loopback the chain may run before `sendto` comes back to us.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import uvloop
+from aioquic.quic.connection import QuicConnection
 
 from benchmarks.hot_path import NO_LIMITS, POLICY, pattern, show
 from benchmarks.measure import Measured
@@ -59,12 +61,14 @@ _SECONDS: Final = float(os.environ.get("WIRE_SECONDS", "45"))
 
 
 class _Marks:
-    """When (monotonic ns) this process had the bytes of each transaction, and when it had put ours on the wire."""
+    """When (monotonic ns) this process had the bytes of each transaction, and when it gave ours to the kernel."""
 
     def __init__(self) -> None:
         self.received: dict[str, int] = {}
         self.left: dict[str, int] = {}
         self._hear, self._send = Hearing.transaction, TpuConnection.send_transaction
+        self._packed = QuicConnection.datagrams_to_send
+        self._sending: bytes | None = None
 
     def watch(self) -> None:
         """From now on until the process ends."""
@@ -76,11 +80,20 @@ class _Marks:
             marks._hear(hearing, raw, received_ns, update)
 
         def send(connection: TpuConnection, wire: bytes) -> None:
+            marks._sending = wire
             marks._send(connection, wire)
-            marks.left.setdefault(signature_text(wire[1:65]), time.monotonic_ns())
+
+        def packed(connection: QuicConnection, now: float) -> list[tuple[bytes, Any]]:
+            found, wire = marks._packed(connection, now), marks._sending
+            if wire is not None:
+                marks._sending = None
+                if found:
+                    marks.left.setdefault(signature_text(wire[1:65]), time.monotonic_ns())
+            return found
 
         Hearing.transaction = hear  # type: ignore[method-assign]
         TpuConnection.send_transaction = send  # type: ignore[method-assign]
+        QuicConnection.datagrams_to_send = packed  # type: ignore[method-assign]
 
 
 class _Bought(NamedTuple):
