@@ -1,4 +1,5 @@
-"""The wallet's nonce accounts on the chain: read, checked at the start, followed while trading, created by hand.
+"""The wallet's nonce accounts on the chain: read, checked at the start, followed while trading; by hand created,
+advanced and closed.
 
 What is signed under them, and when, is `executor.nonces`'.
 """
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
+from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from copytrader_core.errors import ConfigError, CopytraderError, DecodeError, TransactionError
@@ -19,17 +21,27 @@ from copytrader_core.solana.base58 import signature_text
 from copytrader_core.solana.chain_rpc import Account, ChainRpc, Commitment
 from copytrader_core.solana.compile import compile_v0, wire
 from copytrader_core.solana.keys import Signer
-from copytrader_core.solana.nonce import MAX_NONCES, NONCE_BYTES, NonceState, decode_nonce, make_nonce, nonce_address
+from copytrader_core.solana.nonce import (
+    MAX_NONCES,
+    NONCE_BYTES,
+    NonceState,
+    advance_nonce,
+    close_nonce,
+    decode_nonce,
+    make_nonce,
+    nonce_address,
+)
 from copytrader_core.solana.routes.route import Route, RouteError
 from copytrader_core.solana.trades import Charges
 from executor.nonces import Nonces
 
-__all__ = ["Found", "create", "find", "follow", "opened", "read_nonces"]
+__all__ = ["Found", "advance", "close", "create", "find", "follow", "opened", "read_nonces"]
 
 _log = logging.getLogger(__name__)
 _ASK_SECONDS: Final = 5.0
 _SEND_EVERY_SECONDS: Final = 0.5
-_CU_CREATE: Final = 1_000
+# For the budget's instructions and two of the system program's, 150 each.
+_CU_LIMIT: Final = 1_000
 # How many quiet turns of the loop pass between two looks at accounts of which nothing new is expected.
 _QUIET_TURNS: Final = 25
 
@@ -152,17 +164,67 @@ async def create(node: ChainRpc, route: Route, signer: Signer, priority_fee_lamp
     if None not in taken:
         raise ConfigError(f"the wallet has {MAX_NONCES} nonce accounts already: `copytrader executor nonce list`")
     number = taken.index(None)
-    price = Charges(priority_fee_lamports).price(_CU_CREATE)
-    budget = [set_compute_unit_limit(_CU_CREATE), set_compute_unit_price(price)]
-    steps = [*budget, *make_nonce(signer.pubkey, number, await node.rent(NONCE_BYTES))]
+    steps = make_nonce(signer.pubkey, number, await node.rent(NONCE_BYTES))
+    await _run(node, route, signer, steps, priority_fee_lamports)
+    made = await _own(node, signer, own[number])
+    if made is None:
+        raise TransactionError(f"{own[number]} is not there though its transaction landed: look again in a moment")
+    return made
+
+
+async def advance(node: ChainRpc, route: Route, signer: Signer, account: Pubkey, priority_fee_lamports: int) -> Found:
+    """Moves an account's value on by one transaction, so that nothing signed under the old one can land any more.
+
+    Returns it with its new value, confirmed. Raises ConfigError where the wallet cannot use the account,
+    TransactionError where it failed or never landed.
+    """
+    before = await _usable(node, signer, account)
+    await _run(node, route, signer, [advance_nonce(account, signer.pubkey)], priority_fee_lamports)
+    after = await _own(node, signer, account)
+    if after is None or after.state.value == before.state.value:
+        raise TransactionError(f"{account} is unchanged though its transaction landed: look again in a moment")
+    return after
+
+
+async def close(node: ChainRpc, route: Route, signer: Signer, account: Pubkey, priority_fee_lamports: int) -> int:
+    """Ends an account by one transaction; all of its lamports, which are returned, are the wallet's again.
+
+    What was signed under its value can never land. Raises as `advance`.
+    """
+    before = await _usable(node, signer, account)
+    steps = [close_nonce(account, signer.pubkey, before.lamports)]
+    await _run(node, route, signer, steps, priority_fee_lamports)
+    return before.lamports
+
+
+async def _usable(node: ChainRpc, signer: Signer, account: Pubkey) -> Found:
+    found = await _own(node, signer, account)
+    if found is None:
+        raise ConfigError(f"there is no nonce account {account}: `copytrader executor nonce list` shows the wallet's")
+    return found
+
+
+async def _own(node: ChainRpc, signer: Signer, address: Pubkey) -> Found | None:
+    """A nonce account as it stands. Raises ConfigError for one that only somebody else may advance."""
+    (account,) = await node.accounts([address])
+    state = _state(account)
+    if account is None or state is None:
+        return None
+    if problem := _problem(str(address), state, signer.pubkey):
+        raise ConfigError(problem)
+    return Found(address, account.lamports, state)
+
+
+async def _run(
+    node: ChainRpc, route: Route, signer: Signer, steps: Sequence[Instruction], priority_fee_lamports: int
+) -> None:
+    """One transaction of the wallet's, confirmed. Raises TransactionError where it failed or never landed."""
+    price = Charges(priority_fee_lamports).price(_CU_LIMIT)
+    budget = [set_compute_unit_limit(_CU_LIMIT), set_compute_unit_price(price)]
     lifetime = await node.latest_blockhash()
-    message = compile_v0(signer.pubkey, steps, lifetime.blockhash).message
+    message = compile_v0(signer.pubkey, [*budget, *steps], lifetime.blockhash).message
     signature = signer.sign(message)
     await _landed(node, route, wire(message, signature), signature_text(signature), lifetime.last_valid_block_height)
-    (account,) = await node.accounts([own[number]])
-    if account is None:
-        raise TransactionError(f"{own[number]} is not there though its transaction landed: look again in a moment")
-    return Found(own[number], account.lamports, decode_nonce(account))
 
 
 async def _landed(node: ChainRpc, route: Route, raw: bytes, signature: str, last_valid: int) -> None:

@@ -1,7 +1,7 @@
 """The executor as a process: its journal, its database, the stream, the end of a run.
 
-One task drives the engine; the others only put what they hear into its queue. The queue is bounded: when the engine is
-busy the stream waits, and nothing is dropped.
+One task drives the engine; the others put what they hear into its queue, but for the stream of a live run, which is
+heard at once while nothing waits. The queue is bounded: when the engine is busy the stream waits, nothing is dropped.
 """
 
 from __future__ import annotations

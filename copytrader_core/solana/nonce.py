@@ -13,13 +13,28 @@ from typing import Final
 from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
-from solders.system_program import create_nonce_account_with_seed
+from solders.system_program import (
+    AdvanceNonceAccountParams,
+    WithdrawNonceAccountParams,
+    advance_nonce_account,
+    create_nonce_account_with_seed,
+    withdraw_nonce_account,
+)
 
 from copytrader_core.errors import DecodeError
 from copytrader_core.solana.chain_rpc import Account
 from copytrader_core.solana.programs import SYSTEM_PROGRAM
 
-__all__ = ["MAX_NONCES", "NONCE_BYTES", "NonceState", "decode_nonce", "make_nonce", "nonce_address"]
+__all__ = [
+    "MAX_NONCES",
+    "NONCE_BYTES",
+    "NonceState",
+    "advance_nonce",
+    "close_nonce",
+    "decode_nonce",
+    "make_nonce",
+    "nonce_address",
+]
 
 NONCE_BYTES: Final = 80
 MAX_NONCES: Final = 64
@@ -56,6 +71,21 @@ def make_nonce(owner: Pubkey, number: int, rent_lamports: int) -> tuple[Instruct
     address = nonce_address(owner, number)
     created, initialized = create_nonce_account_with_seed(owner, address, owner, _seed(number), owner, rent_lamports)
     return created, initialized
+
+
+def advance_nonce(account: Pubkey, owner: Pubkey) -> Instruction:
+    """The instruction that gives an account its next value."""
+    return advance_nonce_account(AdvanceNonceAccountParams(nonce_pubkey=account, authorized_pubkey=owner))
+
+
+def close_nonce(account: Pubkey, owner: Pubkey, lamports: int) -> Instruction:
+    """The instruction that gives the owner all `lamports` of an account, which ends it.
+
+    The program refuses it in the block that has given the account its value.
+    """
+    return withdraw_nonce_account(
+        WithdrawNonceAccountParams(nonce_pubkey=account, authorized_pubkey=owner, to_pubkey=owner, lamports=lamports)
+    )
 
 
 def _seed(number: int) -> str:

@@ -15,17 +15,18 @@ import pytest
 from live_nonces import check_nonces, sales, with_nonces
 from live_world import MONEY, SEED, lines_of, release, settings, trade, world
 from solders.keypair import Keypair
+from solders.message import MessageV0
 from solders.transaction import VersionedTransaction
 from test_executor_live import check, kills, options, settled
 
 from copytrader_core.errors import ConfigError
 from copytrader_core.solana.chain_rpc import ChainRpc
 from copytrader_core.solana.keys import Signer
-from copytrader_core.solana.nonce import nonce_address
+from copytrader_core.solana.nonce import advance_nonce, nonce_address
 from copytrader_core.solana.routes.route import Route
 from copytrader_core.solana.rpc import RpcClient
 from executor.nonce_accounts import Found, find, opened
-from simnet.live import live_chain
+from simnet.live import Live, live_chain
 
 pytestmark = pytest.mark.usefixtures("snapshot")
 
@@ -117,8 +118,19 @@ async def test_a_wallet_creates_finds_and_checks_its_accounts(tmp_path: Path) ->
                 await opened([node], ["abc"], owner)
 
 
-async def command(folder: Path, *arguments: str) -> str:
-    """What `copytrader executor nonce ...` prints; its error where it fails."""
+def configured(folder: Path, rpc_url: str, owner: Keypair) -> Path:
+    """The settings of a wallet that sends by one node; its key beside them."""
+    (folder / "url").write_text(rpc_url)
+    key = folder / "key.json"
+    key.write_text(owner.to_json())
+    key.chmod(0o600)
+    config = folder / "copytrader.toml"
+    config.write_text(f'[executor]\nkey_file = "{key}"\nrpc_url_files = ["{folder / "url"}"]\n')
+    return config
+
+
+async def command(folder: Path, *arguments: str, fails: bool = False) -> str:
+    """What `copytrader executor nonce ...` prints."""
     environment = {**os.environ, "COPYTRADER_CONFIG": str(folder / "copytrader.toml"), "COPYTRADER_HOME": str(folder)}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "copytrader_cli.main", "executor", "nonce", *arguments),
@@ -127,7 +139,7 @@ async def command(folder: Path, *arguments: str) -> str:
         env=environment,
     )
     output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
+    assert (process.returncode != 0) == fails, output.decode()
     return output.decode()
 
 
@@ -135,18 +147,55 @@ async def test_the_commands_open_accounts_and_list_them(tmp_path: Path) -> None:
     async with live_chain(options()) as live:
         owner = Keypair.from_seed(SEED)
         live.airdrop(owner.pubkey(), MONEY)
-        (tmp_path / "url").write_text(live.rpc_url)
-        key = tmp_path / "key.json"
-        key.write_text(owner.to_json())
-        key.chmod(0o600)
-        config = f'[executor]\nkey_file = "{key}"\nrpc_url_files = ["{tmp_path / "url"}"]\n'
-        (tmp_path / "copytrader.toml").write_text(config)
+        config = configured(tmp_path, live.rpc_url, owner)
         first, second = (str(nonce_address(owner.pubkey(), number)) for number in range(2))
         assert "no nonce accounts" in await command(tmp_path, "list")
         made = await command(tmp_path, "create", "--count", "2")
         assert "rent 1,447,680 lamports" in made
         assert f'nonce_accounts = ["{first}", "{second}"]' in made
-        (tmp_path / "copytrader.toml").write_text(config + f'nonce_accounts = ["{second}"]\n')
+        config.write_text(config.read_text() + f'nonce_accounts = ["{second}"]\n')
         listed = [line for line in (await command(tmp_path, "list")).splitlines() if str(owner.pubkey()) in line]
         assert [first in line and " no " in line for line in listed] == [True, False]
         assert [second in line and " yes " in line for line in listed] == [False, True]
+
+
+async def test_the_commands_void_what_was_signed_and_give_the_rent_back(tmp_path: Path) -> None:
+    async with live_chain(options()) as live:
+        names = await with_nonces(live, 2)
+        owner = Keypair.from_seed(SEED)
+        config = configured(tmp_path, live.rpc_url, owner)
+        config.write_text(config.read_text() + f'nonce_accounts = ["{names[0]}"]\n')
+        async with RpcClient(live.rpc_url) as client:
+            node = ChainRpc(client)
+            before = await find(node, owner.pubkey())
+            left = under(before[0], owner)
+            assert live.bank.lives(left)
+            advanced = await command(tmp_path, "advance")
+            after = await find(node, owner.pubkey())
+            assert f"advanced {names[0]} to {after[0].state.value}" in advanced
+            assert after[0].state.value != before[0].state.value and after[1] == before[1]
+            assert not live.bank.lives(left)
+            assert "is in use" in await command(tmp_path, "close", names[0], fails=True)
+            assert "is no address" in await command(tmp_path, "close", names[1], "abc", fails=True)
+            assert await find(node, owner.pubkey()) == after
+            kept = under(after[1], owner)
+            assert "1,447,680 lamports are back" in await command(tmp_path, "close", names[1])
+            assert await find(node, owner.pubkey()) == after[:1]
+            assert not live.bank.lives(kept)
+            assert "there is no nonce account" in await command(tmp_path, "advance", names[1], fails=True)
+            await other_wallet(live, tmp_path, names[0])
+
+
+async def other_wallet(live: Live, folder: Path, account: str) -> None:
+    """A stranger's command changes nothing."""
+    stranger = Keypair()
+    live.airdrop(stranger.pubkey(), MONEY)
+    configured(folder, live.rpc_url, stranger)
+    assert "to advance, our wallet is" in await command(folder, "advance", account, fails=True)
+    assert "to advance, our wallet is" in await command(folder, "close", account, fails=True)
+
+
+def under(found: Found, owner: Keypair) -> VersionedTransaction:
+    """A transaction that lives by a nonce account's value."""
+    step = advance_nonce(found.address, owner.pubkey())
+    return VersionedTransaction(MessageV0.try_compile(owner.pubkey(), [step], [], found.state.value), [owner])
