@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,38 @@ def test_nothing_is_signed_early_while_buying_is_forbidden(tmp_path: Path, shown
     for raw, _ in shown[:10]:
         assert run.hear(raw)["payload"]["decision"]["code"] == "TRADING_STATE"
     assert run.signer.messages == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["nothing", "amount_in", "min_out", "priority_fee_lamports", "tip_lamports", "intent_id", "blockhash", "venue"],
+)
+def test_an_order_that_is_another_one_is_signed_anew(
+    tmp_path: Path, shown: list[tuple[bytes, Event]], change: str
+) -> None:
+    """Whatever moves between the early signature and the order: what leaves is what signing alone would give."""
+    run = Run(tmp_path, wallets(shown))
+    run.hear(shown[0][0])
+    early, orders = [], []
+    presign, sign = run.broker.presign, run.broker.sign
+    run.broker.presign = lambda likely: early.append(presign(likely)) or early[-1]  # type: ignore[method-assign]
+    run.broker.sign = lambda order, given=None: orders.append(order) or sign(order, given)  # type: ignore[method-assign]
+    run.hear(shown[1][0])
+    (found,), (order,) = early, orders
+    run.journal.ledger.signatures.clear()
+    if change == "blockhash":
+        run.broker.head.take(Hash(bytes([8]) * 32), 1_001)
+    elif change == "venue":
+        run.broker.has_traded.add("curve")
+    elif change == "intent_id":
+        order = replace(order, intent_id=f"{int(order.intent_id[0], 16) ^ 1:x}{order.intent_id[1:]}")
+    elif change != "nothing":
+        order = replace(order, **{change: getattr(order, change) + 1})
+    before = len(run.signer.messages)
+    taken = sign(order, found)
+    anew = len(run.signer.messages) - before
+    assert taken == sign(order)
+    assert anew == (change not in ("nothing", "intent_id"))
 
 
 def test_a_rehearsal_leaves_no_trace(tmp_path: Path, shown: list[tuple[bytes, Event]]) -> None:
