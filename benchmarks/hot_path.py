@@ -170,7 +170,10 @@ def _executor(
     switch.heard(ACTIVE)
     journal = Journal(Wal(folder / "wal"), "live", "bench", lambda: switch.state)
     signer, coins = _TimedSigner(bytes(range(32))), CoinBook()
-    broker = LiveBroker(signer, (), coins, lambda: switch.state, lambda: journal.ledger.signatures, time.monotonic)
+    broker = LiveBroker(
+        *(signer, (), coins, lambda: switch.state, lambda: journal.ledger.signatures, time.monotonic),
+        last_seen=lambda: switch.seen,
+    )
     broker.head.take(Hash(bytes([7]) * 32), 1_000)
     release = Release("r", "2026-10-11", {event.wallet: pattern(event.wallet) for _, _, event in updates}, ())
     boot_engine = boot.start(journal, settings, WallClock(), release, switch, broker)

@@ -52,6 +52,7 @@ class CoinBook:
 
     def __init__(self) -> None:
         self._coins: dict[str, Coin] = {}
+        self._documents: dict[str, tuple[Coin, dict[str, Any]]] = {}
 
     def hear(self, tx: RawTransaction, event: Event) -> None:
         """Takes the coin of a trade that has just gone through, unless it is known."""
@@ -63,26 +64,38 @@ class CoinBook:
             program = tx.account_keys[ix.program_index]
         except IndexError:
             return
-        self._take(event.mint, program, bytes(ix.data), named, event.meta)
+        creator, facts = (
+            event.meta.get("creator"),
+            (bool(event.meta.get("cashback_raw")), bool(event.meta.get("mayhem"))),
+        )
+        key = Pubkey(address_bytes(creator)) if creator else a.ZERO_KEY
+        self._take(event.mint, program, bytes(ix.data), named, key, *facts)
 
     def see(self, buy: Glance) -> None:
         """The same for a buy that was read the short way."""
-        swap = buy.swap
-        if swap.base not in self._coins:
-            self._take(swap.base, buy.program, buy.data, _Accounts(buy.keys, buy.accounts), swap.meta)
+        trade = buy.trade
+        if trade.mint not in self._coins:
+            named, creator = _Accounts(buy.keys, buy.accounts), Pubkey(buy.creator)
+            self._take(trade.mint, buy.program, buy.data, named, creator, trade.has_cashback, buy.is_mayhem)
 
     def _take(
-        self, mint: str, program: bytes, data: bytes, accounts: Sequence[Pubkey], meta: Mapping[str, Any]
+        self,
+        mint: str,
+        program: bytes,
+        data: bytes,
+        accounts: Sequence[Pubkey],
+        creator: Pubkey,
+        is_cashback: bool,
+        is_mayhem: bool,
     ) -> None:
-        creator = meta.get("creator")
         try:
             coin = coin_from_leader_instruction(
                 Pubkey(program),
                 data,
                 accounts,
-                creator=Pubkey(address_bytes(creator)) if creator else a.ZERO_KEY,
-                is_cashback=bool(meta.get("cashback_raw")),
-                is_mayhem=bool(meta.get("mayhem")),
+                creator=creator,
+                is_cashback=is_cashback,
+                is_mayhem=is_mayhem,
             )
         except (DecodeError, IndexError):
             return
@@ -101,6 +114,7 @@ class CoinBook:
         """Drops all coins except those that are needed still."""
         for mint in [mint for mint in self._coins if mint not in but]:
             del self._coins[mint]
+            self._documents.pop(mint, None)
 
     @property
     def newest(self) -> str | None:
@@ -112,12 +126,12 @@ class CoinBook:
         coin = self._coins.get(mint)
         if coin is None:
             return None
+        known = self._documents.get(mint)
+        if known is None or known[0] is not coin:
+            known = self._documents[mint] = coin, _lasting(coin)
         on_curve = market is None or market.venue == "curve"
         return {
-            "creator": str(coin.creator),
-            "token_program": str(coin.base_token_program),
-            "is_cashback": coin.is_cashback,
-            "is_mayhem": coin.is_mayhem,
+            **known[1],
             "venue": "curve" if on_curve else "amm",
             "may_complete": bool(on_curve and market is not None and _NEARLY * quoted_raw > market.real_base_raw),
         }
@@ -138,6 +152,11 @@ class CoinBook:
 def is_same_coin(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> bool:
     """Whether two documents make the same accounts of a sale, on the curve and in the pool."""
     return one is not None and all(one[name] == other[name] for name in _LASTING)
+
+
+def _lasting(coin: Coin) -> dict[str, Any]:
+    values = (str(coin.creator), str(coin.base_token_program), coin.is_cashback, coin.is_mayhem)
+    return dict(zip(_LASTING, values, strict=True))
 
 
 def _is_ours_to_trade(coin: Coin) -> bool:

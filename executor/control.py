@@ -84,6 +84,11 @@ class Switch:
         """The state alone."""
         return self.control.state
 
+    @property
+    def seen(self) -> TradingState:
+        """The state as it was when somebody asked for it last: at every tick, slot's end and decision somebody does."""
+        return self._strictest.state
+
     def heard(self, row: Control | None) -> None:
         """The row has been read; None: there is no database to read it from."""
         self._row = row if row is not None else _DATABASE_AWAY

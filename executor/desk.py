@@ -169,10 +169,7 @@ class Desk:
         coin = None if entry is None else self.coins.document(signal.mint, signal.market, entry.quoted_tokens_raw)
         if entry is None or coin is None:
             return None
-        return Likely(self._identity(signal), signal.mint, coin, entry, self.settings.executor)
-
-    def _identity(self, signal: LeaderBuy) -> str:
-        return intent_id(self.journal.mode, "BUY", signal.sig, signal.mint)
+        return Likely(signal.mint, coin, entry, self.settings.executor)
 
     def rehearse(
         self,
@@ -572,7 +569,7 @@ class Desk:
 
     def _order(self, signal: LeaderBuy, plans: Plans, now: Now) -> Order:
         """The buy of a signal as planned."""
-        identity, plan = self._identity(signal), plans.entry
+        identity, plan = intent_id(self.journal.mode, "BUY", signal.sig, signal.mint), plans.entry
         executor = self.settings.executor
         return Order(
             intent_id=identity,

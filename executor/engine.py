@@ -110,15 +110,15 @@ class Engine:
         """`on_transaction` for a leader's buy that was read the short way."""
         # Signed before anything else happens: by the wall's clock nothing lies before the slot that a buy could tell.
         self.desk.coins.see(buy)
-        signal = leader_buy(buy, self.desk.market.see(buy))
+        signal = leader_buy(buy, self.desk.market.see(buy.trade))
         early = self._presign(signal)
         self._advance(buy.slot, buy.slot - 1)
-        self._exits({buy.swap.base})
+        self._exits({buy.trade.mint})
         self._signal(signal, received_ns, early)
 
     def rehearse(self, buy: Glance) -> None:
         """Goes the way of `on_buy` without any effect, for a buy that was heard before."""
-        signal = leader_buy(buy, self.desk.market.state(buy.swap.base))
+        signal = leader_buy(buy, self.desk.market.state(buy.trade.mint))
         pattern = self._release.patterns.get(signal.leader)
         if pattern is not None and self.trading_state == "ACTIVE":
             inflow, value = self._release.inflow.get(signal.leader), self._release.values.get(signal.leader)

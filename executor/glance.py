@@ -14,11 +14,11 @@ from copytrader_core.errors import DecodeError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.pump.emissions import AMM, PUMP
 from copytrader_core.pump.idl import DISCRIMINATOR_BYTES
-from copytrader_core.pump.newest_trade import newest_trade
-from copytrader_core.pump.rows import Swap, Values, curve_swap, pool_swap
+from copytrader_core.pump.rows import ZERO_KEY, Swap, Values, curve_swap, pool_swap
 from copytrader_core.records import WSOL
-from copytrader_core.solana.base58 import address_text, signature_text
+from copytrader_core.solana.base58 import address_bytes, address_text, signature_text
 from copytrader_core.solana.transaction import KEY_BYTES, SIGNATURE_BYTES
+from executor.market_trade import MarketTrade, market_trade
 
 __all__ = ["Glance", "Glancer"]
 
@@ -61,13 +61,16 @@ class _Keys(Sequence[bytes]):
 
 
 class Glance(NamedTuple):
-    """A leader's buy: who, what the trade moved, and the instruction that names the coin's accounts."""
+    """A leader's buy: who, for how much, the market after it, and the instruction that names the coin's accounts."""
 
     sig: str
     slot: int
     tx_index: int
     wallet: str
-    swap: Swap
+    size_lamports: int
+    trade: MarketTrade
+    creator: bytes
+    is_mayhem: bool
     program: bytes
     data: bytes
     accounts: bytes
@@ -116,34 +119,46 @@ class Glancer:
 
 
 def _glance(raw: bytes, keys_at: Sequence[int], found: Sequence[int]) -> Glance | None:
-    slot, index, signature, _, n_signers, which, accounts, n_accounts, data, n_data, event, n_event, mint, signer = (
-        found
-    )
-    program, body = (PUMP, AMM)[which], raw[event : event + n_event]
+    (
+        slot, index, signature, _, n_signers, which, accounts, n_accounts, data, n_data, event, n_event, mint, user,
+        is_newest, buys, net, virtual_quote, virtual_base, real_quote, real_base, protocol, creator_bps, fees,
+        cashback, mayhem, creator_at,
+    ) = found  # fmt: skip
+    program, keys = (PUMP, AMM)[which], _Keys(raw, keys_at)
     named, instruction = raw[accounts : accounts + n_accounts], raw[data : data + n_data]
     if instruction[:DISCRIMINATOR_BYTES] not in _INSTRUCTIONS[program]:
         return None
-    keys, swap = _Keys(raw, keys_at), None
-    if program is PUMP:
-        # The kernel has looked the coin and the trader up among the keys.
-        if mint < 0 or not 0 <= signer < n_signers:
-            return None
-        newest = newest_trade(body)
-        if newest is not None:
-            _, user, swap = newest
-        else:
-            values = program.layouts[body[:DISCRIMINATOR_BYTES]].read(body, slot, None)
-            user, swap = values["user"], curve_swap(values)
-    else:
-        values = program.layouts[body[:DISCRIMINATOR_BYTES]].read(body, slot, None)
-        user = values["user"]
-        if values["pool"] not in keys or user not in keys[:n_signers]:
-            return None
-        swap = _pool_swap(values, instruction, named, keys, raw)
-    if swap is None or not swap.buys or swap.quote != WSOL or swap.base == WSOL:
+    # The kernel has looked a curve's coin and trader up among the keys.
+    if program is PUMP and (mint < 0 or not 0 <= user < n_signers):
         return None
+    if is_newest:
+        if not buys or (base := address_text(keys[mint])) == WSOL:
+            return None
+        trader, size, is_mayhem, creator = keys[user], net + fees, mayhem == 1, raw[creator_at : creator_at + KEY_BYTES]
+        trade = MarketTrade(
+            base, slot, index, virtual_base, virtual_quote, real_base, real_quote, None, 0, protocol, creator_bps,
+            cashback > 0, False,
+        )  # fmt: skip
+    else:
+        body = raw[event : event + n_event]
+        values = program.layouts[body[:DISCRIMINATOR_BYTES]].read(body, slot, None)
+        swap: Swap | None = None
+        if program is PUMP:
+            swap = curve_swap(values)
+        elif values["pool"] in keys and values["user"] in keys[:n_signers]:
+            swap = _pool_swap(values, instruction, named, keys, raw)
+        if swap is None or not swap.buys or swap.quote != WSOL or swap.base == WSOL:
+            return None
+        if not swap.reserve_base or swap.reserve_quote is None:
+            return None
+        trader, size, is_mayhem = swap.user, swap.quote_amount, bool(swap.meta.get("mayhem"))
+        creator = address_bytes(swap.meta["creator"]) if swap.meta["creator"] else ZERO_KEY
+        reserves = swap.reserve_base, swap.reserve_quote
+        trade = market_trade(swap.base, slot, index, reserves, swap.meta, is_pool=program is AMM)
     sig = signature_text(raw[signature : signature + SIGNATURE_BYTES])
-    return Glance(sig, slot, index, address_text(user), swap, program.key, instruction, named, keys)
+    return Glance(
+        sig, slot, index, address_text(trader), size, trade, creator, is_mayhem, program.key, instruction, named, keys
+    )
 
 
 def _pool_swap(values: Values, data: bytes, accounts: bytes, keys: Sequence[bytes], raw: bytes) -> Swap | None:

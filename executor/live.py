@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from solders.hash import Hash
@@ -21,7 +22,7 @@ from copytrader_core.policy.market import MarketState
 from copytrader_core.policy.values import LeaderBuy, TradingState
 from copytrader_core.pump.addresses import JITO_TIP_ACCOUNTS
 from copytrader_core.settings import ExecutorSettings
-from copytrader_core.solana.base58 import signature_text
+from copytrader_core.solana.base58 import address_bytes, signature_text
 from copytrader_core.solana.coins import Coin
 from copytrader_core.solana.keys import Signer
 from copytrader_core.solana.routes.route import Route, RouteError
@@ -130,7 +131,8 @@ class _BuyParts(NamedTuple):
 class LiveBroker:
     """Our orders on the chain.
 
-    `may_sign` is the red button, asked by the signer itself for every signature; `signed` are the signatures so far.
+    `may_sign` is the red button, asked by the signer itself for each signature that may leave, `last_seen` what it said
+    to whoever asked last; `signed` are the signatures so far.
     """
 
     signs = True
@@ -145,6 +147,7 @@ class LiveBroker:
         now: Callable[[], float],
         recipients: Recipients = RECIPIENTS,
         nonces: Nonces | None = None,
+        last_seen: Callable[[], TradingState] | None = None,
     ) -> None:
         self.owner: Pubkey = signer.pubkey
         self.address = signer.address
@@ -159,6 +162,7 @@ class LiveBroker:
         self._signer = signer
         self._coins = coins
         self._may_sign = may_sign
+        self._last_seen = last_seen or may_sign
         self._signed = signed
         self.time = now
         self._templates = TradeTemplates(signer.pubkey, recipients)
@@ -183,8 +187,11 @@ class LiveBroker:
         return signal.market is None or signal.market.venue not in self.has_traded
 
     def presign(self, likely: Likely) -> Presigned:
-        """A buy as `sign` will want it once it is decided. Raises TransactionError as `sign`."""
-        self._ask("BUY")
+        """A buy as `sign` will want it once it is decided. Raises TransactionError as `sign`.
+
+        It leaves only through `sign`, which looks at the red button again; here counts what somebody saw of it last.
+        """
+        self._ask("BUY", self._last_seen())
         parts = self._early_parts(likely)
         message = self._buy(parts)
         return Presigned(message, self._signer.sign(message), parts)
@@ -195,19 +202,19 @@ class LiveBroker:
 
     def _early_parts(self, likely: Likely) -> _BuyParts:
         entry, settings = likely.entry, likely.settings
-        charges = _charges(likely.intent_id, settings.priority_fee_lamports, settings.tip_lamports)
+        charges = _charges(likely.mint, settings.priority_fee_lamports, settings.tip_lamports)
         amounts = entry.spend_lamports, entry.min_tokens_raw
         return self._parts(likely.mint, likely.coin, amounts, charges, self.head.lifetime()[0])
 
-    def _ask(self, side: Side) -> None:
-        """The red button, once more before every signature."""
-        state = self._may_sign()
+    @staticmethod
+    def _ask(side: Side, state: TradingState) -> None:
         if state == "HALTED" or (state == "REDUCING" and side == "BUY"):
             raise TransactionError(f"trading is {state}: no {side} is signed")
 
     def sign(self, order: Order, early: Presigned | None = None) -> Signed:
         """The order's bytes. Raises TransactionError where the state forbids it, or where something is not known."""
-        self._ask(order.side)
+        # The red button, once more before every signature.
+        self._ask(order.side, self._may_sign())
         nonce = self.nonces.lend(order.position_id, self.sales) if order.side == "SELL" else None
         blockhash, last_valid = self.head.lifetime() if nonce is None else (Hash.from_string(nonce.value), 0)
         used, extra = self._signed(), 0
@@ -373,10 +380,13 @@ def _facts(order: Order) -> Mapping[str, Any]:
 
 
 def _order_charges(order: Order, extra_lamports: int) -> Charges:
-    return _charges(order.intent_id, order.priority_fee_lamports + extra_lamports, order.tip_lamports)
+    return _charges(order.mint, order.priority_fee_lamports + extra_lamports, order.tip_lamports)
 
 
-def _charges(intent: str, priority_fee_lamports: int, tip_lamports: int) -> Charges:
-    """The tip account follows from the intent, so that the same order always has the same bytes."""
-    account = JITO_TIP_ACCOUNTS[int(intent[:4], 16) % len(JITO_TIP_ACCOUNTS)]
-    return Charges(priority_fee_lamports, tip_lamports, account if tip_lamports else None)
+@lru_cache(maxsize=1024)
+def _charges(mint: str, priority_fee_lamports: int, tip_lamports: int) -> Charges:
+    """The tip account follows from the coin, so that the same order always has the same bytes."""
+    if not tip_lamports:
+        return Charges(priority_fee_lamports)
+    account = JITO_TIP_ACCOUNTS[address_bytes(mint)[0] % len(JITO_TIP_ACCOUNTS)]
+    return Charges(priority_fee_lamports, tip_lamports, account)

@@ -53,6 +53,7 @@ class LiveRun:
             lambda: journal.ledger.signatures,
             outside.time,
             nonces=outside.nonces,
+            last_seen=lambda: switch.seen,
         )
         clock = WallClock(outside.now_ns)
         self.engine = boot.start(journal, settings, clock, release, switch, self.broker)

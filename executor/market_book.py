@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from solders.pubkey import Pubkey
 
@@ -13,10 +13,10 @@ from copytrader_core.pump.addresses import AMM_PROGRAM, canonical_pool
 from copytrader_core.pump.curve import INITIAL_SOL_CURVE
 from copytrader_core.pump.fees import CURVE_FEES, POOL_FEES, Fees
 from copytrader_core.records import WSOL, Event
+from executor.market_trade import MarketTrade, market_trade
 
 if TYPE_CHECKING:
     from executor.broker import Landed
-    from executor.glance import Glance
     from executor.orders import Order, Position
 
 _AMM: Final = str(AMM_PROGRAM)
@@ -30,17 +30,6 @@ _KEPT_ADDRESSES: Final = 65_536
 def pool_of(mint: str) -> str:
     """The pool that a coin migrates to. Other pools of the coin are not traded."""
     return str(canonical_pool(Pubkey.from_string(mint)))
-
-
-class _Trade(NamedTuple):
-    """What an event says of a market, as far as a market needs it."""
-
-    mint: str
-    slot: int
-    tx_index: int
-    reserve_base: int
-    reserve_quote: int
-    meta: Mapping[str, Any]
 
 
 class MarketBook:
@@ -85,17 +74,11 @@ class MarketBook:
         index = -1 if event.tx_index is None else event.tx_index
         reserves = (int(event.reserve_base_raw), int(event.reserve_quote_raw))
         is_pool = event.program == _AMM or event.meta.get("venue") == "amm"
-        return self._trade(_Trade(event.mint, event.slot, index, *reserves, event.meta), is_pool=is_pool)
+        return self.see(market_trade(event.mint, event.slot, index, reserves, event.meta, is_pool=is_pool))
 
-    def see(self, buy: Glance) -> MarketState | None:
-        """The same for a buy that was read the short way."""
-        swap = buy.swap
-        if not swap.reserve_base or swap.reserve_quote is None:
-            return None
-        trade = _Trade(swap.base, buy.slot, buy.tx_index, swap.reserve_base, swap.reserve_quote, swap.meta)
-        return self._trade(trade, is_pool=swap.meta["venue"] == "amm")
-
-    def _trade(self, trade: _Trade, *, is_pool: bool) -> MarketState | None:
+    def see(self, trade: MarketTrade) -> MarketState | None:
+        """The same for a trade that was read the short way."""
+        is_pool = trade.pool is not None
         kept = self._pools if is_pool else self._curves
         new = self._pool(trade) if is_pool else _curve(trade)
         old = kept.get(trade.mint)
@@ -103,53 +86,46 @@ class MarketBook:
             kept[trade.mint] = new
         return new
 
-    def _pool(self, trade: _Trade) -> MarketState | None:
-        pool = trade.meta.get("pool")
-        if pool != pool_of(trade.mint):
+    def _pool(self, trade: MarketTrade) -> MarketState | None:
+        if trade.pool != pool_of(trade.mint):
             return None
         known = self._pools.get(trade.mint)
-        vault = trade.meta.get("vault_quote_raw") or trade.reserve_quote
         # Deposits and withdrawals tell no fees: the last trade's stand.
-        return _state("amm", trade, str(pool), (trade.reserve_base, int(vault)), known.fees if known else _POOL_FEES)
+        usual = known.fees if known else _POOL_FEES
+        return _state("amm", trade, (trade.base_raw, trade.real_quote_raw or trade.quote_raw), usual)
 
 
-def _curve(trade: _Trade) -> MarketState:
-    real_base, real_quote = trade.meta.get("real_base_raw"), trade.meta.get("real_quote_raw")
+def _curve(trade: MarketTrade) -> MarketState:
+    real_base, real_quote = trade.real_base_raw, trade.real_quote_raw
     if real_base is None or real_quote is None:
         # A SOL curve starts from fixed reserves: what it has sold and taken follows from the virtual ones.
         start = INITIAL_SOL_CURVE
-        real_base = trade.reserve_base - (start.virtual_base - start.real_base)
-        real_quote = trade.reserve_quote - start.virtual_quote
-    return _state("curve", trade, None, (int(real_base), int(real_quote)), _CURVE_FEES)
+        real_base = trade.base_raw - (start.virtual_base - start.real_base)
+        real_quote = trade.quote_raw - start.virtual_quote
+    return _state("curve", trade, (real_base, real_quote), _CURVE_FEES)
 
 
-def _state(venue: Venue, trade: _Trade, pool: str | None, real: tuple[int, int], usual: Fees) -> MarketState:
-    fees = _fees(trade.meta, usual)
+def _state(venue: Venue, trade: MarketTrade, real: tuple[int, int], usual: Fees) -> MarketState:
+    """Fees are what the next trader pays, from what this one paid: the mayhem agent pays nothing, but everybody else
+    does, and a cashback coin takes the creator's share for the trader to claim later.
+    """
+    lp, protocol, creator = trade.lp_bps, trade.protocol_bps, trade.creator_bps
+    if not protocol:
+        lp, protocol, creator = usual.lp_bps, usual.protocol_bps, usual.creator_bps
+    elif not creator and trade.has_cashback:
+        creator = usual.creator_bps
     # In the order of the record: between a signal and its order twelve names cost as much as the values.
     return MarketState(
         venue,
-        pool,
+        trade.pool,
         trade.slot,
         trade.tx_index,
-        trade.reserve_base,
-        trade.reserve_quote,
+        trade.base_raw,
+        trade.quote_raw,
         real[0],
         real[1],
-        fees.lp_bps,
-        fees.protocol_bps,
-        fees.creator_bps,
-        venue == "curve" and (bool(trade.meta.get("complete")) or real[0] <= 0),
+        lp,
+        protocol,
+        creator,
+        venue == "curve" and (trade.is_complete or real[0] <= 0),
     )
-
-
-def _fees(meta: Mapping[str, Any], usual: Fees) -> Fees:
-    """What the next trader pays, from what this one paid: the mayhem agent pays nothing, but everybody else does, and
-    a cashback coin takes the creator's share for the trader to claim later.
-    """
-    protocol = meta.get("protocol_fee_bps")
-    if not protocol:
-        return usual
-    creator = int(meta.get("creator_fee_bps") or 0)
-    if not creator and meta.get("cashback_raw"):
-        creator = usual.creator_bps
-    return Fees(int(meta.get("lp_fee_bps") or 0), int(protocol), creator)

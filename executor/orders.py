@@ -113,9 +113,8 @@ class Signed:
 
 
 class Likely(NamedTuple):
-    """A buy that has not been decided: its identity to be, the coin (`executor.coins`), the entry, and the fees."""
+    """A buy that has not been decided: the coin (`executor.coins`), the entry, and the fees."""
 
-    intent_id: str
     mint: str
     coin: Mapping[str, Any]
     entry: EntryPlan

@@ -10,11 +10,13 @@ from typing import Final
 
 import numpy as np
 
+from copytrader_core.pump.newest_trade import IS_NEWEST
 from copytrader_core.pump.scan import COLUMNS, FIELD_COLUMNS, MAX_CALLS, MAX_FIELDS, MAX_KEYS, scan
 
 __all__ = ["Scanner"]
 
 _HEAD_BYTES: Final = 8
+_IS_NEWEST: Final = COLUMNS.index("is_newest")
 
 
 class Scanner:
@@ -38,6 +40,8 @@ class Scanner:
         if not scan(raw, self._leaders, self._scratch):
             return None
         found: list[int] = self._found.tolist()
+        if not IS_NEWEST:
+            found[_IS_NEWEST] = 0
         return self._keys[: found[3]].tolist(), found
 
 

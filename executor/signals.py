@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable
 
 from copytrader_core.policy.market import MarketState
 from copytrader_core.policy.values import LeaderBuy
-from copytrader_core.records import Event
+from copytrader_core.records import WSOL, Event
 from executor.glance import Glance
 
 
@@ -35,8 +35,7 @@ def leader_buys(shown: Iterable[tuple[Event, MarketState | None]], leaders: Cont
 
 def leader_buy(buy: Glance, market: MarketState | None) -> LeaderBuy:
     """The signal of a transaction that is one buy and nothing else, read the short way."""
-    swap = buy.swap
-    return LeaderBuy(buy.wallet, swap.base, buy.sig, buy.slot, buy.tx_index, swap.quote_amount, swap.quote, market)
+    return LeaderBuy(buy.wallet, buy.trade.mint, buy.sig, buy.slot, buy.tx_index, buy.size_lamports, WSOL, market)
 
 
 def leader_sells(events: Iterable[Event], leaders: Container[str]) -> set[tuple[str, str]]:

@@ -67,11 +67,8 @@ def transaction_cost(executor: ExecutorSettings) -> int:
 
 def entry_plan(market: MarketState, spend_lamports: int, slippage_bps: int, executor: ExecutorSettings) -> EntryPlan:
     """The buy as quoted on `market`. Raises QuoteError where the venue cannot give a quote."""
-    quoted = quote_buy(market, spend_lamports)
+    quoted_raw = quote_buy(market, spend_lamports).tokens_raw
+    # In the order of the record: between a signal and its bytes names cost as much as values.
     return EntryPlan(
-        spend_lamports=spend_lamports,
-        quoted_tokens_raw=quoted.tokens_raw,
-        min_tokens_raw=min_tokens(quoted.tokens_raw, slippage_bps),
-        slippage_bps=slippage_bps,
-        network_lamports=transaction_cost(executor),
+        spend_lamports, quoted_raw, min_tokens(quoted_raw, slippage_bps), slippage_bps, transaction_cost(executor)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
+from typing import Final, Literal
 
 from copytrader_core.errors import QuoteError, TooSmallError
 from copytrader_core.pump import amm, curve
@@ -140,9 +140,20 @@ def _with_reserves(
 
 
 # One decision asks for the same buy several times: its price, its impact, and what it leaves to those behind it.
-@lru_cache(maxsize=64)
+_bought: Final[dict[tuple[int, int], tuple[MarketState, curve.CurveQuote]]] = {}
+_MAX_BOUGHT: Final = 64
+
+
 def _curve_bought(market: MarketState, spend_lamports: int) -> curve.CurveQuote:
-    return curve.buy_exact_in(_curve(market), market.fees, spend_lamports)
+    """Remembered by identity, which is asked for faster than twelve fields; what is remembered keeps it alive."""
+    key = (id(market), spend_lamports)
+    known = _bought.get(key)
+    if known is None:
+        quote = curve.buy_exact_in(_curve(market), market.fees, spend_lamports)
+        if len(_bought) >= _MAX_BOUGHT:
+            _bought.clear()
+        known = _bought[key] = market, quote
+    return known[1]
 
 
 @lru_cache(maxsize=64)

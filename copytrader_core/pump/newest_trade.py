@@ -1,27 +1,32 @@
-"""The newest layouts of the curve's TradeEvent, read in two steps: what stands between a leader's buy and our order.
+"""The newest layouts of the curve's TradeEvent by kernel: what stands between a leader's buy and our order.
 
 It gives what `events.Layouts.read` and `rows.curve_swap` give of the same bytes, and leaves every other event to them:
-older layouts, shareholders, longer tails, and whatever no event can hold.
+older layouts, shareholders, longer tails, quotes other than SOL, and whatever no event can hold.
 """
 
 from __future__ import annotations
 
-import struct
-from typing import Final, NamedTuple
+from typing import Any, Final
 
+import numpy as np
+
+from copytrader_core.compiled import uncounted
 from copytrader_core.pump.emissions import PUMP
-from copytrader_core.pump.events import MAX_BPS, is_ix_name
-from copytrader_core.pump.rows import ZERO_KEY, Swap
+from copytrader_core.pump.events import MAX_BPS
 from copytrader_core.records import WSOL
-from copytrader_core.solana.base58 import address_bytes, address_text
+from copytrader_core.solana.base58 import address_bytes
 
-__all__ = ["NewestTrade", "newest_trade"]
+__all__ = ["IS_NEWEST", "MINT_AT", "TRADE_COLUMNS", "USER_AT", "newest_trade"]
 
-_HEAD: Final = struct.Struct("<8x32sQQB32sqQQQQ32sQQ32sQQBQQQqI")
-_TAIL: Final = struct.Struct("<BQQQQI32sQQQQQQ")
-_LAST_BYTES: Final = (0, 8)
-"""The fields that the structs end with are followed by nothing, or by one number that nobody has named yet."""
-_CODEC: Final = PUMP.interface.event("TradeEvent")
+TRADE_COLUMNS: Final = (
+    "buys", "net", "virtual_quote", "virtual_base", "real_quote", "real_base", "protocol_bps", "creator_bps", "fees",
+    "cashback", "mayhem", "creator",
+)  # fmt: skip
+"""What `newest_trade` fills: raw units, basis points, 0 or 1. `fees` are all that the trader paid, `creator` is where
+the creator's key stands.
+"""
+MINT_AT: Final = 8
+USER_AT: Final = 57
 _FIELDS: Final = (
     *("mint", "sol_amount", "token_amount", "is_buy", "user", "timestamp", "virtual_sol_reserves"),
     *("virtual_token_reserves", "real_sol_reserves", "real_token_reserves", "fee_recipient", "fee_basis_points", "fee"),
@@ -31,55 +36,89 @@ _FIELDS: Final = (
     *("quote_amount", "virtual_quote_reserves", "real_quote_reserves", "holder_rewards_bps", "holder_rewards"),
     *("creator_fee_unclaimed", "unnamed_tail"),
 )
-IS_NEWEST: Final = _CODEC.fields == _FIELDS
-"""Whether the interface still ends where these structs end; if not, every event is read the long way."""
-_WSOL_KEY: Final = address_bytes(WSOL)
-_SOL: Final = (ZERO_KEY, _WSOL_KEY)
+IS_NEWEST: Final = PUMP.interface.event("TradeEvent").fields == _FIELDS
+"""Whether the interface still ends where this kernel ends; if not, every event is read the long way."""
+_TRADE = np.frombuffer(PUMP.interface.event("TradeEvent").discriminator, np.uint8).copy()
+_WSOL = np.frombuffer(address_bytes(WSOL), np.uint8).copy()
+# Of the first part, up to the instruction's name, and of what follows the name.
+_NET_AT, _BUYS_AT, _TIME_AT, _RESERVES_AT, _PROTOCOL_AT, _FEE_AT, _CREATOR_AT = 40, 56, 89, 97, 161, 169, 177
+_CREATOR_BPS_AT, _CREATOR_FEE_AT, _TRACKS_AT, _N_NAME_AT, _NAME_AT = 209, 217, 225, 258, 262
+_CASHBACK_BPS, _CASHBACK, _BUYBACK_BPS, _N_HOLDERS, _QUOTE_MINT, _HOLDER_BPS, _N_TAIL = 1, 9, 17, 33, 37, 93, 117
+_MOST_NAME: Final = 64
+_KEY: Final = 32
+# The last field may be followed by one number that nobody has named yet.
+_UNNAMED: Final = 8
+# The sum of three still fits.
+_MOST_FEE: Final = 1 << 60
 
 
-class NewestTrade(NamedTuple):
-    """Of a trade of the curve paid in SOL: its coin, its trader, what it moved."""
+@uncounted
+def _number(data, at, n):
+    """`n` bytes, little endian; below 0 where they do not fit into 63 bits."""
+    found = np.int64(0)
+    for place in range(n):
+        found |= np.int64(data[at + place]) << (8 * place)
+    return found
 
-    mint: bytes
-    user: bytes
-    swap: Swap
+
+@uncounted
+def _is_name(data, at, n):
+    """Whether an instruction can have this name."""
+    for place in range(n):
+        char = data[at + place]
+        is_letter, is_other = 97 <= char <= 122, char == 95 or 48 <= char <= 57
+        if not is_letter and (place == 0 or not is_other):
+            return False
+    return 2 <= n <= _MOST_NAME
 
 
-def newest_trade(body: bytes) -> NewestTrade | None:
-    """The TradeEvent `body`, its discriminator included; None where the long way has to be gone."""
-    if not IS_NEWEST or len(body) < _HEAD.size + _TAIL.size or not body.startswith(_CODEC.discriminator):
-        return None
-    (
-        mint, net, base_amount, is_buy, user, timestamp, virtual_quote, virtual_base, real_quote, real_base,
-        _, protocol_bps, fee, creator, creator_bps, creator_fee, tracks, _, _, _, _, n_name,
-    ) = _HEAD.unpack_from(body)  # fmt: skip
-    tail_at = _HEAD.size + n_name
-    if len(body) - tail_at - _TAIL.size not in _LAST_BYTES:
-        return None
-    (
-        mayhem, cashback_bps, cashback, buyback_bps, _, n_holders, quote_mint, _, _, _, holder_bps, _, _,
-    ) = _TAIL.unpack_from(body, tail_at)  # fmt: skip
-    if n_holders or quote_mint not in _SOL or (is_buy | tracks | mayhem) > 1 or timestamp < 0:
-        return None
-    if max(protocol_bps, creator_bps, cashback_bps, buyback_bps, holder_bps) > MAX_BPS:
-        return None
-    name = body[_HEAD.size : tail_at]
-    if not name.isascii() or not is_ix_name(name.decode()):
-        return None
-    fees = fee + creator_fee + cashback
-    meta = {
-        "venue": "curve",
-        "real_base_raw": real_base,
-        "real_quote_raw": real_quote,
-        "protocol_fee_bps": protocol_bps,
-        "creator_fee_bps": creator_bps,
-        "cashback_raw": cashback,
-        "creator": None if creator == ZERO_KEY else address_text(creator),
-        "mayhem": mayhem == 1,
-        "timestamp": timestamp,
-    }
-    quote_amount = net + fees if is_buy else net - fees
-    swap = Swap(
-        is_buy == 1, address_text(mint), WSOL, base_amount, quote_amount, fees, user, virtual_base, virtual_quote, meta
-    )
-    return NewestTrade(mint, user, swap)
+@uncounted
+def newest_trade(data: Any, at: Any, n: Any, row: Any) -> Any:
+    """Reads the `n` bytes of a TradeEvent at `at`, its discriminator included, into `row` (int64, TRADE_COLUMNS).
+
+    False where the long way has to be gone; so it is without coins in the curve, and beyond 63 bits.
+    """
+    if n < _NAME_AT + _N_TAIL:
+        return False
+    for place in range(len(_TRADE)):
+        if data[at + place] != _TRADE[place]:
+            return False
+    n_name = _number(data, at + _N_NAME_AT, 4)
+    left = n - _NAME_AT - n_name - _N_TAIL
+    if (left != 0 and left != _UNNAMED) or not _is_name(data, at + _NAME_AT, n_name):
+        return False
+    tail = at + _NAME_AT + n_name
+    in_sol = True
+    for place in range(_KEY):
+        in_sol = in_sol and data[tail + _QUOTE_MINT + place] == 0
+    if not in_sol:
+        for place in range(_KEY):
+            if data[tail + _QUOTE_MINT + place] != _WSOL[place]:
+                return False
+    buys, tracks, mayhem = data[at + _BUYS_AT], data[at + _TRACKS_AT], data[tail]
+    if _number(data, tail + _N_HOLDERS, 4) != 0 or buys > 1 or tracks > 1 or mayhem > 1:
+        return False
+    fee, creator_fee = _number(data, at + _FEE_AT, 8), _number(data, at + _CREATOR_FEE_AT, 8)
+    cashback = _number(data, tail + _CASHBACK, 8)
+    row[0], row[1] = buys, _number(data, at + _NET_AT, 8)
+    for place in range(4):
+        row[2 + place] = _number(data, at + _RESERVES_AT + 8 * place, 8)
+    row[6], row[7] = _number(data, at + _PROTOCOL_AT, 8), _number(data, at + _CREATOR_BPS_AT, 8)
+    row[8], row[9], row[10], row[11] = fee + creator_fee + cashback, cashback, mayhem, at + _CREATOR_AT
+    if _number(data, at + _TIME_AT, 8) < 0 or row[3] == 0:
+        return False
+    if not (0 <= fee < _MOST_FEE and 0 <= creator_fee < _MOST_FEE and 0 <= cashback < _MOST_FEE):
+        return False
+    for place in range(1, 6):
+        if row[place] < 0:
+            return False
+    for bps in (
+        row[6],
+        row[7],
+        _number(data, tail + _CASHBACK_BPS, 8),
+        _number(data, tail + _BUYBACK_BPS, 8),
+        _number(data, tail + _HOLDER_BPS, 8),
+    ):
+        if bps < 0 or bps > MAX_BPS:
+            return False
+    return True

@@ -13,6 +13,7 @@ import numpy as np
 
 from copytrader_core.compiled import uncounted
 from copytrader_core.pump.emissions import AMM, EVENT_CALL_PREFIX, PUMP
+from copytrader_core.pump.newest_trade import MINT_AT, TRADE_COLUMNS, USER_AT, newest_trade
 from copytrader_core.solana.transaction import LOG_TRUNCATED
 
 __all__ = ["COLUMNS", "FIELD_COLUMNS", "MAX_CALLS", "MAX_FIELDS", "MAX_KEYS", "scan"]
@@ -23,12 +24,12 @@ MAX_FIELDS: Final = 1_024
 # What `scan` finds, in `found`.
 COLUMNS: Final = (
     "slot", "index", "signature", "n_keys", "n_signers", "program", "accounts", "n_accounts", "data", "n_data",
-    "event", "n_event", "mint", "user",
+    "event", "n_event", "mint", "user", "is_newest", *TRADE_COLUMNS,
 )  # fmt: skip
 (
     _SLOT, _INDEX, _SIGNATURE, _N_KEYS, _N_SIGNERS, _PROGRAM, _ACCOUNTS, _N_ACCOUNTS, _DATA, _N_DATA, _EVENT, _N_EVENT,
-    _MINT, _USER,
-) = range(len(COLUMNS))  # fmt: skip
+    _MINT, _USER, _IS_NEWEST, _TRADE,
+) = range(len(COLUMNS) - len(TRADE_COLUMNS) + 1)  # fmt: skip
 FIELD_COLUMNS: Final = ("number", "kind", "size", "begin")
 """Of each field of a message that is read in one go: number, wire type, value or length, where its content begins."""
 _NUMBER, _KIND, _SIZE, _BEGIN = range(4)
@@ -38,9 +39,6 @@ _VARINT: Final = 0
 _LENGTH: Final = 2
 _KEY: Final = 32
 _PREFIX: Final = 8
-_MINT_AT: Final = 8
-_USER_AT: Final = 57
-"""Where every layout of a TradeEvent has coin and trader."""
 
 
 def _constant(data: bytes) -> np.ndarray:
@@ -203,7 +201,8 @@ def _call(data, at, end, n_keys, depth, row, work):
 @uncounted
 def _calls(data, message, n_message, meta, n_meta, n_keys, calls, groups, work):
     """All instructions in execution order into `calls`; their number, -1 where something is missing or odd."""
-    groups[:] = 0
+    # An instruction is a field of the message: there are no more of them than those.
+    groups[:n_message] = 0
     n_groups = 0
     places, lengths, kinds = work[3], work[4], work[5]
     for row in range(n_meta):
@@ -212,7 +211,7 @@ def _calls(data, message, n_message, meta, n_meta, n_keys, calls, groups, work):
             if meta[row, _KIND] != _LENGTH or not _parts(data, begin, end, places, lengths, kinds):
                 return -1
             index = lengths[1] if places[1] >= 0 else 0
-            if index >= MAX_KEYS or groups[index, 1] > 0:
+            if index >= min(n_message, MAX_KEYS) or groups[index, 1] > 0:
                 return -1
             groups[index, 0], groups[index, 1] = begin, end + 1
             n_groups += 1
@@ -365,10 +364,13 @@ def _trade(data, keys, n_keys, calls, n_calls, pump, amm, found):
     found[_DATA], found[_N_DATA] = calls[first, _BODY], calls[first, _N_BODY]
     event, n_event = body + _PREFIX, n_body - _PREFIX
     found[_EVENT], found[_N_EVENT] = event, n_event
-    found[_MINT], found[_USER] = -1, -1
-    if which == 0 and n_event >= _USER_AT + _KEY:
-        found[_MINT] = _place(data, keys, n_keys, event + _MINT_AT)
-        found[_USER] = _place(data, keys, n_keys, event + _USER_AT)
+    found[_MINT], found[_USER], found[_IS_NEWEST] = -1, -1, 0
+    # Every layout of a TradeEvent has coin and trader there.
+    if which == 0 and n_event >= USER_AT + _KEY:
+        found[_MINT] = _place(data, keys, n_keys, event + MINT_AT)
+        found[_USER] = _place(data, keys, n_keys, event + USER_AT)
+        if newest_trade(data, event, n_event, found[_TRADE:]):
+            found[_IS_NEWEST] = 1
     return True
 
 
@@ -417,7 +419,8 @@ def scan(data: Any, leaders: Any, scratch: Any) -> Any:
 
     `leaders` are the first 8 bytes of the signers that count, sorted uint64. Of `scratch` (keys, calls, groups, work,
     message, meta, found) keys gets the offsets of the account keys, found what `COLUMNS` names (lengths begin with n_;
-    mint and user: which of the keys the event of a curve names, -1: none, or a pool's event).
+    mint and user: which of the keys the event of a curve names, -1: none, or a pool's event; is_newest: whether what
+    comes behind is what that event says).
     """
     keys, calls, groups, work, message, meta, found = scratch
     places, lengths = work[0], work[1]

@@ -7,8 +7,8 @@ and a dozen copied keys. Every other kind is compiled once per coin; later only 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Hashable
-from typing import Final
+from collections.abc import Hashable
+from typing import Final, NamedTuple
 
 from solders.compute_budget import ID as COMPUTE_BUDGET_ID
 from solders.hash import Hash
@@ -71,6 +71,27 @@ class _Template:
     cu_limit: int
 
 
+class _Ready(NamedTuple):
+    """A coin's template with its keys in place. The coin beside it keeps its identity from being another's."""
+
+    coin: Coin
+    template: _Template
+    head: bytes
+    """All that stands before the blockhash."""
+
+    def message(self, first: int, second: int, charges: Charges, blockhash: Hash) -> bytes:
+        template = self.template
+        laid, start, tail, pack = template.laid, template.tail_at, bytearray(template.tail), _U64.pack_into
+        pack(tail, laid.price - start, charges.price(template.cu_limit))
+        pack(tail, laid.first - start, first)
+        pack(tail, laid.second - start, second)
+        if laid.wrap is not None:
+            pack(tail, laid.wrap - start, first)
+        if laid.tip is not None:
+            pack(tail, laid.tip - start, charges.tip_lamports)
+        return b"".join((self.head, bytes(blockhash), tail))
+
+
 class TradeTemplates:
     """One owner's buys and sales. The methods give what the functions of `trades` give for the same arguments."""
 
@@ -78,8 +99,7 @@ class TradeTemplates:
         self._owner = owner
         self._recipients = recipients
         self._templates: dict[Hashable, _Template] = {}
-        self._of_coins: dict[int, tuple[Coin, tuple[bytes, ...]]] = {}
-        """By identity: the keys of a coin's curve trades. The coin beside them keeps that identity its own."""
+        self._ready: dict[Hashable, _Ready] = {}
 
     def buy(
         self,
@@ -95,21 +115,23 @@ class TradeTemplates:
         nonce: Nonce | None = None,
     ) -> bytes:
         """As `trades.buy`."""
-
-        def plan() -> Plan:
-            return plan_buy(
-                self._owner,
-                coin,
-                spend_lamports,
-                min_tokens_raw,
-                new_wallet=new_wallet,
-                may_complete=may_complete,
-                wsol=wsol,
-                recipients=self._recipients,
-            )
-
         kind = ("buy", new_wallet, may_complete, may_complete and coin.is_mayhem, wsol)
-        return self._message(kind, coin, spend_lamports, min_tokens_raw, charges, blockhash, nonce, plan)
+        check_amounts(spend_lamports, min_tokens_raw)
+        ready = self._known(kind, coin, charges, nonce)
+        if ready is not None:
+            lifetime = blockhash if nonce is None else nonce.blockhash
+            return ready.message(spend_lamports, min_tokens_raw, charges, lifetime)
+        plan = plan_buy(
+            self._owner,
+            coin,
+            spend_lamports,
+            min_tokens_raw,
+            new_wallet=new_wallet,
+            may_complete=may_complete,
+            wsol=wsol,
+            recipients=self._recipients,
+        )
+        return self._compiled(kind, plan, coin, charges, blockhash, nonce)
 
     def sell(
         self,
@@ -124,70 +146,55 @@ class TradeTemplates:
         nonce: Nonce | None = None,
     ) -> bytes:
         """As `trades.sell`."""
-
-        def plan() -> Plan:
-            return plan_sell(
-                self._owner,
-                coin,
-                tokens_raw,
-                min_out_lamports,
-                close_account=close_account,
-                wsol=wsol,
-                recipients=self._recipients,
-            )
-
         kind = ("sell", close_account, wsol)
-        return self._message(kind, coin, tokens_raw, min_out_lamports, charges, blockhash, nonce, plan)
+        check_amounts(tokens_raw, min_out_lamports)
+        ready = self._known(kind, coin, charges, nonce)
+        if ready is not None:
+            return ready.message(tokens_raw, min_out_lamports, charges, blockhash if nonce is None else nonce.blockhash)
+        plan = plan_sell(
+            self._owner,
+            coin,
+            tokens_raw,
+            min_out_lamports,
+            close_account=close_account,
+            wsol=wsol,
+            recipients=self._recipients,
+        )
+        return self._compiled(kind, plan, coin, charges, blockhash, nonce)
 
-    def _message(
-        self,
-        kind: tuple[Hashable, ...],
-        coin: Coin,
-        first: int,
-        second: int,
-        charges: Charges,
-        blockhash: Hash,
-        nonce: Nonce | None,
-        plan: Callable[[], Plan],
-    ) -> bytes:
-        check_amounts(first, second)
-        is_shared = coin.pool is None and not coin.is_cashback and coin.quote_mint == WSOL_MINT
-        whose = coin.base_token_program if is_shared else coin
-        name = (kind, whose, charges.tip_lamports > 0, None if nonce is None else nonce.account)
-        keys = self._keys(coin, charges, is_shared=is_shared)
-        template = self._templates.get(name)
+    def _known(self, kind: Hashable, coin: Coin, charges: Charges, nonce: Nonce | None) -> _Ready | None:
+        """The coin's template; None where its kind has none, or where its layout is another one."""
+        tipped, account = (
+            charges.tip_account if charges.tip_lamports else None,
+            None if nonce is None else nonce.account,
+        )
+        key = (id(coin), kind, tipped, account)
+        ready = self._ready.get(key)
+        if ready is not None:
+            return ready
+        template, keys = self._templates.get(_name(kind, coin, charges, nonce)), self._keys(coin, charges)
         if template is None or len(set(keys)) != len(keys) or not template.fixed.isdisjoint(keys):
-            return self._compiled(name, plan(), keys, charges, blockhash, nonce)
-        return _patched(template, keys, first, second, charges, blockhash if nonce is None else nonce.blockhash)
+            return None
+        parts = [part for piece, number in template.cuts for part in (piece, keys[number])]
+        if len(self._ready) >= _MAX_TEMPLATES:
+            self._ready.clear()
+        ready = self._ready[key] = _Ready(coin, template, b"".join((*parts, template.middle)))
+        return ready
 
-    def _keys(self, coin: Coin, charges: Charges, *, is_shared: bool) -> list[bytes]:
+    def _keys(self, coin: Coin, charges: Charges) -> list[bytes]:
         """The keys that a template does not fix, always in this order."""
-        keys = [bytes(charges.tip_account)] if charges.tip_lamports and charges.tip_account else []
-        if is_shared:
-            keys += self._of_coin(coin)
-        return keys
-
-    def _of_coin(self, coin: Coin) -> tuple[bytes, ...]:
-        known = self._of_coins.get(id(coin))
-        if known is None:
-            if len(self._of_coins) >= _MAX_TEMPLATES:
-                self._of_coins.clear()
+        keys = [charges.tip_account] if charges.tip_lamports and charges.tip_account else []
+        if _is_shared(coin):
             mint = coin.mint
             mine = associated_token_address(self._owner, mint, coin.base_token_program)
-            keys = (mint, mine, self._recipients.buyback(mint), *coin.curve_accounts())
-            known = self._of_coins[id(coin)] = coin, tuple(bytes(key) for key in keys)
-        return known[1]
+            keys += (mint, mine, self._recipients.buyback(mint), *coin.curve_accounts())
+        return [bytes(key) for key in keys]
 
     def _compiled(
-        self,
-        name: Hashable,
-        plan: Plan,
-        found: list[bytes],
-        charges: Charges,
-        blockhash: Hash,
-        nonce: Nonce | None,
+        self, kind: Hashable, plan: Plan, coin: Coin, charges: Charges, blockhash: Hash, nonce: Nonce | None
     ) -> bytes:
         """The slow way, whose result becomes the template of its kind."""
+        name, found = _name(kind, coin, charges, nonce), self._keys(coin, charges)
         laid = lay(self._owner, plan, charges, blockhash, nonce)
         compiled, keys = laid.compiled, [Pubkey(key) for key in found]
         # A changing key that plays another part too shares its place: such a message has a layout of its own.
@@ -203,6 +210,17 @@ class TradeTemplates:
         return compiled.message
 
 
+def _is_shared(coin: Coin) -> bool:
+    """Whether the layout of the coin's trades is that of other coins too."""
+    return coin.pool is None and not coin.is_cashback and coin.quote_mint == WSOL_MINT
+
+
+def _name(kind: Hashable, coin: Coin, charges: Charges, nonce: Nonce | None) -> Hashable:
+    """What has the same layout."""
+    whose = coin.base_token_program if _is_shared(coin) else coin
+    return kind, whose, charges.tip_lamports > 0, None if nonce is None else nonce.account
+
+
 def _template(laid: Laid, keys: list[Pubkey], fixed: frozenset[bytes], cu_limit: int) -> _Template:
     compiled, message = laid.compiled, laid.compiled.message
     cuts, at = [], 0
@@ -212,18 +230,3 @@ def _template(laid: Laid, keys: list[Pubkey], fixed: frozenset[bytes], cu_limit:
     tail_at = compiled.blockhash_offset + _KEY_BYTES
     middle = message[at : compiled.blockhash_offset]
     return _Template(laid, tuple(cuts), middle, message[tail_at:], tail_at, fixed, cu_limit)
-
-
-def _patched(
-    template: _Template, keys: list[bytes], first: int, second: int, charges: Charges, blockhash: Hash
-) -> bytes:
-    laid, start, tail, pack = template.laid, template.tail_at, bytearray(template.tail), _U64.pack_into
-    pack(tail, laid.price - start, charges.price(template.cu_limit))
-    pack(tail, laid.first - start, first)
-    pack(tail, laid.second - start, second)
-    if laid.wrap is not None:
-        pack(tail, laid.wrap - start, first)
-    if laid.tip is not None:
-        pack(tail, laid.tip - start, charges.tip_lamports)
-    parts = [part for piece, number in template.cuts for part in (piece, keys[number])]
-    return b"".join((*parts, template.middle, bytes(blockhash), tail))

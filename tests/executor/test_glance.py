@@ -51,7 +51,7 @@ def by_glance(info: pb.SubscribeUpdateTransactionInfo, slot: int) -> Said | None
         return None
     market, coins = MarketBook(), CoinBook()
     coins.see(buy)
-    return [leader_buy(buy, market.see(buy))], market.state(buy.swap.base), coins.known(buy.swap.base)
+    return [leader_buy(buy, market.see(buy.trade))], market.state(buy.trade.mint), coins.known(buy.trade.mint)
 
 
 def seen(info: pb.SubscribeUpdateTransactionInfo, slot: int) -> Glance | None:

@@ -56,7 +56,8 @@ class Run:
         self.journal = Journal(Wal(folder / "wal"), "live", "run", lambda: self.switch.state)
         self.signer, coins = Counting(), CoinBook()
         self.broker = LiveBroker(
-            self.signer, (), coins, lambda: self.switch.state, lambda: self.journal.ledger.signatures, lambda: 0.0
+            *(self.signer, (), coins, lambda: self.switch.state, lambda: self.journal.ledger.signatures, lambda: 0.0),
+            last_seen=lambda: self.switch.seen,
         )
         self.broker.head.take(Hash(bytes([7]) * 32), 1_000)
         patterns = {
