@@ -6,7 +6,7 @@ No requests are made here and nothing is built: `copytrader_core.solana.coins` k
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from typing import Any, Final, overload
+from typing import Any, Final, NamedTuple, overload
 
 from solders.pubkey import Pubkey
 
@@ -45,6 +45,14 @@ class _Accounts(Sequence[Pubkey]):
         if isinstance(at, slice):
             return [Pubkey(self._keys[index]) for index in self._indices[at]]
         return Pubkey(self._keys[self._indices[at]])
+
+
+class LikelyCoin(NamedTuple):
+    """A coin, where it trades, and whether a buy might complete its curve."""
+
+    coin: Coin
+    venue: str
+    may_complete: bool
 
 
 class CoinBook:
@@ -135,6 +143,16 @@ class CoinBook:
             "venue": "curve" if on_curve else "amm",
             "may_complete": bool(on_curve and market is not None and _NEARLY * quoted_raw > market.real_base_raw),
         }
+
+    def likely(self, mint: str, market: MarketState, quoted_raw: int) -> LikelyCoin | None:
+        """What `coin` makes of the `document`, without the way over texts where that can be."""
+        coin, on_curve = self._coins.get(mint), market.venue == "curve"
+        if coin is not None and (coin.pool is None) == on_curve:
+            return LikelyCoin(coin, market.venue, on_curve and _NEARLY * quoted_raw > market.real_base_raw)
+        document = self.document(mint, market, quoted_raw)
+        if document is None:
+            return None
+        return LikelyCoin(self.coin(mint, document), market.venue, document["may_complete"])
 
     def coin(self, mint: str, document: Mapping[str, Any]) -> Coin:
         """The coin of an order's document, on the venue that it names."""

@@ -166,8 +166,10 @@ class Desk:
         self, signal: LeaderBuy, pattern: Pattern, inflow: Inflow | None, value: CopyValue | None
     ) -> Likely | None:
         entry = prompt_entry(signal, pattern, self.settings, inflow, value)
-        coin = None if entry is None else self.coins.document(signal.mint, signal.market, entry.quoted_tokens_raw)
-        if entry is None or coin is None:
+        if entry is None or signal.market is None:
+            return None
+        coin = self.coins.likely(signal.mint, signal.market, entry.quoted_tokens_raw)
+        if coin is None:
             return None
         return Likely(signal.mint, coin, entry, self.settings.executor)
 

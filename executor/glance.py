@@ -109,20 +109,20 @@ class Glancer:
         if self._followed is not self._leaders:
             self._followed = self._leaders
             scanner.follow(self._followed)
-        places = scanner(raw)
-        if places is None:
+        found = scanner(raw)
+        if found is None:
             return None
         try:
-            return _glance(raw, *places)
+            return _glance(raw, found)
         except (DecodeError, LookupError):
             return None
 
 
-def _glance(raw: bytes, keys_at: Sequence[int], found: Sequence[int]) -> Glance | None:
+def _glance(raw: bytes, found: Sequence[int]) -> Glance | None:
     (
         slot, index, signature, _, n_signers, which, accounts, n_accounts, data, n_data, event, n_event, mint, user,
         is_newest, buys, net, virtual_quote, virtual_base, real_quote, real_base, protocol, creator_bps, fees,
-        cashback, mayhem, creator_at,
+        cashback, mayhem, creator_at, *keys_at,
     ) = found  # fmt: skip
     program, keys = (PUMP, AMM)[which], _Keys(raw, keys_at)
     named, instruction = raw[accounts : accounts + n_accounts], raw[data : data + n_data]

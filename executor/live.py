@@ -203,8 +203,9 @@ class LiveBroker:
     def _early_parts(self, likely: Likely) -> _BuyParts:
         entry, settings = likely.entry, likely.settings
         charges = _charges(likely.mint, settings.priority_fee_lamports, settings.tip_lamports)
-        amounts = entry.spend_lamports, entry.min_tokens_raw
-        return self._parts(likely.mint, likely.coin, amounts, charges, self.head.lifetime()[0])
+        (coin, venue, may_complete), blockhash = likely.coin, self.head.lifetime()[0]
+        is_new = venue not in self.has_traded
+        return _BuyParts(coin, entry.spend_lamports, entry.min_tokens_raw, charges, blockhash, is_new, may_complete)
 
     @staticmethod
     def _ask(side: Side, state: TradingState) -> None:
@@ -278,14 +279,9 @@ class LiveBroker:
         return migrate(self.owner, coin, self.withdraw_authority, charges, blockhash)
 
     def _order_parts(self, order: Order, blockhash: Hash, extra_lamports: int) -> _BuyParts:
-        charges, amounts = _order_charges(order, extra_lamports), (order.amount_in, order.min_out)
-        return self._parts(order.mint, _facts(order), amounts, charges, blockhash)
-
-    def _parts(
-        self, mint: str, facts: Mapping[str, Any], amounts: tuple[int, int], charges: Charges, blockhash: Hash
-    ) -> _BuyParts:
-        is_new, may_complete = facts["venue"] not in self.has_traded, facts["may_complete"]
-        return _BuyParts(self._coins.coin(mint, facts), *amounts, charges, blockhash, is_new, may_complete)
+        facts, charges = _facts(order), _order_charges(order, extra_lamports)
+        coin, is_new = self._coins.coin(order.mint, facts), facts["venue"] not in self.has_traded
+        return _BuyParts(coin, order.amount_in, order.min_out, charges, blockhash, is_new, facts["may_complete"])
 
     def _buy(self, parts: _BuyParts) -> bytes:
         coin, spend, least, charges, blockhash, is_new, may_complete = parts

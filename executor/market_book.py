@@ -78,11 +78,11 @@ class MarketBook:
 
     def see(self, trade: MarketTrade) -> MarketState | None:
         """The same for a trade that was read the short way."""
-        is_pool = trade.pool is not None
-        kept = self._pools if is_pool else self._curves
-        new = self._pool(trade) if is_pool else _curve(trade)
+        kept, new = (self._curves, _curve(trade)) if trade.pool is None else (self._pools, self._pool(trade))
+        if new is None:
+            return None
         old = kept.get(trade.mint)
-        if new is not None and (old is None or (new.slot, new.tx_index) >= (old.slot, old.tx_index)):
+        if old is None or old.slot < new.slot or (old.slot == new.slot and old.tx_index <= new.tx_index):
             kept[trade.mint] = new
         return new
 
@@ -109,23 +109,11 @@ def _state(venue: Venue, trade: MarketTrade, real: tuple[int, int], usual: Fees)
     """Fees are what the next trader pays, from what this one paid: the mayhem agent pays nothing, but everybody else
     does, and a cashback coin takes the creator's share for the trader to claim later.
     """
-    lp, protocol, creator = trade.lp_bps, trade.protocol_bps, trade.creator_bps
+    _, slot, tx_index, base, quote, _, _, pool, lp, protocol, creator, has_cashback, is_complete = trade
     if not protocol:
         lp, protocol, creator = usual.lp_bps, usual.protocol_bps, usual.creator_bps
-    elif not creator and trade.has_cashback:
+    elif not creator and has_cashback:
         creator = usual.creator_bps
+    is_over = pool is None and (is_complete or real[0] <= 0)
     # In the order of the record: between a signal and its order twelve names cost as much as the values.
-    return MarketState(
-        venue,
-        trade.pool,
-        trade.slot,
-        trade.tx_index,
-        trade.base_raw,
-        trade.quote_raw,
-        real[0],
-        real[1],
-        lp,
-        protocol,
-        creator,
-        venue == "curve" and (trade.is_complete or real[0] <= 0),
-    )
+    return MarketState(venue, pool, slot, tx_index, base, quote, real[0], real[1], lp, protocol, creator, is_over)

@@ -12,6 +12,7 @@ from copytrader_core.policy.record import exit_plan, exit_plan_document
 from copytrader_core.policy.values import EntryPlan, ExitPlan, ExitReason
 from copytrader_core.quick import quick_record
 from copytrader_core.settings import ExecutorSettings
+from executor.coins import LikelyCoin
 
 Mode = Literal["paper", "live"]
 Side = Literal["BUY", "SELL", "MIGRATE"]
@@ -116,7 +117,7 @@ class Likely(NamedTuple):
     """A buy that has not been decided: the coin (`executor.coins`), the entry, and the fees."""
 
     mint: str
-    coin: Mapping[str, Any]
+    coin: LikelyCoin
     entry: EntryPlan
     settings: ExecutorSettings
 

@@ -16,18 +16,19 @@ from copytrader_core.pump.scan import COLUMNS, FIELD_COLUMNS, MAX_CALLS, MAX_FIE
 __all__ = ["Scanner"]
 
 _HEAD_BYTES: Final = 8
-_IS_NEWEST: Final = COLUMNS.index("is_newest")
+_IS_NEWEST, _N_KEYS = COLUMNS.index("is_newest"), COLUMNS.index("n_keys")
 
 
 class Scanner:
     """The kernel with its scratch space."""
 
     def __init__(self) -> None:
-        self._keys = np.zeros(MAX_KEYS, np.int64)
-        self._found = np.zeros(len(COLUMNS), np.int64)
+        # What is found and where the keys are lie one behind the other: both are read at once.
+        self._all = np.zeros(len(COLUMNS) + MAX_KEYS, np.int64)
+        found, keys = self._all[: len(COLUMNS)], self._all[len(COLUMNS) :]
         calls, groups = np.zeros((MAX_CALLS, 6), np.int64), np.zeros((MAX_KEYS, 2), np.int64)
         message, meta = (np.zeros((MAX_FIELDS, len(FIELD_COLUMNS)), np.int64) for _ in range(2))
-        self._scratch = (self._keys, calls, groups, _kinds(), message, meta, self._found)
+        self._scratch = (keys, calls, groups, _kinds(), message, meta, found)
         self._leaders = np.zeros(0, np.uint64)
 
     def follow(self, leaders: Collection[bytes]) -> None:
@@ -35,14 +36,14 @@ class Scanner:
         heads = {int.from_bytes(key[:_HEAD_BYTES], "little") for key in leaders}
         self._leaders = np.array(sorted(heads), np.uint64)
 
-    def __call__(self, raw: bytes) -> tuple[list[int], list[int]] | None:
-        """The offsets of the keys, and the values of `COLUMNS`."""
+    def __call__(self, raw: bytes) -> list[int] | None:
+        """The values of `COLUMNS`, and behind them the offsets of the keys."""
         if not scan(raw, self._leaders, self._scratch):
             return None
-        found: list[int] = self._found.tolist()
+        found: list[int] = self._all[: len(COLUMNS) + self._all.item(_N_KEYS)].tolist()
         if not IS_NEWEST:
             found[_IS_NEWEST] = 0
-        return self._keys[: found[3]].tolist(), found
+        return found
 
 
 def _kinds() -> np.ndarray:

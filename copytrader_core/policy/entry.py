@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import lru_cache
 
-from copytrader_core.policy.market import MarketState, quote_buy
+from copytrader_core.policy.market import MarketState, tokens_for
 from copytrader_core.policy.values import EntryPlan
 from copytrader_core.records import LAMPORTS_PER_SOL, Pattern
 from copytrader_core.settings import ExecutorSettings, PolicySettings, RiskSettings
@@ -67,7 +67,7 @@ def transaction_cost(executor: ExecutorSettings) -> int:
 
 def entry_plan(market: MarketState, spend_lamports: int, slippage_bps: int, executor: ExecutorSettings) -> EntryPlan:
     """The buy as quoted on `market`. Raises QuoteError where the venue cannot give a quote."""
-    quoted_raw = quote_buy(market, spend_lamports).tokens_raw
+    quoted_raw = tokens_for(market, spend_lamports)
     # In the order of the record: between a signal and its bytes names cost as much as values.
     return EntryPlan(
         spend_lamports, quoted_raw, min_tokens(quoted_raw, slippage_bps), slippage_bps, transaction_cost(executor)

@@ -73,6 +73,13 @@ def quote_buy(market: MarketState, spend_lamports: int) -> BuyQuote:
     return BuyQuote(swap.base_raw, swap.user_quote, swap.lp_fee + swap.protocol_fee + swap.creator_fee)
 
 
+def tokens_for(market: MarketState, spend_lamports: int) -> int:
+    """The coins of `quote_buy`, and nothing else of it. Raises as it does."""
+    _require_open(market)
+    bought = _curve_bought if market.venue == "curve" else _pool_bought
+    return bought(market, spend_lamports).base_raw
+
+
 def quote_sell(market: MarketState, tokens_raw: int) -> SellQuote:
     """What selling `tokens_raw` brings after fees. Raises QuoteError where the venue gives no quote."""
     _require_open(market)

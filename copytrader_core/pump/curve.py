@@ -97,8 +97,10 @@ def proceeds_for(virtual_base: int, virtual_quote: int, base_raw: int) -> int:
 
 def net_of_fees(spend: int, fees: Fees) -> int:
     """The part of an exact-in spend that buys coins; what it lacks to `spend` is fees."""
-    net = spend * BPS // (BPS + fees.total_bps)
-    excess = net + fee(net, fees.lp_bps) + fee(net, fees.protocol_bps) + fee(net, fees.creator_bps) - spend
+    lp, protocol, creator = fees.lp_bps, fees.protocol_bps, fees.creator_bps
+    net = spend * BPS // (BPS + lp + protocol + creator)
+    # `fee` of each, written out: every quote asks for them.
+    excess = net - -net * lp // BPS - -net * protocol // BPS - -net * creator // BPS - spend
     return net - excess if excess > 0 else net
 
 
