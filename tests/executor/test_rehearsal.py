@@ -66,6 +66,7 @@ class Run:
         }
         release = Release("r", "2026-10-11", patterns, ())
         self.engine: Engine = boot.start(self.journal, self.settings, WallClock(), release, self.switch, self.broker)
+        self.engine.desk.coins = coins
         self.engine.desk.holdings.balance_lamports = 10**15
         self.hearing = Hearing(self.engine, None, is_quick=True)
         self.hearing.wait()
