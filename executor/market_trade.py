@@ -33,15 +33,14 @@ def market_trade(
     mint: str, slot: int, tx_index: int, reserves: tuple[int, int], meta: Mapping[str, Any], *, is_pool: bool
 ) -> MarketTrade:
     """From an event's `meta`; the reserves are the effective ones, base first."""
-    vault = meta.get("vault_quote_raw") if is_pool else meta.get("real_quote_raw")
     return MarketTrade(
         mint=mint,
         slot=slot,
         tx_index=tx_index,
         base_raw=reserves[0],
         quote_raw=reserves[1],
-        real_base_raw=None if is_pool else meta.get("real_base_raw"),
-        real_quote_raw=vault,
+        real_base_raw=None if is_pool else _whole(meta.get("real_base_raw")),
+        real_quote_raw=_whole(meta.get("vault_quote_raw" if is_pool else "real_quote_raw")),
         pool=str(meta.get("pool")) if is_pool else None,
         lp_bps=int(meta.get("lp_fee_bps") or 0),
         protocol_bps=int(meta.get("protocol_fee_bps") or 0),
@@ -49,3 +48,7 @@ def market_trade(
         has_cashback=bool(meta.get("cashback_raw")),
         is_complete=bool(meta.get("complete")),
     )
+
+
+def _whole(number: Any) -> int | None:
+    return None if number is None else int(number)
