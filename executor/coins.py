@@ -14,6 +14,7 @@ from copytrader_core.errors import DecodeError
 from copytrader_core.policy.market import MarketState
 from copytrader_core.pump import addresses as a
 from copytrader_core.pump.instructions import PumpPool
+from copytrader_core.pump.rows import ZERO_KEY
 from copytrader_core.records import Event
 from copytrader_core.solana.base58 import address_bytes, address_text
 from copytrader_core.solana.coins import Coin, coin_from_leader_instruction
@@ -66,25 +67,22 @@ class CoinBook:
         """Takes the coin of a trade that has just gone through, unless it is known."""
         if event.mint in self._coins:
             return
-        ix = _instruction(tx, event)
+        ix, meta = _instruction(tx, event), event.meta
         named = _Accounts(tx.account_keys, ix.accounts)
         try:
             program = tx.account_keys[ix.program_index]
-        except IndexError:
+            creator = address_bytes(meta["creator"]) if meta.get("creator") else ZERO_KEY
+        except (IndexError, DecodeError):
             return
-        creator, facts = (
-            event.meta.get("creator"),
-            (bool(event.meta.get("cashback_raw")), bool(event.meta.get("mayhem"))),
-        )
-        key = Pubkey(address_bytes(creator)) if creator else a.ZERO_KEY
-        self._take(event.mint, program, bytes(ix.data), named, key, *facts)
+        is_cashback, is_mayhem = bool(meta.get("cashback_raw")), bool(meta.get("mayhem"))
+        self._take(event.mint, program, bytes(ix.data), named, creator, is_cashback, is_mayhem)
 
     def see(self, buy: Glance) -> None:
         """The same for a buy that was read the short way."""
         trade = buy.trade
         if trade.mint not in self._coins:
-            named, creator = _Accounts(buy.keys, buy.accounts), Pubkey(buy.creator)
-            self._take(trade.mint, buy.program, buy.data, named, creator, trade.has_cashback, buy.is_mayhem)
+            named = _Accounts(buy.keys, buy.accounts)
+            self._take(trade.mint, buy.program, buy.data, named, buy.creator, trade.has_cashback, buy.is_mayhem)
 
     def _take(
         self,
@@ -92,7 +90,7 @@ class CoinBook:
         program: bytes,
         data: bytes,
         accounts: Sequence[Pubkey],
-        creator: Pubkey,
+        creator: bytes,
         is_cashback: bool,
         is_mayhem: bool,
     ) -> None:
@@ -101,7 +99,7 @@ class CoinBook:
                 Pubkey(program),
                 data,
                 accounts,
-                creator=creator,
+                creator=Pubkey(creator),
                 is_cashback=is_cashback,
                 is_mayhem=is_mayhem,
             )
@@ -141,14 +139,14 @@ class CoinBook:
         return {
             **known[1],
             "venue": "curve" if on_curve else "amm",
-            "may_complete": bool(on_curve and market is not None and _NEARLY * quoted_raw > market.real_base_raw),
+            "may_complete": market is not None and _may_complete(market, quoted_raw),
         }
 
     def likely(self, mint: str, market: MarketState, quoted_raw: int) -> LikelyCoin | None:
         """What `coin` makes of the `document`, without the way over texts where that can be."""
         coin, on_curve = self._coins.get(mint), market.venue == "curve"
         if coin is not None and (coin.pool is None) == on_curve:
-            return LikelyCoin(coin, market.venue, on_curve and _NEARLY * quoted_raw > market.real_base_raw)
+            return LikelyCoin(coin, market.venue, _may_complete(market, quoted_raw))
         document = self.document(mint, market, quoted_raw)
         if document is None:
             return None
@@ -170,6 +168,10 @@ class CoinBook:
 def is_same_coin(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> bool:
     """Whether two documents make the same accounts of a sale, on the curve and in the pool."""
     return one is not None and all(one[name] == other[name] for name in _LASTING)
+
+
+def _may_complete(market: MarketState, quoted_raw: int) -> bool:
+    return market.venue == "curve" and _NEARLY * quoted_raw > market.real_base_raw
 
 
 def _lasting(coin: Coin) -> dict[str, Any]:
