@@ -105,15 +105,20 @@ class _Bought(NamedTuple):
 
 
 def run() -> list[Measured]:
-    """Prints percentiles; gives what one second would hold if one followed the other."""
+    """Prints percentiles, sleeping between updates and not; gives what one second would hold, one after the other."""
     marks = _Marks()
     marks.watch()
+    return [_measured(marks, busy_poll=False), _measured(marks, busy_poll=True)]
+
+
+def _measured(marks: _Marks, *, busy_poll: bool) -> Measured:
+    """One run of both processes."""
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     chain = multiprocessing.get_context("spawn").Process(target=_chain, args=(theirs,))
     chain.start()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            bought = uvloop.run(_executor(Path(folder), ours.recv()))
+            bought = uvloop.run(_executor(Path(folder), ours.recv(), busy_poll=busy_poll))
         ours.send("end")
         written, arrived = ours.recv()
     finally:
@@ -130,14 +135,15 @@ def run() -> list[Measured]:
         ends = (began, received), (received, signed), (signed, left), (received, left), (began, left), (began, there)
         for name, (start, end) in zip(_SPANS, ends, strict=True):
             groups[name].append((end - start) / 1000)
-    show(f"stream to wire, load {os.getloadavg()[0]:.1f}", groups)
-    return [Measured("stream to wire", "buys", (1e6 / statistics.median(groups["written to wire"]),))]
+    how = "busy_poll" if busy_poll else "default"
+    show(f"stream to wire, {how}, load {os.getloadavg()[0]:.1f}", groups)
+    return Measured(how, "buys", (1e6 / statistics.median(groups["written to wire"]),))
 
 
-async def _executor(folder: Path, where: dict[str, Any]) -> list[_Bought]:
+async def _executor(folder: Path, where: dict[str, Any], *, busy_poll: bool) -> list[_Bought]:
     """One live run and every buy of it."""
     settings = Settings(home=folder)
-    executor = {"reconcile_seconds": 2.0, "priority_fee_lamports": 5_000, "tip_lamports": 0}
+    executor = {"reconcile_seconds": 2.0, "priority_fee_lamports": 5_000, "tip_lamports": 0, "busy_poll": busy_poll}
     settings = settings.model_copy(
         update={
             "policy": settings.policy.model_copy(update=POLICY | {"max_size_sol": 0.21, "base_slippage_bps": 2_000}),

@@ -78,9 +78,6 @@ class Broker(Protocol):
         """
         ...
 
-    def rehearse(self, likely: Likely) -> None:
-        """Goes the way of `presign` and signs nothing that could be sent."""
-
     def sign(self, order: Order, early: Presigned | None = None) -> Signed | None:
         """The bytes of an order; None where none are needed. Raises TransactionError where there can be none now.
 

@@ -58,6 +58,7 @@ class Switch:
     """The state as this process must obey it, at every moment."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._path = folder / _FILE
         self._text = str(self._path)
         self._seen: tuple[int, int] | None = None

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, NamedTuple
 
 from copytrader_core.errors import QuoteError, TransactionError
@@ -172,29 +171,6 @@ class Desk:
         if coin is None:
             return None
         return Likely(signal.mint, coin, entry, self.settings.executor)
-
-    def rehearse(
-        self,
-        signal: LeaderBuy,
-        pattern: Pattern,
-        edges: Sequence[Edge],
-        inflow: Inflow | None,
-        value: CopyValue | None = None,
-    ) -> None:
-        """Goes the way of `consider` up to the journal's line, as if nothing were held, and forgets what came of it.
-
-        Code and tables that have not run for a while have left the processor's caches, and take four times as long.
-        """
-        with suppress(TransactionError):
-            if (likely := self._likely(signal, pattern, inflow, value)) is not None:
-                self.broker.rehearse(likely)
-        now = Now(signal.slot, self.clock.now_ns())
-        book = replace(self._book(signal, "ACTIVE", now, 0), trading_state="ACTIVE", mint_count={}, last_trade_ns={})
-        decision = decide(signal, pattern, edges, book, self.settings, now, inflow, value=value)
-        inputs = inputs_document(signal, pattern, edges, book, now, inflow, value)
-        payload = {"inputs": inputs, "decision": decision_document(decision), "latency_us": 0}
-        order = None if decision.plans is None else self._order(signal, decision.plans, now)
-        self.journal.rehearse(self._entry("DECISION", signal, self.head_slot, payload, order), order)
 
     def sell(self, position: Position, reason: ExitReason, slot: int) -> Order | None:
         """Sends one attempt to sell with a fresh quote; None (and the exit stays due) where that is not possible."""

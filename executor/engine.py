@@ -113,16 +113,12 @@ class Engine:
         signal = leader_buy(buy, self.desk.market.see(buy.trade))
         early = self._presign(signal)
         self._advance(buy.slot, buy.slot - 1)
-        self._exits({buy.trade.mint})
+        if not self._is_active:
+            # What is overdue since before the start goes out before anything is bought.
+            self._exits({buy.trade.mint})
+        # No limit counts whether a position is being sold: what is due by the new price can leave after the buy.
         self._signal(signal, received_ns, early)
-
-    def rehearse(self, buy: Glance) -> None:
-        """Goes the way of `on_buy` without any effect, for a buy that was heard before."""
-        signal = leader_buy(buy, self.desk.market.state(buy.trade.mint))
-        pattern = self._release.patterns.get(signal.leader)
-        if pattern is not None and self.trading_state == "ACTIVE":
-            inflow, value = self._release.inflow.get(signal.leader), self._release.values.get(signal.leader)
-            self.desk.rehearse(signal, pattern, self._edges.get(signal.leader, []), inflow, value)
+        self._exits({buy.trade.mint})
 
     def _presign(self, signal: LeaderBuy) -> Early | None:
         """Bytes for the buy that a new signal is likely to make."""

@@ -17,6 +17,7 @@ from executor.engine import Engine
 from executor.glance import Glance, Glancer
 from executor.interests import Interests
 from executor.live_run import LiveRun
+from executor.understudy import Understudy
 
 _log = logging.getLogger(__name__)
 
@@ -41,12 +42,12 @@ class Hearing:
         """Returns when the short way can be gone."""
         self._warming.join()
 
-    def rehearse(self) -> None:
-        """Reads the last leader's buy once more and decides on it, without any effect: so that the next one is fast."""
+    def rehearse(self, understudy: Understudy) -> None:
+        """Reads the last leader's buy once more, for another who plays it."""
         if self._heard is not None:
             buy = self._glance(self._heard)
             if buy is not None:
-                self._engine.rehearse(buy)
+                understudy.play(buy)
 
     def transaction(self, raw: bytes, received_ns: int, update: pb.SubscribeUpdateTransaction | None = None) -> None:
         """An update that holds a transaction, as bytes and, where somebody has parsed it already, as what they say.

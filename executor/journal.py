@@ -15,7 +15,7 @@ from copytrader_core.quick import quick_record
 from executor.broker import Landed, Reverted
 from executor.ledger import Change, Ledger, ledger_from
 from executor.orders import IntentState, Mode, Order, Position, Signed
-from executor.wal import Wal, encoded
+from executor.wal import Wal
 
 Planned = Literal["PLANNED", "DUPLICATE", "BLOCKED"]
 
@@ -93,10 +93,6 @@ class Journal:
             "mode": self.mode,
             "changes": changes,
         }
-
-    def rehearse(self, entry: Entry, order: Order | None) -> None:
-        """Puts the line of `plan_buy` together, and writes nothing."""
-        encoded(self._line(entry, self._plan(order, None) if order is not None else ()))
 
     def plan_buy(self, entry: Entry, order: Order | None, signed: Signed | None) -> Planned:
         """Writes a decision and, if it is to buy, the intent with its signed bytes.

@@ -196,10 +196,6 @@ class LiveBroker:
         message = self._buy(parts)
         return Presigned(message, self._signer.sign(message), parts)
 
-    def rehearse(self, likely: Likely) -> None:
-        """Lays the message out, and signs as many zeros instead. Raises TransactionError as `sign`."""
-        self._signer.sign(bytes(len(self._buy(self._early_parts(likely)))))
-
     def _early_parts(self, likely: Likely) -> _BuyParts:
         entry, settings = likely.entry, likely.settings
         charges = _charges(likely.mint, settings.priority_fee_lamports, settings.tip_lamports)

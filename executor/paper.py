@@ -50,9 +50,6 @@ class PaperBroker:
         """Nothing is signed on paper."""
         return None
 
-    def rehearse(self, likely: Likely) -> None:
-        """Nothing is signed on paper."""
-
     def sign(self, order: Order, early: Presigned | None = None) -> Signed | None:
         """Nothing is signed on paper."""
         return None

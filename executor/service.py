@@ -40,13 +40,12 @@ from executor.outside import Outside
 from executor.quiet import Quiet
 from executor.reconcile import CoinLook, Truth
 from executor.surroundings import Surroundings
+from executor.understudy import Understudy
 from executor.wal import Wal
 
 _log = logging.getLogger(__name__)
 _QUEUE_SIZE: Final = 10_000
 _TICK_SECONDS: Final = 0.05
-# Three to four per cent of a core; at 50 ms a buy took 15 % longer to its signature, at 3 ms 18 % less.
-_REHEARSAL_SECONDS: Final = 0.01
 _FINISH_SECONDS: Final = 5.0
 _SYNC_SECONDS: Final = 0.02
 
@@ -166,11 +165,11 @@ class _Service:
         if database is not None:
             boot.know_markets(desk, await database.markets({p.mint for p in desk.holdings.open.values()}))
             works += [partial(database.follow, desk.switch, self._queue.put), database.projector.run]
-        if live is not None and self._around is not None:
-            works.append(self._rehearse)
         if live is not None:
             live.chain.resume()
             works += live.works(self._queue.put)
+            if self._around is not None:
+                works.append(partial(self._rehearse, live))
         tasks = [asyncio.create_task(self._guarded(work)) for work in works]
         if self._quiet is not None:
             self._quiet.begin()
@@ -319,12 +318,23 @@ class _Service:
             if self._queue.empty():
                 await self._queue.put("tick")
 
-    async def _rehearse(self) -> None:
+    async def _rehearse(self, live: LiveRun) -> None:
         """Goes the way of a leader's buy again and again while nothing comes: what is cold takes four times as long."""
+        understudy: Understudy | None = Understudy(self._engine, live.broker)
+        loop, last = asyncio.get_running_loop(), 0.0
         while True:
-            await asyncio.sleep(_REHEARSAL_SECONDS)
-            if self._queue.empty():
-                self._hearing.rehearse()
+            config = self._engine.desk.settings.executor
+            every = config.rehearse_ms / 1000
+            # A loop that always has something to do does not sleep.
+            await asyncio.sleep(0 if config.busy_poll else every or _TICK_SECONDS)
+            if understudy is None or not every or not self._queue.empty() or loop.time() - last < every:
+                continue
+            try:
+                self._hearing.rehearse(understudy)
+            except Exception:  # noqa: BLE001 - logged; it moves nothing and must stop nothing: positions are open
+                _log.exception("the rehearsal has failed: buys take longer to the wire from now on")
+                understudy = None
+            last = loop.time()
 
     async def _sync(self) -> None:
         """The journal onto the disk, right after it was written: what a power cut takes is what lies between."""

@@ -24,6 +24,8 @@ from copytrader_core.solana.keys import Signer
 from copytrader_core.solana.programs import TOKEN_2022_PROGRAM, associated_token_address
 from executor.cold import flatten_cold
 from executor.control import Control, write_control
+from executor.glance import Glance
+from executor.understudy import Understudy
 from simnet.faults import Faults
 from simnet.live import Live, LiveOptions, live_chain
 
@@ -114,6 +116,27 @@ async def test_it_follows_leaders_and_the_journal_is_the_chain(tmp_path: Path) -
         assert kinds["FILL"] >= 4
         assert kinds["CONFIRMED"] >= kinds["FILL"]
         assert kinds["RECONCILED"] >= 1
+
+
+async def test_a_rehearsal_that_fails_stops_rehearsing_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without sleep between updates, too: everything else of the loop still has its turn."""
+    plays = []
+
+    def play(understudy: Understudy, buy: Glance) -> None:
+        plays.append(buy)
+        raise ValueError("not today")
+
+    monkeypatch.setattr(Understudy, "play", play)
+    async with live_chain(options()) as live:
+        config = settings(tmp_path, busy_poll=True, rehearse_ms=1.0)
+        async with world(live, config) as found:
+            await trade(live, config, found, release(live, hold_ms=1_500), 12.0, is_watched=True)
+        await settled(live, config)
+        assert check(live, config)["FILL"] >= 4
+    assert len(plays) == 1
+    assert caplog.text.count("the rehearsal has failed") == 1
 
 
 def start(live: Live, config: Settings, folder: Path) -> subprocess.Popen[bytes]:

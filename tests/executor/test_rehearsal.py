@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from solders.transaction import VersionedTransaction
 
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.geyser.wire import transaction_from_update
+from copytrader_core.policy.values import ExitPlan
 from copytrader_core.pump.decode import decode
 from copytrader_core.records import WSOL, Event, Pattern, Release
 from copytrader_core.settings import Settings
@@ -21,12 +23,13 @@ from copytrader_core.solana.keys import Signer
 from executor import boot
 from executor.clock import WallClock
 from executor.coins import CoinBook
-from executor.control import ACTIVE, Control, Switch, write_control
+from executor.control import ACTIVE, Control, Switch, read_control, write_control
 from executor.engine import Engine
 from executor.hearing import Hearing
 from executor.journal import Journal
 from executor.live import LiveBroker
-from executor.orders import signed_from
+from executor.orders import Position, signed_from
+from executor.understudy import Understudy
 from executor.wal import Wal
 from simnet.demo_tape import TAPE
 from simnet.tape import read_tape
@@ -171,17 +174,113 @@ def test_an_order_that_is_another_one_is_signed_anew(
     assert anew == (change not in ("nothing", "intent_id"))
 
 
-def test_a_rehearsal_leaves_no_trace(tmp_path: Path, shown: list[tuple[bytes, Event]]) -> None:
-    run = Run(tmp_path, wallets(shown))
-    run.hear(shown[0][0])
+class Played:
+    """A run whose first buy has been heard, and its understudy, whose bytes are kept."""
+
+    name, waits = "kept", False
+
+    def __init__(self, folder: Path, shown: list[tuple[bytes, Event]], **risk: Any) -> None:
+        self.run = Run(folder, wallets(shown), **risk)
+        self.run.hear(shown[0][0])
+        self.wires: list[bytes] = []
+        self.understudy = Understudy(self.run.engine, self.run.broker, (self,))
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def send(self, wire: bytes, signature: str) -> None:
+        self.wires.append(wire)
+
+    def play(self) -> None:
+        self.run.hearing.rehearse(self.understudy)
+
+
+def test_a_rehearsal_goes_all_the_way_and_leaves_no_trace(tmp_path: Path, shown: list[tuple[bytes, Event]]) -> None:
+    played = Played(tmp_path, shown)
+    run = played.run
     desk = run.engine.desk
     orders, tally = run.broker.orders, copy.deepcopy(desk.tally)
     lines, state = run.journal._wal.seq, copy.deepcopy(run.journal.ledger.snapshot())
     signed = len(run.signer.messages)
-    for _ in range(3):
-        run.hearing.rehearse()
+    for _ in range(4):
+        played.play()
     assert (run.journal._wal.seq, run.journal.ledger.snapshot()) == (lines, state)
     assert (run.broker.orders, desk.tally, len(desk.holdings.open)) == (orders, tally, 0)
-    early = run.signer.messages[signed:]
-    assert len(early) == 3
-    assert {bytes(message) for message in early} == {bytes(len(early[0]))}, "what was signed could be sent"
+    assert len(run.signer.messages) == signed, "the wallet has signed a rehearsal"
+    # Before the first one nothing is recovered; from then on the bytes are the real ones, but for whose they are.
+    assert len(played.wires) >= 3
+    for wire in played.wires:
+        transaction = VersionedTransaction.from_bytes(wire)
+        (real,) = run.broker.flights.values()
+        ours = VersionedTransaction.from_bytes(real.signed.wire)
+        assert transaction.message.account_keys[0] != run.signer.pubkey
+        assert transaction.message.instructions[-1].data == ours.message.instructions[-1].data
+
+
+def test_rehearsals_do_not_pile_up(tmp_path: Path, shown: list[tuple[bytes, Event]]) -> None:
+    played = Played(tmp_path, shown)
+    played.play()
+    sizes = []
+    for _ in range(3):
+        for _ in range(100):
+            played.play()
+        broker, journal, desk = played.understudy._broker, played.understudy._journal, played.understudy._desk
+        ledger = journal.ledger.snapshot()
+        held = (broker.flights, broker._by_intent, desk.coins._coins, desk.market._curves, desk.tally.latencies_us)
+        sizes.append([len(part) for part in held] + [len(str(ledger[name])) for name in sorted(ledger)])
+    assert sizes[0] == sizes[1] == sizes[2]
+    assert sum(sizes[0][:5]) == 0
+
+
+def test_nothing_is_rehearsed_where_nothing_would_be_bought(tmp_path: Path, shown: list[tuple[bytes, Event]]) -> None:
+    played = Played(tmp_path, shown)
+    played.play()
+    played.play()
+    for state in ("REDUCING", "HALTED"):
+        played.wires.clear()
+        write_control(tmp_path / "executor", Control(state, True, "by hand"))  # type: ignore[arg-type]
+        played.play()
+        assert played.wires == []
+        # The wish to flatten is the run's to fulfil.
+        assert read_control(tmp_path / "executor").flatten
+    write_control(tmp_path / "executor", ACTIVE)
+    played.play()
+    assert len(played.wires) == 1
+
+
+def test_a_rehearsal_goes_by_the_settings_and_the_release_in_force(
+    tmp_path: Path, shown: list[tuple[bytes, Event]]
+) -> None:
+    played = Played(tmp_path, shown)
+    run = played.run
+    for _ in range(2):
+        played.play()
+    before = played.wires[-1]
+    executor = run.settings.executor.model_copy(update={"priority_fee_lamports": 1})
+    run.engine.swap_settings(run.settings.model_copy(update={"executor": executor}))
+    played.play()
+    assert len(played.wires[-1]) == len(before)
+    assert played.wires[-1][65:] != before[65:]
+    played.wires.clear()
+    run.engine.swap_release(Release("other", "2026-10-12", {}, ()))
+    played.play()
+    assert played.wires == [], "nobody is followed any more"
+
+
+def test_what_is_due_leaves_after_a_buy_and_in_the_same_call(tmp_path: Path, shown: list[tuple[bytes, Event]]) -> None:
+    """A buy by the same update comes first, whatever is due by its price or by the clock."""
+    run = Run(tmp_path, wallets(shown))
+    run.hear(shown[0][0])
+    run.engine.desk.retries = False
+    first, mint = shown[1][1], shown[0][1].mint
+    held = Position(
+        *("p", first.wallet, "sig", mint, 1, time.time_ns() - 10**12, 10**9, 10**9, 10**9),
+        ExitPlan(1, None, 1, False),
+        coin=run.engine.desk.coins.document(mint),
+    )
+    run.journal.adopted(held, run.engine.desk.entry("ADOPTED", {}))
+    run.engine.desk.holdings.hold(held)
+    run.hear(shown[1][0])
+    kinds = [(line["kind"], line["mint"]) for line in run.journal._wal.replay()][-4:]
+    assert kinds == [("DECISION", first.mint), ("SEND", first.mint), ("EXIT", mint), ("SEND", mint)]

@@ -13,6 +13,7 @@ from typing import Final
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
+from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -45,6 +46,24 @@ def client_configuration(identity: Ed25519PrivateKey) -> QuicConfiguration:
 
 class TpuConnection(QuicConnectionProtocol):
     """Sends transactions. Nothing is ever received: a validator answers by including, or not."""
+
+    def __init__(self, quic: QuicConnection) -> None:
+        super().__init__(quic)
+        self._is_up = False
+        self._decided = asyncio.Event()
+
+    async def wait_connected(self) -> None:
+        """Returns after the handshake. Raises ConnectionError where the connection has ended before it."""
+        # The parent's future, given up at a time-out, complains to the log once the connection ends.
+        await self._decided.wait()
+        if not self._is_up:
+            raise ConnectionError("the connection ended before its handshake")
+
+    def quic_event_received(self, event: QuicEvent) -> None:
+        """Called by the parent for everything that happens."""
+        if isinstance(event, HandshakeCompleted | ConnectionTerminated):
+            self._is_up |= isinstance(event, HandshakeCompleted)
+            self._decided.set()
 
     @property
     def is_parked(self) -> bool:
