@@ -11,7 +11,7 @@ from solders.pubkey import Pubkey
 from benchmarks.measure import Measured, race
 from copytrader_core.pump import addresses as a
 from copytrader_core.solana import trades
-from copytrader_core.solana.coins import Coin, CurveAccounts
+from copytrader_core.solana.coins import Coin, VenueAccounts
 from copytrader_core.solana.compile import wire
 from copytrader_core.solana.keys import Signer
 from copytrader_core.solana.templates import TradeTemplates
@@ -32,7 +32,7 @@ def run() -> list[Measured]:
         return Pubkey(next(number).to_bytes(32, "big"))
 
     def coin() -> Coin:
-        return Coin(key(), accounts=CurveAccounts(key(), key(), key()))
+        return Coin(key(), accounts=VenueAccounts(key(), key(), key()))
 
     def compiled() -> int:
         for one in [Coin(key()) for _ in range(_TRADES)]:

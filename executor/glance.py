@@ -11,10 +11,9 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple, overload
 
 from copytrader_core.errors import DecodeError
-from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.pump.emissions import AMM, PUMP
 from copytrader_core.pump.idl import DISCRIMINATOR_BYTES
-from copytrader_core.pump.rows import ZERO_KEY, Swap, Values, curve_swap, pool_swap
+from copytrader_core.pump.rows import ZERO_KEY, Swap, curve_swap, pool_swap
 from copytrader_core.records import WSOL
 from copytrader_core.solana.base58 import address_bytes, address_text, signature_text
 from copytrader_core.solana.transaction import KEY_BYTES, SIGNATURE_BYTES
@@ -35,6 +34,8 @@ _INSTRUCTIONS: Final = {
     for program, names in _BUYS.items()
 }
 """By program and discriminator: where the accounts name base mint, quote mint and pool."""
+_WSOL_KEY: Final = address_bytes(WSOL)
+_WSOL_TEXT: Final = WSOL.encode()
 
 
 class _Keys(Sequence[bytes]):
@@ -113,68 +114,89 @@ class Glancer:
         if found is None:
             return None
         try:
-            return _glance(raw, found)
+            return _glance(raw, found[0], found[1], scanner)
         except (DecodeError, LookupError):
             return None
 
 
-def _glance(raw: bytes, found: Sequence[int]) -> Glance | None:
+class _Told(NamedTuple):
+    """What an event says of a buy that is paid in SOL."""
+
+    trade: MarketTrade
+    size_lamports: int
+    creator: bytes
+    is_mayhem: bool
+
+
+def _glance(raw: bytes, found: Sequence[int], keys_at: Sequence[int], scanner: Any) -> Glance | None:
     (
-        slot, index, signature, _, n_signers, which, accounts, n_accounts, data, n_data, event, n_event, mint, user,
-        is_newest, buys, net, virtual_quote, virtual_base, real_quote, real_base, protocol, creator_bps, fees,
-        cashback, mayhem, creator_at, *keys_at,
+        slot, index, signature, _, _, which, accounts, n_accounts, data, n_data, event, n_event, subject, user,
+        is_newest, _, *said,
     ) = found  # fmt: skip
-    program, keys = (PUMP, AMM)[which], _Keys(raw, keys_at)
+    program, keys, place = (PUMP, AMM)[which], _Keys(raw, keys_at), (slot, index)
     named, instruction = raw[accounts : accounts + n_accounts], raw[data : data + n_data]
-    if instruction[:DISCRIMINATOR_BYTES] not in _INSTRUCTIONS[program]:
+    mints_at = _INSTRUCTIONS[program].get(instruction[:DISCRIMINATOR_BYTES])
+    if mints_at is None:
         return None
-    # The kernel has looked a curve's coin and trader up among the keys.
-    if program is PUMP and (mint < 0 or not 0 <= user < n_signers):
-        return None
-    if is_newest:
-        if not buys or (base := address_text(keys[mint])) == WSOL:
-            return None
-        trader, size, is_mayhem, creator = keys[user], net + fees, mayhem == 1, raw[creator_at : creator_at + KEY_BYTES]
-        trade = MarketTrade(
-            base, slot, index, virtual_base, virtual_quote, real_base, real_quote, None, 0, protocol, creator_bps,
-            cashback > 0, False,
-        )  # fmt: skip
+    # The kernel has looked up the trader among the signers, and among the keys the coin or the pool.
+    key = keys[subject]
+    if program is PUMP:
+        told = _newest_trade(raw, said, place, key) if is_newest else _older(raw[event : event + n_event], place)
     else:
-        body = raw[event : event + n_event]
-        values = program.layouts[body[:DISCRIMINATOR_BYTES]].read(body, slot, None)
-        swap: Swap | None = None
-        if program is PUMP:
-            swap = curve_swap(values)
-        elif values["pool"] in keys and values["user"] in keys[:n_signers]:
-            swap = _pool_swap(values, instruction, named, keys, raw)
-        if swap is None or not swap.buys or swap.quote != WSOL or swap.base == WSOL:
+        base_at, quote_at, pool_at = mints_at
+        base, pool = keys[named[base_at]], address_text(key)
+        if keys[named[pool_at]] != key or keys[named[quote_at]] != _WSOL_KEY or base == _WSOL_KEY:
             return None
-        if not swap.reserve_base or swap.reserve_quote is None:
+        mint = address_text(base)
+        if not _may_trade(raw, scanner.owners, pool, mint):
             return None
-        trader, size, is_mayhem = swap.user, swap.quote_amount, bool(swap.meta.get("mayhem"))
-        creator = address_bytes(swap.meta["creator"]) if swap.meta["creator"] else ZERO_KEY
-        reserves = swap.reserve_base, swap.reserve_quote
-        trade = market_trade(swap.base, slot, index, reserves, swap.meta, is_pool=program is AMM)
-    sig = signature_text(raw[signature : signature + SIGNATURE_BYTES])
-    return Glance(
-        sig, slot, index, address_text(trader), size, trade, creator, is_mayhem, program.key, instruction, named, keys
+        if is_newest:
+            told = _newest_pool(raw, said, place, mint, pool)
+        else:
+            told = _older(raw[event : event + n_event], place, mint)
+    if told is None:
+        return None
+    trade, size, creator, is_mayhem = told
+    sig, trader = signature_text(raw[signature : signature + SIGNATURE_BYTES]), address_text(keys[user])
+    return Glance(sig, slot, index, trader, size, trade, creator, is_mayhem, program.key, instruction, named, keys)
+
+
+def _newest_trade(raw: bytes, said: Sequence[int], place: tuple[int, int], mint: bytes) -> _Told | None:
+    buys, net, virtual_quote, virtual_base, real_quote, real_base, protocol, creator_bps, fees, cashback, mayhem, at = (
+        said
     )
+    if not buys or mint == _WSOL_KEY:
+        return None
+    trade = MarketTrade(
+        address_text(mint), *place, virtual_base, virtual_quote, real_base, real_quote, None, 0, protocol, creator_bps,
+        cashback > 0, False,
+    )  # fmt: skip
+    return _Told(trade, net + fees, raw[at : at + KEY_BYTES], mayhem == 1)
 
 
-def _pool_swap(values: Values, data: bytes, accounts: bytes, keys: Sequence[bytes], raw: bytes) -> Swap | None:
-    """A pool's buy, whose mints its instruction names and its holdings do not deny."""
-    base_at, quote_at, pool_at = _INSTRUCTIONS[AMM][data[:DISCRIMINATOR_BYTES]]
-    pool: Any = values["pool"]
-    if keys[accounts[pool_at]] != pool:
+def _newest_pool(raw: bytes, said: Sequence[int], place: tuple[int, int], mint: str, pool: str) -> _Told:
+    gross, quote, base, vault, lp, protocol, creator_bps, cashback, at, *_ = said
+    trade = MarketTrade(mint, *place, base, quote, None, vault, pool, lp, protocol, creator_bps, cashback > 0, False)
+    return _Told(trade, gross, raw[at : at + KEY_BYTES], False)
+
+
+def _older(body: bytes, place: tuple[int, int], mint: str | None = None) -> _Told | None:
+    """By the table of layouts; a pool's event does not tell the coin, so that it has to be given."""
+    program = PUMP if mint is None else AMM
+    values = program.layouts[body[:DISCRIMINATOR_BYTES]].read(body, place[0], None)
+    swap: Swap = curve_swap(values) if mint is None else pool_swap(values, True, mint, WSOL)
+    if not swap.buys or swap.quote != WSOL or swap.base == WSOL:
         return None
-    base, quote = address_text(keys[accounts[base_at]]), address_text(keys[accounts[quote_at]])
-    text, meta = address_text(pool), pb.SubscribeUpdate.FromString(raw).transaction.transaction.meta
-    held = {
-        one.mint
-        for all_of in (meta.pre_token_balances, meta.post_token_balances)
-        for one in all_of
-        if one.owner == text
-    }
-    if held and not {base, quote} <= held:
+    if not swap.reserve_base or swap.reserve_quote is None:
         return None
-    return pool_swap(values, True, base, quote)
+    creator = address_bytes(swap.meta["creator"]) if swap.meta["creator"] else ZERO_KEY
+    reserves = swap.reserve_base, swap.reserve_quote
+    trade = market_trade(swap.base, *place, reserves, swap.meta, is_pool=mint is not None)
+    return _Told(trade, swap.quote_amount, creator, bool(swap.meta.get("mayhem")))
+
+
+def _may_trade(raw: bytes, owners: Sequence[Sequence[int]], pool: str, mint: str) -> bool:
+    """Whether what the pool holds before or after does not deny that it trades this coin for SOL."""
+    name = pool.encode()
+    held = {raw[at : at + n] for owner, n_owner, at, n in owners if raw[owner : owner + n_owner] == name}
+    return not held or {mint.encode(), _WSOL_TEXT} <= held

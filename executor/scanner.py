@@ -10,13 +10,24 @@ from typing import Final
 
 import numpy as np
 
-from copytrader_core.pump.newest_trade import IS_NEWEST
-from copytrader_core.pump.scan import COLUMNS, FIELD_COLUMNS, MAX_CALLS, MAX_FIELDS, MAX_KEYS, scan
+from copytrader_core.pump import newest_pool_buy, newest_trade
+from copytrader_core.pump.scan import (
+    COLUMNS,
+    FIELD_COLUMNS,
+    MAX_CALLS,
+    MAX_FIELDS,
+    MAX_KEYS,
+    N_EVENT_COLUMNS,
+    OWNER_COLUMNS,
+    scan,
+)
 
 __all__ = ["Scanner"]
 
 _HEAD_BYTES: Final = 8
-_IS_NEWEST, _N_KEYS = COLUMNS.index("is_newest"), COLUMNS.index("n_keys")
+_PROGRAM, _IS_NEWEST, _N_KEYS, _N_OWNERS = map(COLUMNS.index, ("program", "is_newest", "n_keys", "n_owners"))
+_IS_NEWEST_OF: Final = (newest_trade.IS_NEWEST, newest_pool_buy.IS_NEWEST)
+_KEYS_AT: Final = len(COLUMNS) + N_EVENT_COLUMNS
 
 
 class Scanner:
@@ -24,11 +35,12 @@ class Scanner:
 
     def __init__(self) -> None:
         # What is found and where the keys are lie one behind the other: both are read at once.
-        self._all = np.zeros(len(COLUMNS) + MAX_KEYS, np.int64)
-        found, keys = self._all[: len(COLUMNS)], self._all[len(COLUMNS) :]
+        self._all = np.zeros(_KEYS_AT + MAX_KEYS, np.int64)
+        found, keys = self._all[:_KEYS_AT], self._all[_KEYS_AT:]
+        self._owners = np.zeros((MAX_FIELDS, len(OWNER_COLUMNS)), np.int64)
         calls, groups = np.zeros((MAX_CALLS, 6), np.int64), np.zeros((MAX_KEYS, 2), np.int64)
         message, meta = (np.zeros((MAX_FIELDS, len(FIELD_COLUMNS)), np.int64) for _ in range(2))
-        self._scratch = (keys, calls, groups, _kinds(), message, meta, found)
+        self._scratch = (keys, calls, groups, _kinds(), message, meta, self._owners, found)
         self._leaders = np.zeros(0, np.uint64)
 
     def follow(self, leaders: Collection[bytes]) -> None:
@@ -36,14 +48,20 @@ class Scanner:
         heads = {int.from_bytes(key[:_HEAD_BYTES], "little") for key in leaders}
         self._leaders = np.array(sorted(heads), np.uint64)
 
-    def __call__(self, raw: bytes) -> list[int] | None:
-        """The values of `COLUMNS`, and behind them the offsets of the keys."""
+    def __call__(self, raw: bytes) -> tuple[list[int], list[int]] | None:
+        """The values of `COLUMNS` and behind them what the event says; and the offsets of the keys."""
         if not scan(raw, self._leaders, self._scratch):
             return None
-        found: list[int] = self._all[: len(COLUMNS) + self._all.item(_N_KEYS)].tolist()
-        if not IS_NEWEST:
+        found: list[int] = self._all[: _KEYS_AT + self._all.item(_N_KEYS)].tolist()
+        if not _IS_NEWEST_OF[found[_PROGRAM]]:
             found[_IS_NEWEST] = 0
-        return found
+        return found[:_KEYS_AT], found[_KEYS_AT:]
+
+    @property
+    def owners(self) -> list[list[int]]:
+        """The rows of `OWNER_COLUMNS` of what was found last."""
+        rows: list[list[int]] = self._owners[: self._all.item(_N_OWNERS)].tolist()
+        return rows
 
 
 def _kinds() -> np.ndarray:

@@ -16,7 +16,7 @@ from copytrader_core.pump.events import MAX_BPS
 from copytrader_core.records import WSOL
 from copytrader_core.solana.base58 import address_bytes
 
-__all__ = ["IS_NEWEST", "MINT_AT", "TRADE_COLUMNS", "USER_AT", "newest_trade"]
+__all__ = ["IS_NEWEST", "MINT_AT", "TRADE_COLUMNS", "USER_AT", "is_name", "newest_trade", "number"]
 
 TRADE_COLUMNS: Final = (
     "buys", "net", "virtual_quote", "virtual_base", "real_quote", "real_base", "protocol_bps", "creator_bps", "fees",
@@ -53,7 +53,7 @@ _MOST_FEE: Final = 1 << 60
 
 
 @uncounted
-def _number(data, at, n):
+def number(data: Any, at: Any, n: Any) -> Any:
     """`n` bytes, little endian; below 0 where they do not fit into 63 bits."""
     found = np.int64(0)
     for place in range(n):
@@ -62,7 +62,7 @@ def _number(data, at, n):
 
 
 @uncounted
-def _is_name(data, at, n):
+def is_name(data: Any, at: Any, n: Any) -> Any:
     """Whether an instruction can have this name."""
     for place in range(n):
         char = data[at + place]
@@ -83,9 +83,9 @@ def newest_trade(data: Any, at: Any, n: Any, row: Any) -> Any:
     for place in range(len(_TRADE)):
         if data[at + place] != _TRADE[place]:
             return False
-    n_name = _number(data, at + _N_NAME_AT, 4)
+    n_name = number(data, at + _N_NAME_AT, 4)
     left = n - _NAME_AT - n_name - _N_TAIL
-    if (left != 0 and left != _UNNAMED) or not _is_name(data, at + _NAME_AT, n_name):
+    if (left != 0 and left != _UNNAMED) or not is_name(data, at + _NAME_AT, n_name):
         return False
     tail = at + _NAME_AT + n_name
     in_sol = True
@@ -96,16 +96,16 @@ def newest_trade(data: Any, at: Any, n: Any, row: Any) -> Any:
             if data[tail + _QUOTE_MINT + place] != _WSOL[place]:
                 return False
     buys, tracks, mayhem = data[at + _BUYS_AT], data[at + _TRACKS_AT], data[tail]
-    if _number(data, tail + _N_HOLDERS, 4) != 0 or buys > 1 or tracks > 1 or mayhem > 1:
+    if number(data, tail + _N_HOLDERS, 4) != 0 or buys > 1 or tracks > 1 or mayhem > 1:
         return False
-    fee, creator_fee = _number(data, at + _FEE_AT, 8), _number(data, at + _CREATOR_FEE_AT, 8)
-    cashback = _number(data, tail + _CASHBACK, 8)
-    row[0], row[1] = buys, _number(data, at + _NET_AT, 8)
+    fee, creator_fee = number(data, at + _FEE_AT, 8), number(data, at + _CREATOR_FEE_AT, 8)
+    cashback = number(data, tail + _CASHBACK, 8)
+    row[0], row[1] = buys, number(data, at + _NET_AT, 8)
     for place in range(4):
-        row[2 + place] = _number(data, at + _RESERVES_AT + 8 * place, 8)
-    row[6], row[7] = _number(data, at + _PROTOCOL_AT, 8), _number(data, at + _CREATOR_BPS_AT, 8)
+        row[2 + place] = number(data, at + _RESERVES_AT + 8 * place, 8)
+    row[6], row[7] = number(data, at + _PROTOCOL_AT, 8), number(data, at + _CREATOR_BPS_AT, 8)
     row[8], row[9], row[10], row[11] = fee + creator_fee + cashback, cashback, mayhem, at + _CREATOR_AT
-    if _number(data, at + _TIME_AT, 8) < 0 or row[3] == 0:
+    if number(data, at + _TIME_AT, 8) < 0 or row[3] == 0:
         return False
     if not (0 <= fee < _MOST_FEE and 0 <= creator_fee < _MOST_FEE and 0 <= cashback < _MOST_FEE):
         return False
@@ -115,9 +115,9 @@ def newest_trade(data: Any, at: Any, n: Any, row: Any) -> Any:
     for bps in (
         row[6],
         row[7],
-        _number(data, tail + _CASHBACK_BPS, 8),
-        _number(data, tail + _BUYBACK_BPS, 8),
-        _number(data, tail + _HOLDER_BPS, 8),
+        number(data, tail + _CASHBACK_BPS, 8),
+        number(data, tail + _BUYBACK_BPS, 8),
+        number(data, tail + _HOLDER_BPS, 8),
     ):
         if bps < 0 or bps > MAX_BPS:
             return False

@@ -13,23 +13,37 @@ import numpy as np
 
 from copytrader_core.compiled import uncounted
 from copytrader_core.pump.emissions import AMM, EVENT_CALL_PREFIX, PUMP
+from copytrader_core.pump.newest_pool_buy import POOL_AT, POOL_COLUMNS, newest_pool_buy
+from copytrader_core.pump.newest_pool_buy import USER_AT as POOL_USER_AT
 from copytrader_core.pump.newest_trade import MINT_AT, TRADE_COLUMNS, USER_AT, newest_trade
 from copytrader_core.solana.transaction import LOG_TRUNCATED
 
-__all__ = ["COLUMNS", "FIELD_COLUMNS", "MAX_CALLS", "MAX_FIELDS", "MAX_KEYS", "scan"]
+__all__ = [
+    "COLUMNS",
+    "FIELD_COLUMNS",
+    "MAX_CALLS",
+    "MAX_FIELDS",
+    "MAX_KEYS",
+    "N_EVENT_COLUMNS",
+    "OWNER_COLUMNS",
+    "scan",
+]
 
 MAX_KEYS: Final = 256
 MAX_CALLS: Final = 512
 MAX_FIELDS: Final = 1_024
-# What `scan` finds, in `found`.
+# What `scan` finds, in `found`; behind it stands what the event says.
 COLUMNS: Final = (
     "slot", "index", "signature", "n_keys", "n_signers", "program", "accounts", "n_accounts", "data", "n_data",
-    "event", "n_event", "mint", "user", "is_newest", *TRADE_COLUMNS,
+    "event", "n_event", "subject", "user", "is_newest", "n_owners",
 )  # fmt: skip
 (
     _SLOT, _INDEX, _SIGNATURE, _N_KEYS, _N_SIGNERS, _PROGRAM, _ACCOUNTS, _N_ACCOUNTS, _DATA, _N_DATA, _EVENT, _N_EVENT,
-    _MINT, _USER, _IS_NEWEST, _TRADE,
-) = range(len(COLUMNS) - len(TRADE_COLUMNS) + 1)  # fmt: skip
+    _SUBJECT, _USER, _IS_NEWEST, _N_OWNERS, _SAYS,
+) = range(len(COLUMNS) + 1)  # fmt: skip
+N_EVENT_COLUMNS: Final = max(len(TRADE_COLUMNS), len(POOL_COLUMNS))
+OWNER_COLUMNS: Final = ("owner", "n_owner", "mint", "n_mint")
+"""Of each token balance that names its owner: where that text and the mint's are."""
 FIELD_COLUMNS: Final = ("number", "kind", "size", "begin")
 """Of each field of a message that is read in one go: number, wire type, value or length, where its content begins."""
 _NUMBER, _KIND, _SIZE, _BEGIN = range(4)
@@ -252,8 +266,9 @@ def _group(data, at, end, n_keys, calls, n, work):
 
 
 @uncounted
-def _tokens(data, meta, n_meta, n_keys, work):
-    """Whether every token balance can be."""
+def _tokens(data, meta, n_meta, n_keys, work, owners):
+    """Who holds which mint, into `owners`: how many of them; -1 where a token balance cannot be."""
+    n_owners = 0
     places, lengths, kinds = work[0], work[1], work[6, :6]
     digits, n_digits, figures = work[3], work[4], work[7, :4]
     for row in range(n_meta):
@@ -261,17 +276,21 @@ def _tokens(data, meta, n_meta, n_keys, work):
             continue
         begin = meta[row, _BEGIN]
         if meta[row, _KIND] != _LENGTH or not _parts(data, begin, begin + meta[row, _SIZE], places, lengths, kinds):
-            return False
+            return -1
         if (places[1] >= 0 and lengths[1] >= n_keys) or lengths[4] == 0 or places[3] < 0:
-            return False
+            return -1
         if not _parts(data, places[3], places[3] + lengths[3], digits, n_digits, figures):
-            return False
+            return -1
         if n_digits[2] > 255 or n_digits[3] < 1 or n_digits[3] > 19:
-            return False
+            return -1
         for place in range(digits[3], digits[3] + n_digits[3]):
             if data[place] < 48 or data[place] > 57:
-                return False
-    return True
+                return -1
+        # A balance is a field of the meta: there are no more of them than those.
+        owners[n_owners, 0], owners[n_owners, 1] = places[4], lengths[4]
+        owners[n_owners, 2], owners[n_owners, 3] = places[2], lengths[2]
+        n_owners += 1
+    return n_owners
 
 
 @uncounted
@@ -364,14 +383,20 @@ def _trade(data, keys, n_keys, calls, n_calls, pump, amm, found):
     found[_DATA], found[_N_DATA] = calls[first, _BODY], calls[first, _N_BODY]
     event, n_event = body + _PREFIX, n_body - _PREFIX
     found[_EVENT], found[_N_EVENT] = event, n_event
-    found[_MINT], found[_USER], found[_IS_NEWEST] = -1, -1, 0
-    # Every layout of a TradeEvent has coin and trader there.
-    if which == 0 and n_event >= USER_AT + _KEY:
-        found[_MINT] = _place(data, keys, n_keys, event + MINT_AT)
-        found[_USER] = _place(data, keys, n_keys, event + USER_AT)
-        if newest_trade(data, event, n_event, found[_TRADE:]):
-            found[_IS_NEWEST] = 1
-    return True
+    found[_IS_NEWEST] = 0
+    # Every layout of a TradeEvent has coin and trader there, and of a BuyEvent pool and trader.
+    subject_at, user_at = (MINT_AT, USER_AT) if which == 0 else (POOL_AT, POOL_USER_AT)
+    if n_event < user_at + _KEY:
+        return False
+    found[_SUBJECT] = _place(data, keys, n_keys, event + subject_at)
+    found[_USER] = _place(data, keys, n_keys, event + user_at)
+    if which == 0:
+        is_newest = newest_trade(data, event, n_event, found[_SAYS:])
+    else:
+        is_newest = newest_pool_buy(data, event, n_event, found[_SAYS:])
+    if is_newest:
+        found[_IS_NEWEST] = 1
+    return found[_SUBJECT] >= 0 and 0 <= found[_USER] < found[_N_SIGNERS]
 
 
 @uncounted
@@ -418,11 +443,12 @@ def scan(data: Any, leaders: Any, scratch: Any) -> Any:
     """Reads a SubscribeUpdate; True where it is a landed transaction with one buy of ours, seen in full.
 
     `leaders` are the first 8 bytes of the signers that count, sorted uint64. Of `scratch` (keys, calls, groups, work,
-    message, meta, found) keys gets the offsets of the account keys, found what `COLUMNS` names (lengths begin with n_;
-    mint and user: which of the keys the event of a curve names, -1: none, or a pool's event; is_newest: whether what
-    comes behind is what that event says).
+    message, meta, owners, found) keys gets the offsets of the account keys, owners those of `OWNER_COLUMNS`, found what
+    `COLUMNS` names (lengths begin with n_; subject and user: which of the keys the event names, the coin of a curve or
+    the pool, and the trader, who has signed; is_newest: whether what comes behind is what that event says:
+    TRADE_COLUMNS or POOL_COLUMNS).
     """
-    keys, calls, groups, work, message, meta, found = scratch
+    keys, calls, groups, work, message, meta, owners, found = scratch
     places, lengths = work[0], work[1]
     if not _parts(data, 0, len(data), places, lengths, work[8]) or places[4] < 0:
         return False
@@ -470,4 +496,5 @@ def scan(data: Any, leaders: Any, scratch: Any) -> Any:
     named = (1 if pump >= 0 else 0) | (2 if amm >= 0 else 0)
     if not _logs(data, meta, n_meta, found[_EVENT], found[_N_EVENT], named):
         return False
-    return _tokens(data, meta, n_meta, n_keys, work)
+    found[_N_OWNERS] = _tokens(data, meta, n_meta, n_keys, work, owners)
+    return found[_N_OWNERS] >= 0

@@ -24,19 +24,19 @@ from copytrader_core.solana.programs import (
 
 __all__ = [
     "Coin",
-    "CurveAccounts",
     "MintAccount",
     "Refusal",
+    "VenueAccounts",
     "coin_from_accounts",
     "coin_from_leader_instruction",
     "mint_policy",
 ]
 
 
-class CurveAccounts(NamedTuple):
-    """The three accounts of a coin's curve that follow from its mint alone; none of them is ours."""
+class VenueAccounts(NamedTuple):
+    """The curve or pool of a coin and its two token accounts: they follow from the coin, and none of them is ours."""
 
-    curve: Pubkey
+    venue: Pubkey
     base: Pubkey
     quote: Pubkey
 
@@ -55,7 +55,7 @@ class Coin:
     is_cashback: bool = False
     is_mayhem: bool = False
     pool: PumpPool | None = None
-    accounts: CurveAccounts | None = None
+    accounts: VenueAccounts | None = None
 
     @property
     def on_curve(self) -> CurveCoin:
@@ -64,12 +64,14 @@ class Coin:
             self.mint, self.creator, self.base_token_program, self.quote_mint, is_cashback=self.is_cashback
         )
 
-    def curve_accounts(self) -> CurveAccounts:
-        """The curve's accounts: those given, else derived (three derivations of 11-14 microseconds)."""
+    def venue_accounts(self) -> VenueAccounts:
+        """The accounts of where it trades: those given, else derived (11-14 microseconds each)."""
         if self.accounts is not None:
             return self.accounts
+        if self.pool is not None:
+            return VenueAccounts(self.pool.address, self.pool.base_vault, self.pool.quote_vault)
         curve = a.bonding_curve(self.mint)
-        return CurveAccounts(
+        return VenueAccounts(
             curve,
             associated_token_address(curve, self.mint, self.base_token_program),
             associated_token_address(curve, self.quote_mint, TOKEN_PROGRAM),
@@ -97,7 +99,7 @@ def coin_from_accounts(
     return Coin(mint, curve.creator, token_program, quote, curve.is_cashback_coin, curve.is_mayhem_mode)
 
 
-def _pool_coin(pool: PumpPool, *, is_mayhem: bool) -> Coin:
+def _pool_coin(pool: PumpPool, *, is_mayhem: bool, accounts: VenueAccounts | None = None) -> Coin:
     return Coin(
         pool.base_mint,
         pool.coin_creator,
@@ -106,6 +108,7 @@ def _pool_coin(pool: PumpPool, *, is_mayhem: bool) -> Coin:
         pool.is_cashback,
         is_mayhem,
         pool,
+        accounts,
     )
 
 
@@ -117,7 +120,7 @@ class _Places(NamedTuple):
     base_program: int
     quote_mint: int | None
     first: int
-    base: int = 0
+    base: int
     quote: int | None = None
 
 
@@ -125,8 +128,8 @@ _CURVE_LEGACY_BUY: Final = _Places(16, 2, 8, None, 3, 4)
 _CURVE_LEGACY_SELL: Final = _Places(14, 2, 9, None, 3, 4)
 _CURVE_V2: Final = _Places(26, 1, 3, 2, 10, 11, 12)
 _CURVE_V3: Final = _Places(17, 1, 3, 2, 5, 6, 7)
-_POOL_V1: Final = _Places(21, 3, 11, 4, 0)
-_POOL_V2: Final = _Places(17, 3, 9, 4, 0)
+_POOL_V1: Final = _Places(21, 3, 11, 4, 0, 7, 8)
+_POOL_V2: Final = _Places(17, 3, 9, 4, 0, 7, 8)
 # One discriminator means different things to the two programs: the key is the pair.
 _PLACES: Final[Mapping[tuple[Pubkey, bytes], _Places]] = {
     (program, bytes.fromhex(discriminator)): places
@@ -175,14 +178,14 @@ def coin_from_leader_instruction(
     mint, base_program = accounts[places.mint], accounts[places.base_program]
     quote_mint = WSOL_MINT if places.quote_mint is None else accounts[places.quote_mint]
     first = accounts[places.first]
-    if program == a.AMM_PROGRAM:
-        pool = PumpPool(first, mint, creator, base_program, quote_mint, is_cashback=is_cashback)
-        return _pool_coin(pool, is_mayhem=is_mayhem)
     if places.quote is None:
         quote = associated_token_address(first, quote_mint, TOKEN_PROGRAM)
     else:
         quote = accounts[places.quote]
-    known = CurveAccounts(first, accounts[places.base], quote)
+    known = VenueAccounts(first, accounts[places.base], quote)
+    if program == a.AMM_PROGRAM:
+        pool = PumpPool(first, mint, creator, base_program, quote_mint, is_cashback=is_cashback)
+        return _pool_coin(pool, is_mayhem=is_mayhem, accounts=known)
     return Coin(mint, creator, base_program, quote_mint, is_cashback, is_mayhem, accounts=known)
 
 

@@ -1,13 +1,15 @@
 """The fast way to the messages of `trades`: compiled once per kind, patched for the next coin. Same bytes, no less.
 
-A v3 curve trade has one layout for all coins, so a coin never seen costs one derived address (our own account for it)
-and a dozen copied keys. Every other kind is compiled once per coin; later only amounts, tip and blockhash change.
+The curve's v3 and PumpSwap's v2 trades have one layout for all coins, so a coin never seen costs one derived address
+(our own account for it) and a dozen copied keys. Trades of cashback coins are compiled once per coin; later only
+amounts, tip and blockhash change.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Hashable
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from solders.compute_budget import ID as COMPUTE_BUDGET_ID
@@ -47,9 +49,10 @@ _CONSTANT: Final = frozenset(
     {
         *(SYSTEM_PROGRAM, TOKEN_PROGRAM, TOKEN_2022_PROGRAM, ASSOCIATED_TOKEN_PROGRAM, WSOL_MINT, COMPUTE_BUDGET_ID),
         *(a.PUMP_GLOBAL, a.PUMP_FEE_CONFIG, a.PUMP_EVENT_AUTHORITY, a.PUMP_PROGRAM, RECENT_BLOCKHASHES),
+        *(a.AMM_GLOBAL_CONFIG, a.AMM_FEE_CONFIG, a.AMM_EVENT_AUTHORITY, a.AMM_PROGRAM),
     }
 )
-"""What every curve trade names whatever the coin."""
+"""What the trades of all coins name."""
 _U64: Final = struct.Struct("<Q")
 _KEY_BYTES: Final = 32
 
@@ -185,9 +188,9 @@ class TradeTemplates:
         """The keys that a template does not fix, always in this order."""
         keys = [charges.tip_account] if charges.tip_lamports and charges.tip_account else []
         if _is_shared(coin):
-            mint = coin.mint
+            mint, buyback = coin.mint, self._recipients.buyback(coin.mint)
             mine = associated_token_address(self._owner, mint, coin.base_token_program)
-            keys += (mint, mine, self._recipients.buyback(mint), *coin.curve_accounts())
+            keys += (mint, mine, buyback if coin.pool is None else _quote_account(buyback), *coin.venue_accounts())
         return [bytes(key) for key in keys]
 
     def _compiled(
@@ -199,7 +202,8 @@ class TradeTemplates:
         compiled, keys = laid.compiled, [Pubkey(key) for key in found]
         # A changing key that plays another part too shares its place: such a message has a layout of its own.
         untipped = lay(self._owner, plan, Charges(), blockhash, nonce).compiled.keys
-        constant = {self._owner, a.user_volume_accumulator(self._owner), None if nonce is None else nonce.account}
+        mine = (a.user_volume_accumulator(self._owner), a.amm_user_volume_accumulator(self._owner))
+        constant = {self._owner, *mine, _quote_account(self._owner), None if nonce is None else nonce.account}
         clash = charges.tip_account in untipped or not (_CONSTANT | constant).isdisjoint(keys)
         is_whole = len(set(keys)) == len(keys) and set(keys) <= set(compiled.keys)
         if is_whole and not clash and name not in self._templates:
@@ -212,12 +216,18 @@ class TradeTemplates:
 
 def _is_shared(coin: Coin) -> bool:
     """Whether the layout of the coin's trades is that of other coins too."""
-    return coin.pool is None and not coin.is_cashback and coin.quote_mint == WSOL_MINT
+    return not coin.is_cashback and coin.quote_mint == WSOL_MINT
+
+
+@lru_cache(maxsize=64)
+def _quote_account(wallet: Pubkey) -> Pubkey:
+    """Where a wallet has its wrapped SOL."""
+    return associated_token_address(wallet, WSOL_MINT, TOKEN_PROGRAM)
 
 
 def _name(kind: Hashable, coin: Coin, charges: Charges, nonce: Nonce | None) -> Hashable:
     """What has the same layout."""
-    whose = coin.base_token_program if _is_shared(coin) else coin
+    whose = (coin.base_token_program, coin.pool is None) if _is_shared(coin) else coin
     return kind, whose, charges.tip_lamports > 0, None if nonce is None else nonce.account
 
 

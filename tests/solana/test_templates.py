@@ -37,7 +37,7 @@ def coins(draw: st.DrawFn) -> Coin:
     pool = PumpPool(a.canonical_pool(mint), mint, creator, program, is_cashback=cashback)
     in_pool = draw(st.booleans())
     coin = Coin(mint, creator, program, WSOL_MINT, cashback, mayhem, pool if in_pool else None)
-    accounts = coin.curve_accounts() if draw(st.booleans()) else None
+    accounts = coin.venue_accounts() if draw(st.booleans()) else None
     return Coin(mint, creator, program, WSOL_MINT, cashback, mayhem, coin.pool, accounts)
 
 
