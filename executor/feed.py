@@ -53,23 +53,32 @@ async def updates(
     Raises StreamFailure where trying again cannot help.
     """
     pause, start = _FIRST_PAUSE_SECONDS, from_slot
+    newest: Unread | None = None
     while True:
+        if newest is not None:
+            start, newest = _later(start, newest.slot), None
         try:
             async with (
                 YellowstoneClient(endpoint, stall_seconds=stall_seconds) as client,
                 aclosing(client.subscribe(request(start, own), _unread_or_parsed)) as stream,
             ):
                 async for received in stream:
-                    if received.update is not None:
-                        start = max(start or 0, slot_of(received.update) or 0) or None
-                        pause = _FIRST_PAUSE_SECONDS
-                        yield received
+                    update = received.update
+                    if isinstance(update, Unread):
+                        # Which slot it is of only a reconnection has to know.
+                        newest = update
+                    elif update is None:
+                        continue
+                    else:
+                        start = _later(start, _slot_of(update))
+                    pause = _FIRST_PAUSE_SECONDS
+                    yield received
         except (Unauthenticated, BadFilter):
             raise
         except (OutOfRange, ReplayFailed) as failure:
             # The replay that was asked for is not to be had: the present is better than nothing.
             _log.warning("%s; going on without a replay", failure)
-            start = None
+            start = newest = None
         except StreamFailure as failure:
             _log.warning("%s; connecting again in %.2f s", failure, pause)
         await asyncio.sleep(pause)
@@ -80,10 +89,12 @@ def _unread_or_parsed(raw: bytes) -> Unread | pb.SubscribeUpdate | None:
     return unread(raw) or parsed(raw)
 
 
-def slot_of(update: Unread | pb.SubscribeUpdate) -> int | None:
+def _later(one: int | None, other: int | None) -> int | None:
+    return max(one or 0, other or 0) or None
+
+
+def _slot_of(update: pb.SubscribeUpdate) -> int | None:
     """The slot of a transaction or block meta; None for anything else."""
-    if isinstance(update, Unread):
-        return update.slot
     kind = update.WhichOneof("update_oneof")
     if kind == "transaction":
         return int(update.transaction.slot)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from google.protobuf.internal import api_implementation
+from google.protobuf.message import DecodeError as ProtobufError
 
 from copytrader_core.errors import ConfigError, DecodeError
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
@@ -29,10 +30,8 @@ GET_BLOCK_HEIGHT: Final = f"/{SERVICE}/GetBlockHeight"
 GET_SLOT: Final = f"/{SERVICE}/GetSlot"
 GET_VERSION: Final = f"/{SERVICE}/GetVersion"
 IS_BLOCKHASH_VALID: Final = f"/{SERVICE}/IsBlockhashValid"
-# Field and wire type of a SubscribeUpdate's filters and transaction, and of the transaction's own two fields.
-_FILTER, _TRANSACTION, _INFO, _SLOT = 0x0A, 0x22, 0x0A, 0x10
-# Of 63 bits: what is longer is left to protobuf.
-_VARINT_BYTES: Final = 9
+# Field and wire type of a SubscribeUpdate's filters and transaction.
+_FILTER, _TRANSACTION = 0x0A, 0x22
 
 
 def require_fast_protobuf() -> None:
@@ -51,44 +50,31 @@ def created_at_ns(update: pb.SubscribeUpdate) -> int | None:
 
 
 class Unread(NamedTuple):
-    """An update that holds a transaction: its bytes, unparsed, and the slot that they name."""
+    """An update that says that it holds a transaction; nobody has parsed it."""
 
     raw: bytes
-    slot: int
+
+    @property
+    def slot(self) -> int | None:
+        """The transaction's slot, by parsing the update; None where it cannot be parsed."""
+        try:
+            return pb.SubscribeUpdate.FromString(self.raw).transaction.slot or None
+        except ProtobufError:
+            return None
 
 
 def unread(raw: bytes) -> Unread | None:
     """An update whose first bytes say that it holds a transaction, as every server writes it; None: parse it.
 
-    Filters, then the transaction's message: first what it is, then its slot.
+    The names of filters come first, and then the transaction.
     """
     try:
         at = 0
         while raw[at] == _FILTER:
             at += 2 + raw[at + 1]
-        if raw[at] != _TRANSACTION:
-            return None
-        _, at = _varint(raw, at + 1)
-        if raw[at] != _INFO:
-            return None
-        size, at = _varint(raw, at + 1)
-        if raw[at + size] != _SLOT:
-            return None
-        return Unread(raw, _varint(raw, at + size + 1)[0])
+        return Unread(raw) if raw[at] == _TRANSACTION else None
     except IndexError:
         return None
-
-
-def _varint(raw: bytes, at: int) -> tuple[int, int]:
-    """The number at `at`, and the offset behind it. Raises IndexError where it is cut, or too long."""
-    value, shift = 0, 0
-    for place in range(at, at + _VARINT_BYTES):
-        byte = raw[place]
-        if byte < 0x80:
-            return value | byte << shift, place + 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
-    raise IndexError(at)
 
 
 def transaction_from_update(
