@@ -306,8 +306,8 @@ class ExecutorSettings(_Section):
         False, description="signed bytes are on the disk before they leave, at 0.3 ms an order; else right afterwards"
     )
     rebroadcast_ms: int = Field(400, ge=50, description="how often the same bytes are sent again until they land")
-    rehearse_ms: float = Field(
-        2.0, ge=0, description="how often a buy is rehearsed, so that the next one finds warm caches; 0: never"
+    rehearse_ms: int = Field(
+        2, ge=0, le=50, description="how often a buy is rehearsed, so that the next one finds warm caches; 0: never"
     )
     busy_poll: bool = Field(
         False, description="look for updates without ever sleeping: needs a core of its own, and answers sooner"

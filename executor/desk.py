@@ -262,6 +262,10 @@ class Desk:
         others = mint in self.journal.ledger.quarantined or position.keeps_account
         return not others and len(self.holdings.in_mint(mint)) == 1
 
+    def _is_buying(self, mint: str) -> bool:
+        """Whether a buy of the coin is under way: then an account that is empty after a sale may not stay so."""
+        return any(order.side == "BUY" and order.mint == mint for order in self.broker.orders)
+
     def multiple(self, position: Position) -> float | None:
         """What selling now would bring, all costs off, over what was paid; None without a quote."""
         market = self.market.state(position.mint)
@@ -606,7 +610,7 @@ class Desk:
             priority_fee_lamports=terms.priority_fee_lamports,
             tip_lamports=terms.tip_lamports,
             planned_ns=self.clock.now_ns(),
-            coin=None if coin is None else {**coin, "closes": alone and not position.keeps_account},
+            coin=None if coin is None else {**coin, "closes": alone and not self._is_buying(position.mint)},
         )
 
     def _count(self, decision: Decision, latency_us: int) -> None:

@@ -6,7 +6,7 @@ injected one. What an order does is `executor.desk`'s.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from copytrader_core.policy.exits import due_exit, needs_multiple
@@ -102,9 +102,8 @@ class Engine:
             for position in self.desk.holdings.in_mint(mint):
                 position.leader_sold |= position.leader == wallet
             self.desk.leader_sold(wallet, mint)
-        self._exits({event.mint for event in events})
-        for signal in leader_buys(shown, self._release.patterns):
-            self._signal(signal, received_ns, self._presign(signal))
+        signals = leader_buys(shown, self._release.patterns)
+        self._act([(signal, self._presign(signal)) for signal in signals], received_ns, {one.mint for one in events})
 
     def on_buy(self, buy: Glance, received_ns: int) -> None:
         """`on_transaction` for a leader's buy that was read the short way."""
@@ -113,12 +112,19 @@ class Engine:
         signal = leader_buy(buy, self.desk.market.see(buy.trade))
         early = self._presign(signal)
         self._advance(buy.slot, buy.slot - 1)
+        self._act([(signal, early)], received_ns, {buy.trade.mint})
+
+    def _act(self, signals: Iterable[tuple[LeaderBuy, Early | None]], received_ns: int, mints: set[str]) -> None:
+        """Buys after leaders, and sells what is due by the new price of `mints` or by the clock.
+
+        No limit counts whether a position is being sold, and a buy is in more of a hurry: it goes first.
+        """
         if not self._is_active:
-            # What is overdue since before the start goes out before anything is bought.
-            self._exits({buy.trade.mint})
-        # No limit counts whether a position is being sold: what is due by the new price can leave after the buy.
-        self._signal(signal, received_ns, early)
-        self._exits({buy.trade.mint})
+            # But what is overdue since before the start goes out before anything is bought.
+            self._exits(mints)
+        for signal, early in signals:
+            self._signal(signal, received_ns, early)
+        self._exits(mints)
 
     def _presign(self, signal: LeaderBuy) -> Early | None:
         """Bytes for the buy that a new signal is likely to make."""

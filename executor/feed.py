@@ -56,7 +56,7 @@ async def updates(
     newest: Unread | None = None
     while True:
         if newest is not None:
-            start, newest = _later(start, newest.slot), None
+            start, newest = _later(start, newest.read_slot()), None
         try:
             async with (
                 YellowstoneClient(endpoint, stall_seconds=stall_seconds) as client,

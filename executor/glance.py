@@ -34,6 +34,7 @@ _INSTRUCTIONS: Final = {
     for program, names in _BUYS.items()
 }
 """By program and discriminator: where the accounts name base mint, quote mint and pool."""
+_Owners = Sequence[Sequence[int]]
 _WSOL_KEY: Final = address_bytes(WSOL)
 _WSOL_TEXT: Final = WSOL.encode()
 
@@ -114,7 +115,7 @@ class Glancer:
         if found is None:
             return None
         try:
-            return _glance(raw, found[0], found[1], scanner)
+            return _glance(raw, found[0], found[1], found[2])
         except (DecodeError, LookupError):
             return None
 
@@ -128,7 +129,7 @@ class _Told(NamedTuple):
     is_mayhem: bool
 
 
-def _glance(raw: bytes, found: Sequence[int], keys_at: Sequence[int], scanner: Any) -> Glance | None:
+def _glance(raw: bytes, found: Sequence[int], keys_at: Sequence[int], owners: _Owners) -> Glance | None:
     (
         slot, index, signature, _, _, which, accounts, n_accounts, data, n_data, event, n_event, subject, user,
         is_newest, _, *said,
@@ -148,7 +149,7 @@ def _glance(raw: bytes, found: Sequence[int], keys_at: Sequence[int], scanner: A
         if keys[named[pool_at]] != key or keys[named[quote_at]] != _WSOL_KEY or base == _WSOL_KEY:
             return None
         mint = address_text(base)
-        if not _may_trade(raw, scanner.owners, pool, mint):
+        if not _may_trade(raw, owners, pool, mint):
             return None
         if is_newest:
             told = _newest_pool(raw, said, place, mint, pool)
@@ -195,7 +196,7 @@ def _older(body: bytes, place: tuple[int, int], mint: str | None = None) -> _Tol
     return _Told(trade, swap.quote_amount, creator, bool(swap.meta.get("mayhem")))
 
 
-def _may_trade(raw: bytes, owners: Sequence[Sequence[int]], pool: str, mint: str) -> bool:
+def _may_trade(raw: bytes, owners: _Owners, pool: str, mint: str) -> bool:
     """Whether what the pool holds before or after does not deny that it trades this coin for SOL."""
     name = pool.encode()
     held = {raw[at : at + n] for owner, n_owner, at, n in owners if raw[owner : owner + n_owner] == name}

@@ -44,7 +44,7 @@ class Hearing:
 
     def rehearse(self, understudy: Understudy) -> None:
         """Reads the last leader's buy once more, for another who plays it."""
-        if self._heard is not None:
+        if self._heard is not None and understudy.may_play:
             buy = self._glance(self._heard)
             if buy is not None:
                 understudy.play(buy)

@@ -196,6 +196,10 @@ class LiveBroker:
         message = self._buy(parts)
         return Presigned(message, self._signer.sign(message), parts)
 
+    def drop_ready(self) -> None:
+        """Forgets the coins that have been traded: the next trade of each begins like its first."""
+        self._templates.drop_ready()
+
     def _early_parts(self, likely: Likely) -> _BuyParts:
         entry, settings = likely.entry, likely.settings
         charges = _charges(likely.mint, settings.priority_fee_lamports, settings.tip_lamports)

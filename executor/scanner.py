@@ -27,6 +27,7 @@ __all__ = ["Scanner"]
 _HEAD_BYTES: Final = 8
 _PROGRAM, _IS_NEWEST, _N_KEYS, _N_OWNERS = map(COLUMNS.index, ("program", "is_newest", "n_keys", "n_owners"))
 _IS_NEWEST_OF: Final = (newest_trade.IS_NEWEST, newest_pool_buy.IS_NEWEST)
+_POOL: Final = 1
 _KEYS_AT: Final = len(COLUMNS) + N_EVENT_COLUMNS
 
 
@@ -48,20 +49,17 @@ class Scanner:
         heads = {int.from_bytes(key[:_HEAD_BYTES], "little") for key in leaders}
         self._leaders = np.array(sorted(heads), np.uint64)
 
-    def __call__(self, raw: bytes) -> tuple[list[int], list[int]] | None:
-        """The values of `COLUMNS` and behind them what the event says; and the offsets of the keys."""
+    def __call__(self, raw: bytes) -> tuple[list[int], list[int], list[list[int]]] | None:
+        """The values of `COLUMNS` and behind them what the event says; the offsets of the keys; for a pool's buy also
+        the rows of `OWNER_COLUMNS`.
+        """
         if not scan(raw, self._leaders, self._scratch):
             return None
         found: list[int] = self._all[: _KEYS_AT + self._all.item(_N_KEYS)].tolist()
         if not _IS_NEWEST_OF[found[_PROGRAM]]:
             found[_IS_NEWEST] = 0
-        return found[:_KEYS_AT], found[_KEYS_AT:]
-
-    @property
-    def owners(self) -> list[list[int]]:
-        """The rows of `OWNER_COLUMNS` of what was found last."""
-        rows: list[list[int]] = self._owners[: self._all.item(_N_OWNERS)].tolist()
-        return rows
+        owners = self._owners[: found[_N_OWNERS]].tolist() if found[_PROGRAM] == _POOL else []
+        return found[:_KEYS_AT], found[_KEYS_AT:], owners
 
 
 def _kinds() -> np.ndarray:

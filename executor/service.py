@@ -169,7 +169,7 @@ class _Service:
             live.chain.resume()
             works += live.works(self._queue.put)
             if self._around is not None:
-                works.append(partial(self._rehearse, live))
+                works += [partial(self._rehearse, live), self._stay_awake]
         tasks = [asyncio.create_task(self._guarded(work)) for work in works]
         if self._quiet is not None:
             self._quiet.begin()
@@ -319,22 +319,24 @@ class _Service:
                 await self._queue.put("tick")
 
     async def _rehearse(self, live: LiveRun) -> None:
-        """Goes the way of a leader's buy again and again while nothing comes: what is cold takes four times as long."""
-        understudy: Understudy | None = Understudy(self._engine, live.broker)
-        loop, last = asyncio.get_running_loop(), 0.0
+        """Goes the way of a leader's buy again and again between messages: what is cold takes four times as long."""
+        understudy: Understudy | None = None
         while True:
-            config = self._engine.desk.settings.executor
-            every = config.rehearse_ms / 1000
-            # A loop that always has something to do does not sleep.
-            await asyncio.sleep(0 if config.busy_poll else every or _TICK_SECONDS)
-            if understudy is None or not every or not self._queue.empty() or loop.time() - last < every:
+            every = self._engine.desk.settings.executor.rehearse_ms / 1000
+            await asyncio.sleep(every or _TICK_SECONDS)
+            if not every or not self._queue.empty():
                 continue
             try:
+                understudy = understudy or Understudy(self._engine, live.broker)
                 self._hearing.rehearse(understudy)
             except Exception:  # noqa: BLE001 - logged; it moves nothing and must stop nothing: positions are open
-                _log.exception("the rehearsal has failed: buys take longer to the wire from now on")
-                understudy = None
-            last = loop.time()
+                _log.exception("the rehearsal has failed: buys take longer to the wire until the next start")
+                return
+
+    async def _stay_awake(self) -> None:
+        """Where that is wanted the loop always has something to do: it looks for updates without ever sleeping."""
+        while True:  # noqa: ASYNC110 - settings may change at any time, and there is nothing to wait for
+            await asyncio.sleep(0 if self._engine.desk.settings.executor.busy_poll else _TICK_SECONDS)
 
     async def _sync(self) -> None:
         """The journal onto the disk, right after it was written: what a power cut takes is what lies between."""

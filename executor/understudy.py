@@ -1,8 +1,8 @@
 """A second executor inside the first: it plays the last leader's buy again and again, so that the next one is fast.
 
 What has not run for some milliseconds has left the processor's caches and takes several times as long. The understudy
-goes the whole way, from the signal to the bytes on a route, by the very same code. Its key, journal, book and route are
-its own: nothing that it does is signed by the wallet, written down or sent.
+goes the whole way, from the signal to the routes' door, by the very same code. Its key, journal and book are its own:
+nothing that it does is signed by the wallet, written down or sent.
 """
 
 from __future__ import annotations
@@ -54,11 +54,24 @@ class Understudy:
         self._desk.coins, self._desk.wall_ns = coins, engine.desk.wall_ns
         self._engine = Engine(self._desk, self._release)
 
+    @property
+    def may_play(self) -> bool:
+        """Whether the engine would buy at all."""
+        return self._lead.trading_state == "ACTIVE"
+
     def play(self, buy: Glance) -> None:
-        """The way of `Engine.on_buy`, where the engine would buy at all; afterwards nothing of it is left."""
-        lead, desk = self._lead, self._desk
-        if lead.trading_state != "ACTIVE" or buy.wallet not in lead.release.patterns:
+        """The way of `Engine.on_buy` for a buy of somebody who is followed; afterwards nothing of it is left."""
+        if buy.wallet not in self._lead.release.patterns:
             return
+        self._follow()
+        try:
+            self._engine.on_buy(buy, self._desk.wall_ns())
+        finally:
+            self._forget()
+
+    def _follow(self) -> None:
+        """Takes over what the engine decides by."""
+        lead, desk = self._lead, self._desk
         if self._release is not lead.release:
             self._release = lead.release
             self._engine.swap_release(self._release)
@@ -66,15 +79,13 @@ class Understudy:
             self._settings = lead.desk.settings
             self._engine.swap_settings(self._settings)
         desk.holdings.balance_lamports, desk.drift = lead.desk.holdings.balance_lamports, lead.desk.drift
-        try:
-            self._engine.on_buy(buy, desk.wall_ns())
-        finally:
-            self._forget()
+        desk.switch.locks = lead.desk.switch.locks
 
     def _forget(self) -> None:
         ledger, desk = self._journal.ledger, self._desk
         for order in self._broker.orders:
             self._broker.forget(order)
+        self._broker.drop_ready()
         for kept in (ledger.intents, ledger.bought, ledger.signatures, ledger.decided):
             kept.clear()
         desk.coins.forget(())
@@ -87,7 +98,6 @@ class _Onlooker(Switch):
 
     def __init__(self, other: Switch) -> None:
         super().__init__(other.folder)
-        self.locks = other.locks
         self.heard(ACTIVE)
 
     def trip(self, control: Any) -> bool:

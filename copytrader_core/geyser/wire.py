@@ -54,9 +54,8 @@ class Unread(NamedTuple):
 
     raw: bytes
 
-    @property
-    def slot(self) -> int | None:
-        """The transaction's slot, by parsing the update; None where it cannot be parsed."""
+    def read_slot(self) -> int | None:
+        """The transaction's slot, by parsing the whole update; None where it cannot be parsed."""
         try:
             return pb.SubscribeUpdate.FromString(self.raw).transaction.slot or None
         except ProtobufError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Hashable
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from solders.compute_budget import ID as COMPUTE_BUDGET_ID
@@ -52,7 +51,7 @@ _CONSTANT: Final = frozenset(
         *(a.AMM_GLOBAL_CONFIG, a.AMM_FEE_CONFIG, a.AMM_EVENT_AUTHORITY, a.AMM_PROGRAM),
     }
 )
-"""What the trades of all coins name."""
+"""What all trades on the curve name, and what all those in pools do."""
 _U64: Final = struct.Struct("<Q")
 _KEY_BYTES: Final = 32
 
@@ -180,9 +179,14 @@ class TradeTemplates:
             return None
         parts = [part for piece, number in template.cuts for part in (piece, keys[number])]
         if len(self._ready) >= _MAX_TEMPLATES:
-            self._ready.clear()
+            # One at a time: to free them all would take milliseconds, between a signal and its order.
+            del self._ready[next(iter(self._ready))]
         ready = self._ready[key] = _Ready(coin, template, b"".join((*parts, template.middle)))
         return ready
+
+    def drop_ready(self) -> None:
+        """Forgets coins, not layouts."""
+        self._ready.clear()
 
     def _keys(self, coin: Coin, charges: Charges) -> list[bytes]:
         """The keys that a template does not fix, always in this order."""
@@ -219,7 +223,6 @@ def _is_shared(coin: Coin) -> bool:
     return not coin.is_cashback and coin.quote_mint == WSOL_MINT
 
 
-@lru_cache(maxsize=64)
 def _quote_account(wallet: Pubkey) -> Pubkey:
     """Where a wallet has its wrapped SOL."""
     return associated_token_address(wallet, WSOL_MINT, TOKEN_PROGRAM)

@@ -15,7 +15,7 @@ from solders.transaction import VersionedTransaction
 
 from copytrader_core.geyser import copytrader_geyser_pb2 as pb
 from copytrader_core.geyser.wire import transaction_from_update
-from copytrader_core.policy.values import ExitPlan
+from copytrader_core.policy.values import ExitPlan, Lock
 from copytrader_core.pump.decode import decode
 from copytrader_core.records import WSOL, Event, Pattern, Release
 from copytrader_core.settings import Settings
@@ -28,6 +28,7 @@ from executor.engine import Engine
 from executor.hearing import Hearing
 from executor.journal import Journal
 from executor.live import LiveBroker
+from executor.locks import Locks
 from executor.orders import Position, signed_from
 from executor.understudy import Understudy
 from executor.wal import Wal
@@ -228,9 +229,10 @@ def test_rehearsals_do_not_pile_up(tmp_path: Path, shown: list[tuple[bytes, Even
         broker, journal, desk = played.understudy._broker, played.understudy._journal, played.understudy._desk
         ledger = journal.ledger.snapshot()
         held = (broker.flights, broker._by_intent, desk.coins._coins, desk.market._curves, desk.tally.latencies_us)
+        held += (broker._templates._ready,)
         sizes.append([len(part) for part in held] + [len(str(ledger[name])) for name in sorted(ledger)])
     assert sizes[0] == sizes[1] == sizes[2]
-    assert sum(sizes[0][:5]) == 0
+    assert sum(sizes[0][: len(held)]) == 0
 
 
 def test_nothing_is_rehearsed_where_nothing_would_be_bought(tmp_path: Path, shown: list[tuple[bytes, Event]]) -> None:
@@ -247,6 +249,16 @@ def test_nothing_is_rehearsed_where_nothing_would_be_bought(tmp_path: Path, show
     write_control(tmp_path / "executor", ACTIVE)
     played.play()
     assert len(played.wires) == 1
+
+
+def test_a_rehearsal_goes_by_the_locks_in_force(tmp_path: Path, shown: list[tuple[bytes, Event]]) -> None:
+    played = Played(tmp_path, shown)
+    for locks in (Locks(), Locks((Lock("all", "", "by hand"),)), Locks()):
+        played.run.switch.locks = locks
+        played.play()
+        played.wires.clear()
+        played.play()
+        assert len(played.wires) == (not locks.locks)
 
 
 def test_a_rehearsal_goes_by_the_settings_and_the_release_in_force(
@@ -266,6 +278,26 @@ def test_a_rehearsal_goes_by_the_settings_and_the_release_in_force(
     run.engine.swap_release(Release("other", "2026-10-12", {}, ()))
     played.play()
     assert played.wires == [], "nobody is followed any more"
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_sale_leaves_the_account_open_while_a_buy_of_the_same_coin_is_under_way(
+    tmp_path: Path, shown: list[tuple[bytes, Event]], most: int
+) -> None:
+    """Were the buy to land first, closing the account would fail, and the sale with it."""
+    run = Run(tmp_path, wallets(shown), max_positions_per_mint=most)
+    run.engine.on_tick()
+    raw, event = shown[0]
+    held = Position(
+        *("p", event.wallet, "sig", event.mint, 1, time.time_ns() - 10**12, 10**9, 10**9, 10**9),
+        ExitPlan(1, None, 1, False),
+    )
+    run.journal.adopted(held, run.engine.desk.entry("ADOPTED", {}))
+    run.engine.desk.holdings.hold(held)
+    line = run.hear(raw)
+    assert line["payload"]["decision"]["code"] == ("ACCEPTED" if most == 2 else "PER_MINT")
+    (sale,) = [order for order in run.broker.orders if order.side == "SELL"]
+    assert sale.coin is not None and sale.coin["closes"] == (most == 1)
 
 
 def test_what_is_due_leaves_after_a_buy_and_in_the_same_call(tmp_path: Path, shown: list[tuple[bytes, Event]]) -> None:

@@ -30,7 +30,7 @@ def test_a_transaction_is_known_by_its_first_bytes() -> None:
     for update in found:
         raw = update.SerializeToString()
         found = unread(raw)
-        assert found is not None and found.raw == raw and found.slot == update.transaction.slot
+        assert found is not None and found.raw == raw and found.read_slot() == update.transaction.slot
 
 
 def test_what_is_no_transaction_has_to_be_parsed() -> None:
@@ -47,7 +47,7 @@ def test_what_is_no_transaction_has_to_be_parsed() -> None:
 def test_what_cannot_be_parsed_has_no_slot() -> None:
     for raw in (b"\x22", b"\x22" + b"\xff" * 1_000_000, b"\x22\x05\x0a" + b"\xff" * 20, b"\x22\x00"):
         found = unread(raw)
-        assert found is not None and found.slot is None
+        assert found is not None and found.read_slot() is None
 
 
 def test_of_what_is_cut_or_altered_nothing_is_missed_that_protobuf_takes_for_a_transaction() -> None:
@@ -65,5 +65,5 @@ def test_of_what_is_cut_or_altered_nothing_is_missed_that_protobuf_takes_for_a_t
                 continue
             if found is not None and parsed.HasField("transaction"):
                 n += 1
-                assert (found.slot or 0) == parsed.transaction.slot
+                assert (found.read_slot() or 0) == parsed.transaction.slot
     assert n > 500
