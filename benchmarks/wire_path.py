@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import uvloop
-from aioquic.quic.connection import QuicConnection
+from qh3.quic.connection import QuicConnection
 
 from benchmarks.hot_path import NO_LIMITS, POLICY, pattern, show
 from benchmarks.measure import Measured

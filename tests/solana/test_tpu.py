@@ -13,7 +13,7 @@ from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 
 from copytrader_core.solana.keys import new_identity
-from copytrader_core.solana.routes.quic import ALPN, identity_certificate
+from copytrader_core.solana.routes.quic import ALPN, client_configuration, identity_certificate, open_connection
 from copytrader_core.solana.routes.route import Code, RouteError
 from copytrader_core.solana.routes.tpu import TpuRoute
 
@@ -104,6 +104,37 @@ async def test_transactions_wait_for_admission_and_arrive_whole():
         leaders[0].admit()
         await until(lambda: len(got) == len(sent))
     assert sorted(got) == sorted(sent)
+
+
+async def test_what_waits_goes_out_stream_by_stream_and_in_order():
+    sent = transactions(30)
+    async with leader() as (address, leaders, got), route(address) as tpu:
+        tpu.on_slot(400)
+        await until(lambda: tpu.n_connected == 1)
+        for wire in sent:
+            await tpu.send(wire, SIGNATURE)
+        # The server's stack lets more in by itself as streams are used.
+        for n in (1, 4, 30):
+            leaders[0].admit(n)
+            await until(lambda n=n: len(got) >= n)
+    assert got == sent
+
+
+async def test_what_comes_for_a_connection_that_has_ended_is_dropped():
+    async with leader() as (address, leaders, got):
+        host, _, port = address.rpartition(":")
+        connection, transport = await open_connection(host, int(port), client_configuration(new_identity()), 5)
+        connection.send_transaction(transactions(1)[0])
+        leaders[0].close()
+        async with asyncio.timeout(20):
+            await connection.wait_closed()
+        for wire in transactions(100):
+            connection.send_transaction(wire)
+        connection.keep_alive()
+        assert not connection.is_parked
+        connection.close()
+        transport.close()
+        assert got == []
 
 
 async def test_a_leader_that_lets_nothing_in_is_no_endless_queue():

@@ -1,7 +1,7 @@
 """Transactions to another QUIC stack: quiche with BoringSSL, behind a server of npm's `@matrixai/quic`.
 
-Both ends of the other tests are aioquic, which would agree with itself about anything that both get wrong. The
-package is put into a temporary folder; where npm or its registry is not to be had the tests are skipped.
+The servers of the other tests are aioquic, from which our client's stack was made: it might get the same things wrong.
+The package is put into a temporary folder; where npm or its registry is not to be had the tests are skipped.
 """
 
 from __future__ import annotations
