@@ -106,7 +106,7 @@ async def test_transactions_wait_for_admission_and_arrive_whole():
     assert sorted(got) == sorted(sent)
 
 
-async def test_what_waits_goes_out_stream_by_stream_and_in_order():
+async def test_what_waits_goes_out_as_streams_are_let_in():
     sent = transactions(30)
     async with leader() as (address, leaders, got), route(address) as tpu:
         tpu.on_slot(400)
@@ -117,7 +117,7 @@ async def test_what_waits_goes_out_stream_by_stream_and_in_order():
         for n in (1, 4, 30):
             leaders[0].admit(n)
             await until(lambda n=n: len(got) >= n)
-    assert got == sent
+    assert sorted(got) == sorted(sent)
 
 
 async def test_what_comes_for_a_connection_that_has_ended_is_dropped():
