@@ -68,8 +68,9 @@ class Signer:
         public, secret = crypto_sign_seed_keypair(seed)
         self.pubkey = Pubkey(public)
         self.address = str(self.pubkey)
-        self._key: Any = load_pem_private_key(pem(Ed25519PrivateKey.from_private_bytes(seed)))
-        if self._key.sign(public) != crypto_sign(public, secret)[:_SIGNATURE_BYTES]:
+        key: Any = load_pem_private_key(pem(Ed25519PrivateKey.from_private_bytes(seed)))
+        self._key = key
+        if key.sign(public) != crypto_sign(public, secret)[:_SIGNATURE_BYTES]:
             raise ConfigError("two libraries sign differently: install the packages of requirements.lock again")
 
     def sign(self, message: bytes) -> bytes:
