@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -118,6 +119,21 @@ async def test_what_waits_goes_out_as_streams_are_let_in():
             leaders[0].admit(n)
             await until(lambda n=n: len(got) >= n)
     assert sorted(got) == sorted(sent)
+
+
+async def test_the_first_message_is_one_datagram():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.setblocking(False)
+        with pytest.raises(OSError):
+            await open_connection("127.0.0.1", mute.getsockname()[1], client_configuration(new_identity()), 0.1)
+        datagrams = []
+        with pytest.raises(BlockingIOError):
+            while True:
+                datagrams.append(mute.recv(2_048))
+    # The second one says that we have given up.
+    assert [len(one) for one in datagrams][:1] == [1280]
+    assert len(datagrams) <= 2
 
 
 async def test_what_comes_for_a_connection_that_has_ended_is_dropped():

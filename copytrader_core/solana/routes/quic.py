@@ -19,7 +19,8 @@ from qh3.asyncio.protocol import QuicConnectionProtocol
 from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection
 from qh3.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent
-from qh3.tls import SignatureAlgorithm
+from qh3.quic.tls_bridge import QuicTlsBridge
+from qh3.tls import Group, SignatureAlgorithm
 
 from copytrader_core.solana.keys import pem
 
@@ -57,6 +58,19 @@ def client_configuration(identity: Ed25519PrivateKey) -> QuicConfiguration:
     certificate = identity_certificate(identity).public_bytes(Encoding.PEM)
     configuration.load_cert_chain(certificate, pem(identity))
     return configuration
+
+
+class _OneFlight(QuicConnection):
+    """Offers the key exchange that every validator knows, and no other.
+
+    With the post-quantum one, that the stack would offer too, the first message fills two datagrams: not every server
+    of transactions keeps room for that.
+    """
+
+    def _create_tls(self, remote_source_cid: bytes | None) -> QuicTlsBridge:
+        bridge = super()._create_tls(remote_source_cid)
+        bridge.tls._supported_groups = [Group.X25519]
+        return bridge
 
 
 class TpuConnection(QuicConnectionProtocol):
@@ -128,7 +142,7 @@ async def open_connection(
     host: str, port: int, configuration: QuicConfiguration, timeout_seconds: float
 ) -> tuple[TpuConnection, asyncio.DatagramTransport]:
     """A connection after its handshake. Raises OSError (time-outs and refusals included) where there is none."""
-    quic = QuicConnection(configuration=configuration)
+    quic = _OneFlight(configuration=configuration)
     family_address = "::" if ":" in host else "0.0.0.0"  # noqa: S104 a client's socket, connected to one peer
     transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
         lambda: TpuConnection(quic), local_addr=(family_address, 0)
