@@ -130,7 +130,7 @@ async def test_a_rehearsal_that_fails_stops_rehearsing_and_nothing_else(
 
     monkeypatch.setattr(Understudy, "play", play)
     async with live_chain(options()) as live:
-        config = settings(tmp_path, busy_poll=True, rehearse_ms=1.0)
+        config = settings(tmp_path, busy_poll=True, rehearse_ms=1)
         async with world(live, config) as found:
             await trade(live, config, found, release(live, hold_ms=1_500), 12.0, is_watched=True)
         await settled(live, config)
