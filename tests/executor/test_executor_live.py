@@ -114,7 +114,10 @@ async def test_it_follows_leaders_and_the_journal_is_the_chain(tmp_path: Path) -
         await settled(live, config)
         kinds = check(live, config)
         assert kinds["FILL"] >= 4
-        assert kinds["CONFIRMED"] >= kinds["FILL"]
+        fills = [line for line in lines_of(config) if line["kind"] == "FILL"]
+        # What was under way as the run ended is found by the next one, in a block that is confirmed already.
+        waited = sum(line["changes"][0][1].get("final") is False for line in fills)
+        assert kinds["CONFIRMED"] == waited >= len(fills) - 2
         assert kinds["RECONCILED"] >= 1
 
 
