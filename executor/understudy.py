@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from copytrader_core.solana.keys import Signer
 from copytrader_core.solana.routes.route import Route
 from executor.coins import CoinBook
-from executor.control import ACTIVE, Switch
+from executor.control import ACTIVE, Control, Switch
 from executor.desk import Desk, Tally
 from executor.engine import Engine
 from executor.glance import Glance
@@ -100,7 +100,7 @@ class _Onlooker(Switch):
         super().__init__(other.folder)
         self.heard(ACTIVE)
 
-    def trip(self, control: Any) -> bool:
+    def trip(self, control: Control) -> bool:
         return False
 
     def flattened(self) -> None:

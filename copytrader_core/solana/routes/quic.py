@@ -1,7 +1,7 @@
 """One QUIC connection to a validator's transaction port: handshake with our identity, one stream per transaction.
 
-Which validators, and when, is `tpu`'s. The stack is qh3, whose packets are made by native code: what lies between a
-signature and the wire takes a fifth of what it takes in Python.
+Which validators, and when, is `tpu`'s. The stack is qh3, whose packets are made by native code: handing a transaction
+over takes 82 us, with aioquic 208 (medians, one every 4 ms, both to aioquic on the loopback).
 """
 
 from __future__ import annotations
