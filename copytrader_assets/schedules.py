@@ -38,8 +38,11 @@ def nightly(
     """A day continues the one before it, so the days run in order and end before the first that is not sealed.
 
     The same days with the same seals are asked for once: what failed on them is for a person to look at, or for the
-    next night, whose run has one more day.
+    next night, whose run has one more day. While a run of these days goes on there is nothing to ask for: what is left
+    of them would be another request.
     """
+    if _under_way(context, daily_job.name):
+        return dg.SkipReason("the run before this one has not ended; looking again in half an hour")
     yesterday = context.scheduled_execution_time.astimezone(dt.UTC).date() - dt.timedelta(days=1)
     lake = lake_folder.lake
     seals = warehouse.seals(FIRST_DAY, yesterday)
@@ -67,8 +70,7 @@ def intraday_refresh(
     context: dg.ScheduleEvaluationContext, lake_folder: LakeFolder, warehouse: Warehouse
 ) -> dg.RunRequest | dg.SkipReason:
     """Once for each newest slot; one that waits in the queue reads the newest when it starts, so one is enough."""
-    unfinished = dg.RunsFilter(job_name=intraday.name, statuses=NOT_FINISHED_STATUSES)
-    if context.instance.get_runs_count(unfinished):
+    if _under_way(context, intraday.name):
         return dg.SkipReason("the refresh before this one has not ended")
     reach = reach_or_reason(lake_folder.lake, warehouse)
     if isinstance(reach, str):
@@ -92,6 +94,11 @@ nightly_event_log = dg.ScheduleDefinition(
     default_status=_RUNNING,
     description="Drops what steps said of themselves a month ago. Materializations, checks and runs stay.",
 )
+
+
+def _under_way(context: dg.ScheduleEvaluationContext, job: str) -> bool:
+    """Whether a run of the job waits or goes on."""
+    return context.instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=NOT_FINISHED_STATUSES)) > 0
 
 
 def first_pending(lake: Lake, seals: Mapping[dt.date, Seal], yesterday: dt.date) -> dt.date:

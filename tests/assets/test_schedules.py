@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import dagster as dg
+import pytest
 
 from copytrader_assets.resources import LakeFolder, Warehouse
 from copytrader_assets.schedules import nightly
@@ -44,13 +45,19 @@ def test_the_sensor_keeps_days_before_the_first_partition_to_itself(platform: Pl
     assert isinstance(result, dg.SensorResult) and result.asset_events == []
 
 
-def tick(platform: Platform, nights_later: int = 0) -> dg.RunRequest | dg.SkipReason:
-    """The schedule at 01:15 of the day after day(1), or of a later one."""
-    context = dg.build_schedule_context(
-        scheduled_execution_time=NIGHT + dt.timedelta(days=nights_later),
-        resources={"lake_folder": LakeFolder(root=str(platform.lake.root)), "warehouse": Warehouse()},
-    )
-    result = nightly(context)
+def tick(
+    platform: Platform, nights_later: int = 0, under_way: dg.DagsterRunStatus | None = None
+) -> dg.RunRequest | dg.SkipReason:
+    """The schedule at 01:15 of the day after day(1), or of a later one, with a run of an earlier tick in this status."""
+    with dg.DagsterInstance.local_temp() as instance:
+        if under_way is not None:
+            instance.add_run(dg.DagsterRun(job_name="daily", status=under_way))
+        context = dg.build_schedule_context(
+            instance=instance,
+            scheduled_execution_time=NIGHT + dt.timedelta(days=nights_later),
+            resources={"lake_folder": LakeFolder(root=str(platform.lake.root)), "warehouse": Warehouse()},
+        )
+        result = nightly(context)
     assert isinstance(result, (dg.RunRequest, dg.SkipReason))
     return result
 
@@ -95,6 +102,16 @@ def test_missed_days_are_caught_up_in_one_run(platform: Platform) -> None:
     platform.plant([event(1, "BUY", 1, 1)], *map(day, range(4)))
     platform.succeed(day(0), select=LEDGER)
     assert asked(tick(platform, 2)) == (str(day(1)), str(day(3)))
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
+def test_what_is_left_of_the_days_of_a_run_is_not_asked_for_while_it_goes_on(
+    platform: Platform, status: dg.DagsterRunStatus
+) -> None:
+    platform.plant([event(1, "BUY", 1, 1)], *map(day, range(4)))
+    platform.succeed(day(0), select=LEDGER)
+    assert "has not ended" in why_not(tick(platform, 2, under_way=status))
+    assert asked(tick(platform, 2, under_way=dg.DagsterRunStatus.FAILURE)) == (str(day(1)), str(day(3)))
 
 
 def test_catching_up_ends_before_the_first_day_that_is_not_sealed(platform: Platform) -> None:
