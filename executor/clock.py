@@ -36,10 +36,11 @@ class WallClock:
     is_set = True
 
     def __init__(
-        self, now_ns: Callable[[], int] = time.time_ns, monotonic_ns: Callable[[], int] = time.monotonic_ns
+        self, now_ns: Callable[[], int] | None = None, monotonic_ns: Callable[[], int] | None = None
     ) -> None:
-        self._system_ns, self._monotonic_ns = now_ns, monotonic_ns
-        self._last = (now_ns(), monotonic_ns())
+        # Not as defaults: those would be bound when this file is loaded, before a simulation puts its own there.
+        self._system_ns, self._monotonic_ns = now_ns or time.time_ns, monotonic_ns or time.monotonic_ns
+        self._last = (self._system_ns(), self._monotonic_ns())
 
     def now_ns(self) -> int:
         """The system's clock; where that is set back, time goes on from where it was, at its usual pace."""
