@@ -257,14 +257,12 @@ class Desk:
                 self._left_early.add(order.position_id)
 
     def is_alone(self, position: Position) -> bool:
-        """Whether our account holds this position and nothing else, so that a second sale of it must fail."""
+        """Whether our account holds this position and nothing else, and will: then a second sale of it must fail."""
         mint = position.mint
         others = mint in self.journal.ledger.quarantined or position.keeps_account
-        return not others and len(self.holdings.in_mint(mint)) == 1
-
-    def _is_buying(self, mint: str) -> bool:
-        """Whether a buy of the coin is under way: then an account that is empty after a sale may not stay so."""
-        return any(order.side == "BUY" and order.mint == mint for order in self.broker.orders)
+        if others or len(self.holdings.in_mint(mint)) != 1:
+            return False
+        return not any(order.side == "BUY" and order.mint == mint for order in self.broker.orders)
 
     def multiple(self, position: Position) -> float | None:
         """What selling now would bring, all costs off, over what was paid; None without a quote."""
@@ -588,7 +586,6 @@ class Desk:
     def _sell(self, position: Position, reason: ExitReason, quoted: int, slot: int) -> Order:
         attempt = position.attempts + 1
         terms = affordable(exit_terms(attempt, self.settings, urgent=is_urgent(reason)), quoted, self.settings)
-        alone = self.is_alone(position)
         market = self.market.state(position.mint)
         coin = self.coins.document(position.mint, market) or position.coin
         if coin is not None and market is not None:
@@ -610,7 +607,7 @@ class Desk:
             priority_fee_lamports=terms.priority_fee_lamports,
             tip_lamports=terms.tip_lamports,
             planned_ns=self.clock.now_ns(),
-            coin=None if coin is None else {**coin, "closes": alone and not self._is_buying(position.mint)},
+            coin=None if coin is None else {**coin, "closes": self.is_alone(position)},
         )
 
     def _count(self, decision: Decision, latency_us: int) -> None:

@@ -145,12 +145,16 @@ class Holdings:
         # A coin that is held was traded when its position was opened, one that is being bought trades this moment.
         under_way: list[_Part] = []
         left: list[_Part] = []
+        selling: set[str] = set()
         for order in orders:
             if order.side == "BUY":
                 under_way.append((order.mint, order.leader, order.amount_in, now_ns))
-            elif order.side == "SELL" and order.position_id not in self._open:
-                # A sale of what has been sold may land yet, and would sell what was bought meanwhile: the coin waits.
-                left.append((order.mint, order.leader, 0, now_ns))
+            elif order.side == "SELL":
+                # A sale of what has been sold, or is by another one, may land yet and would sell what was bought
+                # meanwhile: the coin waits.
+                if order.position_id not in self._open or order.position_id in selling:
+                    left.append((order.mint, order.leader, 0, now_ns))
+                selling.add(order.position_id)
         moving = under_way + left
         if signal is not None:
             of_mint, of_leader = self._about(signal, moving)

@@ -63,6 +63,16 @@ def test_a_sell_under_way_is_no_new_exposure() -> None:
     assert owned.book("ACTIVE", [sell], NOW_NS) == owned.book("ACTIVE", [], NOW_NS)
 
 
+def test_a_second_sale_and_one_of_what_is_sold_count_as_the_coin_once_more() -> None:
+    """Either may land after the other and would sell what was bought meanwhile."""
+    owned = holdings(position(1, "a", "x", 7))
+    first, second = (Order(name, "SELL", "a", "x", "sig", "p1", 1, 1, 1, 2) for name in "st")
+    stray = Order("u", "SELL", "b", "y", "sig", "p2", 1, 1, 1, 2)
+    book = owned.book("ACTIVE", [first, second, stray], NOW_NS)
+    assert (book.mint_count, book.last_trade_ns) == ({"a": 2, "b": 1}, {"a": NOW_NS, "b": NOW_NS})
+    assert book.exposure_lamports == owned.book("ACTIVE", [], NOW_NS).exposure_lamports
+
+
 def test_a_coin_was_traded_last_at_its_buy_its_exit_or_now_while_a_buy_is_under_way() -> None:
     owned = holdings(position(1, "held", "x", 7, opened_ns=NOW_NS - 100))
     owned.realised(NOW_NS - 300, 5, mint="sold", leader="x")

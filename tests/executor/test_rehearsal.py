@@ -284,7 +284,7 @@ def test_a_rehearsal_goes_by_the_settings_and_the_release_in_force(
 def test_a_sale_leaves_the_account_open_while_a_buy_of_the_same_coin_is_under_way(
     tmp_path: Path, shown: list[tuple[bytes, Event]], most: int
 ) -> None:
-    """Were the buy to land first, closing the account would fail, and the sale with it."""
+    """Were the buy to land first, closing the account would fail, and the sale with it; a second one would sell it."""
     run = Run(tmp_path, wallets(shown), max_positions_per_mint=most)
     run.engine.on_tick()
     raw, event = shown[0]
@@ -298,6 +298,10 @@ def test_a_sale_leaves_the_account_open_while_a_buy_of_the_same_coin_is_under_wa
     assert line["payload"]["decision"]["code"] == ("ACCEPTED" if most == 2 else "PER_MINT")
     (sale,) = [order for order in run.broker.orders if order.side == "SELL"]
     assert sale.coin is not None and sale.coin["closes"] == (most == 1)
+    held.sent_ns = 0
+    run.engine.on_tick()
+    attempts = [order.attempt for order in run.broker.orders if order.side == "SELL"]
+    assert attempts == ([1, 2] if most == 1 else [1])
 
 
 def test_what_is_due_leaves_after_a_buy_and_in_the_same_call(tmp_path: Path, shown: list[tuple[bytes, Event]]) -> None:
