@@ -35,9 +35,7 @@ class WallClock:
 
     is_set = True
 
-    def __init__(
-        self, now_ns: Callable[[], int] | None = None, monotonic_ns: Callable[[], int] | None = None
-    ) -> None:
+    def __init__(self, now_ns: Callable[[], int] | None = None, monotonic_ns: Callable[[], int] | None = None) -> None:
         # Not as defaults: those would be bound when this file is loaded, before a simulation puts its own there.
         self._system_ns, self._monotonic_ns = now_ns or time.time_ns, monotonic_ns or time.monotonic_ns
         self._last = (self._system_ns(), self._monotonic_ns())
