@@ -40,7 +40,7 @@ async def flatten_cold(settings: Settings, outside: Outside) -> Tally:
 
 async def _run(config: Settings, outside: Outside) -> Tally:
     write_control(config.home_path / "executor", Control("REDUCING", True, "flatten without an executor"))
-    options = RunOptions(mode="live", until_flat=True, is_watched=False)
+    options = RunOptions(mode="live", until_flat=True, is_watched=False, is_quick=False)
     return await run(None, config, _silence(), options, outside, Release("none", "", {}, ()))
 
 

@@ -7,6 +7,7 @@ Whatever is cut, odd or more than one buy gives None, and the decoder has to be 
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple, overload
 
@@ -19,7 +20,9 @@ from copytrader_core.solana.base58 import address_bytes, address_text, signature
 from copytrader_core.solana.transaction import KEY_BYTES, SIGNATURE_BYTES
 from executor.market_trade import MarketTrade, market_trade
 
-__all__ = ["Glance", "Glancer"]
+__all__ = ["Glance", "Glancer", "is_loaded"]
+
+_SCANNER: Final = "executor.scanner"
 
 _BUYS: Final = {
     PUMP: ("buy", "buy_exact_sol_in", "buy_v2", "buy_exact_quote_in_v2", "buy_v3", "buy_exact_quote_in_v3"),
@@ -92,7 +95,7 @@ class Glancer:
 
         It takes a second, the first time ever some ten, which is why nothing of it is imported before.
         """
-        scanner = importlib.import_module("executor.scanner").Scanner()
+        scanner = importlib.import_module(_SCANNER).Scanner()
         scanner(b"")
         self._scanner = scanner
 
@@ -118,6 +121,11 @@ class Glancer:
             return _glance(raw, found[0], found[1], found[2])
         except (DecodeError, LookupError):
             return None
+
+
+def is_loaded() -> bool:
+    """Whether this process has the kernel, so that `Glancer.warm` takes no time."""
+    return _SCANNER in sys.modules
 
 
 class _Told(NamedTuple):

@@ -14,7 +14,7 @@ from copytrader_core.records import Event
 from copytrader_core.solana.base58 import address_bytes
 from copytrader_core.solana.transaction import RawTransaction
 from executor.engine import Engine
-from executor.glance import Glance, Glancer
+from executor.glance import Glance, Glancer, is_loaded
 from executor.interests import Interests
 from executor.live_run import LiveRun
 from executor.understudy import Understudy
@@ -33,14 +33,18 @@ class Hearing:
         self._heard: bytes | None = None
         self._glance = Glancer()
         self._release_id: str | None = None
-        # Beside the run, which has the nodes to ask first anyway.
-        self._warming = threading.Thread(target=self._glance.warm, name="kernel", daemon=True)
-        if is_quick:
+        self._warming: threading.Thread | None = None
+        if is_quick and is_loaded():
+            self._glance.warm()
+        elif is_quick:
+            # Beside the run, which has the nodes to ask first anyway.
+            self._warming = threading.Thread(target=self._glance.warm, name="kernel", daemon=True)
             self._warming.start()
 
     def wait(self) -> None:
         """Returns when the short way can be gone."""
-        self._warming.join()
+        if self._warming is not None:
+            self._warming.join()
 
     def rehearse(self, understudy: Understudy) -> None:
         """Reads the last leader's buy once more, for another who plays it."""

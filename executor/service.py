@@ -66,6 +66,8 @@ class RunOptions:
     """Live: end as soon as the chain holds nothing of ours to sell and nothing is under way."""
     is_watched: bool = True
     """Whether the run has what goes beside one: watchdog, metrics, settings that are read again."""
+    is_quick: bool = True
+    """Live: whether leaders' buys are read the short way, and rehearsed between two messages."""
 
 
 async def run(
@@ -149,7 +151,7 @@ class _Service:
         self._stream = stream
         self._options = options
         self._live = live
-        self._hearing = Hearing(engine, live, is_quick=live is not None and options.is_watched)
+        self._hearing = Hearing(engine, live, is_quick=live is not None and options.is_quick)
         self._quiet = Quiet() if live is not None and options.is_watched else None
         self._queue: asyncio.Queue[_Message] = asyncio.Queue(_QUEUE_SIZE)
         self._has_heard = False
@@ -159,18 +161,11 @@ class _Service:
         """Feeds the engine until the end comes, then ends the run in order."""
         desk, database, live = self._engine.desk, self._database, self._live
         desk.journal.written = self._written
-        works: list[Work] = [self._stop, self._listen, self._ticks, self._sync]
-        if self._around is not None:
-            works += self._around.works(self._queue.put)
         if database is not None:
             boot.know_markets(desk, await database.markets({p.mint for p in desk.holdings.open.values()}))
-            works += [partial(database.follow, desk.switch, self._queue.put), database.projector.run]
         if live is not None:
             live.chain.resume()
-            works += live.works(self._queue.put)
-            if self._around is not None:
-                works += [partial(self._rehearse, live), self._stay_awake]
-        tasks = [asyncio.create_task(self._guarded(work)) for work in works]
+        tasks = [asyncio.create_task(self._guarded(work)) for work in self._works()]
         if self._quiet is not None:
             self._quiet.begin()
         try:
@@ -191,6 +186,22 @@ class _Service:
             if live is not None:
                 await live.broker.close()
         return desk.tally
+
+    def _works(self) -> list[Work]:
+        """What goes on beside the engine's own task."""
+        works: list[Work] = [self._stop, self._listen, self._ticks, self._sync]
+        if self._around is not None:
+            works += self._around.works(self._queue.put)
+        if self._database is not None:
+            follow = partial(self._database.follow, self._engine.desk.switch, self._queue.put)
+            works += [follow, self._database.projector.run]
+        if self._live is not None:
+            works += self._live.works(self._queue.put)
+            if self._options.is_quick:
+                works.append(partial(self._rehearse, self._live))
+            if self._around is not None:
+                works.append(self._stay_awake)
+        return works
 
     def _written(self) -> None:
         """After each line of the journal."""

@@ -48,7 +48,7 @@ def test_the_sensor_keeps_days_before_the_first_partition_to_itself(platform: Pl
 def tick(
     platform: Platform, nights_later: int = 0, under_way: dg.DagsterRunStatus | None = None
 ) -> dg.RunRequest | dg.SkipReason:
-    """The schedule at 01:15 of the day after day(1), or of a later one, with a run of an earlier tick in this status."""
+    """The schedule at 01:15 of the day after day(1), or of a later one; with a run in the status `under_way`."""
     with dg.DagsterInstance.local_temp() as instance:
         if under_way is not None:
             instance.add_run(dg.DagsterRun(job_name="daily", status=under_way))

@@ -65,12 +65,15 @@ def run_seed(subject: Subject, seed: int, story: Story = STORY, crash_at: int | 
         began = time.process_time()
         # When garbage is collected depends on what ran before; finalizers must not run at other steps for that.
         gc.disable()
+        # Nor is what the programs themselves are made of looked through after every world.
+        gc.freeze()
         report = World(seed, folder, story).run(subject, plan)
         report.cpu_seconds = time.process_time() - began
         return report
     finally:
         gc.enable()
         gc.collect()
+        gc.unfreeze()
         shutil.rmtree(folder, ignore_errors=True)
 
 

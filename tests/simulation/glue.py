@@ -6,14 +6,17 @@ The only file here that knows the executor's own records beyond the form of the 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncIterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
+from copytrader_core.geyser.client import Received
+from copytrader_core.geyser.wire import unread
 from copytrader_core.records import Pattern, Release
 from copytrader_core.settings import Settings
-from executor import wal
+from executor import scanner, wal
 from executor.control import ACTIVE, Control, read_control, write_control
 from executor.ledger import Ledger
 from executor.outside import Outside as ExecutorOutside
@@ -49,11 +52,15 @@ def _pattern(wallet: str) -> Pattern:
 RELEASE: Final = Release("simulation", "2026-10-12", {str(one): _pattern(str(one)) for one in LEADERS}, ())
 
 
+# Loaded before any world begins: it would be at another step each time.
+scanner.Scanner()(b"")
+
+
 @lru_cache(maxsize=1)
 def _settings(home: Path) -> Settings:
     """The defaults, but for limits that a long bad day of this market would reach."""
     risk = {"max_loss_per_hour_sol": 1_000.0, "max_loss_per_day_sol": 1_000.0}
-    return Settings(home=home, risk=risk)
+    return Settings(home=home, risk=risk, executor={"rehearse_ms": 50})
 
 
 async def _trade(home: Path, outside: Outside) -> None:
@@ -66,11 +73,17 @@ async def _trade(home: Path, outside: Outside) -> None:
         await run(
             None,
             _settings(home),
-            outside.stream,
-            RunOptions(mode="live", is_watched=False),
+            _as_fed(outside.stream),
+            RunOptions(mode="live", is_watched=False, is_quick=True),
             outside=world,
             release=RELEASE,
         )
+
+
+async def _as_fed(stream: AsyncIterator[Received]) -> AsyncIterator[Received]:
+    """As the executor's feed gives it: what a transaction says is left to whom it concerns."""
+    async for received in stream:
+        yield Received(received.raw, received.recv_ts_ns, unread(received.raw) or received.update)
 
 
 def journal(home: Path) -> Path:

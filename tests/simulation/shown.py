@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 from functools import lru_cache
 from typing import Final
@@ -42,23 +43,36 @@ def transaction(receipt: Receipt, index: int, block_time: int) -> pb.SubscribeUp
     keys = list(message.account_keys)
     meta = info.meta
     meta.fee = receipt.fee
-    meta.log_messages_none = True
     known = {bytes(key): pair for key, pair in receipt.lamports.items()}
     pairs = [known.get(key, (_PLENTY, _PLENTY)) for key in keys]
     meta.pre_balances.extend([before for before, _ in pairs])
     meta.post_balances.extend([after for _, after in pairs])
     if receipt.error:
         meta.err.err = receipt.error
+        meta.log_messages_none = True
         return info
     _add_tokens(meta, keys, receipt)
     program, authority = keys.index(bytes(a.PUMP_PROGRAM)), keys.index(bytes(a.PUMP_EVENT_AUTHORITY))
+    shown = []
     for at, quotes in receipt.events:
         group = meta.inner_instructions.add(index=at)
         for data in [one for quote in quotes for one in _events(receipt, quote, block_time)]:
+            shown.append(data)
             group.instructions.add(
                 program_id_index=program, accounts=bytes([authority]), data=_EVENT_CALL + data, stack_height=2
             )
+    if isinstance(receipt.source, Trade) and len(shown) == 1:
+        meta.log_messages.extend(_logs(shown[0]))
+    else:
+        # Nodes may leave the logs out: the executor then has the instructions alone to read.
+        meta.log_messages_none = True
     return info
+
+
+def _logs(event: bytes) -> list[str]:
+    """Of the usual trade, as far as they tell it."""
+    data = f"Program data: {base64.b64encode(event).decode()}"
+    return [f"Program {a.PUMP_PROGRAM} invoke [1]", data, f"Program {a.PUMP_PROGRAM} invoke [2]"]
 
 
 def _add_tokens(meta: pb.TransactionStatusMeta, keys: list[bytes], receipt: Receipt) -> None:

@@ -43,7 +43,7 @@ def deaths(seed: int) -> Iterator[Death]:
     """A process lives for 1 to 60 steps, every third one longer, or none would ever get far."""
     rng = random.Random(f"{seed}/deaths")
     while True:
-        steps = rng.randint(1, 60) if rng.random() < 0.65 else int(60 * 2 ** rng.uniform(0, 3))
+        steps = rng.randint(1, 60) if rng.random() < 0.65 else int(60 * 2 ** rng.uniform(0, 3.5))
         how: How = rng.choices(_HOWS, (7, 1, 1, 1))[0]
         down_ns = int(rng.choice((0.02, 0.02, 0.02, 0.2, 0.2, 1.0)) * rng.uniform(0.5, 1.5) * 1e9)
         if rng.random() < 0.002:

@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -194,7 +195,7 @@ class World:
             while step is not None:
                 frame = getattr(step, "cr_frame", None) or getattr(step, "ag_frame", None)
                 if frame is not None and "asyncio" not in frame.f_code.co_filename:
-                    place = f"{'/'.join(Path(frame.f_code.co_filename).parts[-2:])}:{frame.f_lineno}"
+                    place = f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
                 step = getattr(step, "cr_await", None) or getattr(step, "ag_await", None)
             if place is not None:
                 self.report.places.add(place)
@@ -378,6 +379,12 @@ class World:
 
 
 _real_write = os.write
+
+
+@lru_cache(maxsize=256)
+def _short(filename: str) -> str:
+    """Folder and name."""
+    return "/".join(Path(filename).parts[-2:])
 
 
 def _copy(home: Path, copy: Path) -> None:
