@@ -8,6 +8,7 @@ look and to send again is `executor.settler`'s, what an outcome means for the bo
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ from executor.orders import DurableNonce, Likely, Order, Presigned, Side, Signed
 
 LIFETIME_BLOCKS: Final = 150
 # A blockhash this old is not signed with any more: what it signs could hardly land in time.
+_log = logging.getLogger(__name__)
 _STALE_BLOCKS: Final = 75
 _MOST_HASHES: Final = 1_024
 
@@ -324,6 +326,9 @@ class LiveBroker:
             result = "sent"
         except RouteError as error:
             result = str(error.code)
+        except Exception:  # noqa: BLE001 - logged; it must not keep the bytes from the other routes, nor end the run
+            _log.exception("the route %s has failed", route.name)
+            result = "FAILED"
         said = flight.routes.setdefault(route.name, {"result": result, "ms": 0.0, "n": 0})
         said["n"] += 1
         if said["n"] == 1 or result == "sent" != said["result"]:

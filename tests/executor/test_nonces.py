@@ -329,6 +329,27 @@ class Caught:
         self.told.append(f"{signature}, {'waits' if self.waits else 'at once'}")
 
 
+class Broken(Caught):
+    """A route with a fault of its own."""
+
+    async def send(self, wire: bytes, signature: str) -> None:
+        await super().send(wire, signature)
+        raise RuntimeError("a bug")
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_fault_of_one_route_keeps_nothing_from_the_others(
+    waits: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+    broker, order = broker_of(pool()), sale("p")
+    broker.routes = [Broken(told, waits=waits), Caught(told, waits=False)]
+    broker.submit(order, Signed("s", b"", 0))
+    await asyncio.sleep(0)
+    assert {*told} == {f"s, {'waits' if waits else 'at once'}", "s, at once"} and len(told) == 2
+    assert "the route caught has failed" in caplog.text
+
+
 async def test_what_waits_for_nothing_leaves_before_the_loop_turns() -> None:
     told: list[str] = []
     broker = broker_of(pool())

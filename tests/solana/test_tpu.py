@@ -12,9 +12,17 @@ import pytest
 from aioquic.asyncio import QuicConnectionProtocol, serve
 from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
+from qh3.quic.connection import QuicConnectionError
 
 from copytrader_core.solana.keys import new_identity
-from copytrader_core.solana.routes.quic import ALPN, client_configuration, identity_certificate, open_connection
+from copytrader_core.solana.routes import quic
+from copytrader_core.solana.routes.quic import (
+    ALPN,
+    TpuConnection,
+    client_configuration,
+    identity_certificate,
+    open_connection,
+)
 from copytrader_core.solana.routes.route import Code, RouteError
 from copytrader_core.solana.routes.tpu import TpuRoute
 
@@ -136,21 +144,84 @@ async def test_the_first_message_is_one_datagram():
     assert len(datagrams) <= 2
 
 
-async def test_what_comes_for_a_connection_that_has_ended_is_dropped():
+async def refused(connection: TpuConnection) -> None:
+    """Returns once the stack refuses what it is asked for: the server's close has come, its event has not yet."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                connection._quic.send_ping(1)
+            except QuicConnectionError:
+                return
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("does", ["send_transaction", "keep_alive", "close", "nothing"])
+async def test_a_connection_that_has_ended_says_so_from_the_first_moment_on(does: str):
+    """The stack tells its end by an event long after it has begun to refuse everything."""
     async with leader() as (address, leaders, got):
         host, _, port = address.rpartition(":")
         connection, transport = await open_connection(host, int(port), client_configuration(new_identity()), 5)
-        connection.send_transaction(transactions(1)[0])
+        leaders[0].admit()
+        await until(lambda: connection._quic.max_concurrent_uni_streams > 0)
         leaders[0].close()
-        async with asyncio.timeout(20):
+        await refused(connection)
+        assert not connection.is_over
+        if does == "send_transaction":
+            with pytest.raises(ConnectionError):
+                connection.send_transaction(transactions(1)[0])
+        elif does == "keep_alive":
+            connection.keep_alive()
+        elif does == "close":
+            connection.close()
+        async with asyncio.timeout(0.001 if does in {"send_transaction", "keep_alive"} else 20):
             await connection.wait_closed()
+        assert connection.is_over and not connection.is_parked
         for wire in transactions(100):
-            connection.send_transaction(wire)
+            with pytest.raises(ConnectionError):
+                connection.send_transaction(wire)
         connection.keep_alive()
-        assert not connection.is_parked
         connection.close()
         transport.close()
         assert got == []
+
+
+async def test_a_leader_that_has_closed_does_not_keep_it_from_the_other():
+    async with leader() as (one, a, _), leader() as (two, b, got_b), route(one, two) as tpu:
+        tpu.on_slot(400)
+        await until(lambda: tpu.n_connected == 2)
+        first, second = (tpu._peers[address].connection for address in (one, two))
+        assert first is not None and second is not None
+        for leaders, connection in ((a, first), (b, second)):
+            leaders[0].admit()
+            await until(lambda connection=connection: connection._quic.max_concurrent_uni_streams > 0)
+        a[0].close()
+        await refused(first)
+        for wire in transactions(20):
+            await tpu.send(wire, SIGNATURE)
+        await until(lambda: len(got_b) == 20)
+        b[0].close()
+        await refused(second)
+        with pytest.raises(RouteError, match="no connection to") as raised:
+            await tpu.send(b"x", SIGNATURE)
+        assert raised.value.code is Code.UNREACHABLE
+        await until(lambda: tpu.n_connected == 0)
+
+
+async def test_what_has_waited_too_long_does_not_leave_any_more(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(quic, "_PARKED_SECONDS", 0.2)
+    async with leader() as (address, leaders, got), route(address) as tpu:
+        tpu.on_slot(400)
+        await until(lambda: tpu.n_connected == 1)
+        for wire in transactions(64):
+            await tpu.send(wire, SIGNATURE)
+        with pytest.raises(RouteError):
+            await tpu.send(b"x", SIGNATURE)
+        await asyncio.sleep(0.3)
+        await tpu.send(b"late" * 250, SIGNATURE)
+        leaders[0].admit()
+        await until(lambda: len(got) > 0)
+        await asyncio.sleep(0.1)
+    assert got == [b"late" * 250]
 
 
 async def test_a_leader_that_lets_nothing_in_is_no_endless_queue():

@@ -7,9 +7,12 @@ over takes 82 us, with aioquic 208 (medians, one every 4 ms, both to aioquic on 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
+import logging
 import ssl
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, Final
 
 from cryptography import x509
@@ -17,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from qh3.asyncio.protocol import QuicConnectionProtocol
 from qh3.quic.configuration import QuicConfiguration
-from qh3.quic.connection import QuicConnection
+from qh3.quic.connection import QuicConnection, QuicConnectionError
 from qh3.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent
 from qh3.quic.tls_bridge import QuicTlsBridge
 from qh3.tls import Group, SignatureAlgorithm
@@ -28,10 +31,14 @@ __all__ = ["ALPN", "TpuConnection", "client_configuration", "identity_certificat
 
 ALPN: Final = "solana-tpu"
 _IDLE_SECONDS: Final = 30.0
-# A server that is full keeps us at 0 streams: what waits longer than this many transactions would only arrive stale.
+# A server that is full keeps us at 0 streams: what waits longer, or behind so many, would only arrive stale. What may
+# leave is asked before it comes here, so it must not wait for long either.
 _MAX_PARKED: Final = 64
+_PARKED_SECONDS: Final = 2.0
 # The two lowest bits of a stream's number tell its kind.
 _KIND_BITS: Final = 2
+# That a validator ends a connection is nothing to warn of: it is what they do with strangers.
+logging.getLogger("quic").setLevel(logging.ERROR)
 
 
 def identity_certificate(identity: Ed25519PrivateKey) -> x509.Certificate:
@@ -83,7 +90,7 @@ class TpuConnection(QuicConnectionProtocol):
         super().__init__(quic)
         self._is_up = self._is_over = False
         self._decided = asyncio.Event()
-        self._parked: deque[bytes] = deque()
+        self._parked: deque[tuple[float, bytes]] = deque()
 
     async def wait_connected(self) -> None:
         """Returns after the handshake. Raises ConnectionError where the connection has ended before it."""
@@ -98,44 +105,88 @@ class TpuConnection(QuicConnectionProtocol):
             self._is_up = True
             self._decided.set()
         elif isinstance(event, ConnectionTerminated):
-            self._is_over = True
-            self._parked.clear()
-            self._decided.set()
+            self._end()
 
     def datagram_received(self, data: Any, addr: Any) -> None:
         """Called by the transport; what has waited goes out where the server has let more streams in."""
-        super().datagram_received(data, addr)
-        if self._parked:
-            self._send()
+        with self._ending(suppress=True):
+            super().datagram_received(data, addr)
+            if self._parked:
+                self._send()
+
+    def close(self) -> None:
+        """Tells the server that this is the end, if it does not know yet."""
+        with self._ending(suppress=True):
+            super().close()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection has ended."""
+        return self._is_over
 
     @property
     def is_parked(self) -> bool:
         """Whether the server lets no more streams in and enough transactions wait already."""
+        self._drop_stale()
         return len(self._parked) >= _MAX_PARKED
 
     def send_transaction(self, wire: bytes) -> None:
-        """Puts a transaction on a stream of its own. It waits by itself until the server allows the stream.
+        """Puts a transaction on a stream of its own. It waits, not for long, until the server allows the stream.
 
-        On a connection that has ended it is dropped, as on the way to a server that is gone.
+        Raises ConnectionError where the connection has ended.
         """
-        if not self._is_over:
-            self._parked.append(wire)
+        if self._is_over:
+            raise ConnectionError("the connection has ended")
+        self._parked.append((self._loop.time(), wire))
+        with self._ending():
             self._send()
 
     def _send(self) -> None:
         quic, is_unidirectional = self._quic, True
+        self._drop_stale()
         while self._parked:
             stream = quic.get_next_available_stream_id(is_unidirectional)
             if stream >> _KIND_BITS >= quic.max_concurrent_uni_streams:
                 break
-            quic.send_stream_data(stream, self._parked.popleft(), end_stream=True)
+            _, wire = self._parked.popleft()
+            quic.send_stream_data(stream, wire, end_stream=True)
         self.transmit()
+
+    def _drop_stale(self) -> None:
+        last = self._loop.time() - _PARKED_SECONDS
+        while self._parked and self._parked[0][0] < last:
+            self._parked.popleft()
 
     def keep_alive(self) -> None:
         """One ping, so that neither side takes the connection for idle."""
         if not self._is_over:
-            self._quic.send_ping(0)
-            self.transmit()
+            with self._ending(suppress=True):
+                self._quic.send_ping(0)
+                self.transmit()
+
+    def _handle_timer(self) -> None:
+        with self._ending(suppress=True):
+            super()._handle_timer()
+
+    @contextlib.contextmanager
+    def _ending(self, *, suppress: bool = False) -> Iterator[None]:
+        """What the stack raises ends the connection: from the server's close on it does at every call.
+
+        Only some round trips later, when nothing of the server can be on its way any more, does it say so by an event.
+        """
+        try:
+            yield
+        except QuicConnectionError as error:
+            self._end()
+            if not suppress:
+                raise ConnectionError(f"the connection has ended: {error.reason_phrase}") from error
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._parked.clear()
+        self._decided.set()
+        # Who waits for the end need not wait for the stack's own.
+        self._closed.set()
 
 
 async def open_connection(

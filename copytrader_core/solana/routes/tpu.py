@@ -135,15 +135,19 @@ class TpuRoute:
         """To the current and the next leader, on connections that stand. Raises RouteError where neither takes it."""
         targets = self.targets()
         peers = [peer for address in targets if (peer := self._peers.get(address)) is not None]
-        open_ = [peer.connection for peer in peers if peer.connection is not None]
-        if not open_:
+        open_ = [one for peer in peers if (one := peer.connection) is not None and not one.is_over]
+        ready = [connection for connection in open_ if not connection.is_parked]
+        if open_ and not ready:
+            raise RouteError(Code.RATE_LIMITED, f"the leaders of slot {self._slot} let nothing in: use another route")
+        n_sent = 0
+        for connection in ready:
+            # One that ends this moment must not keep it from the other.
+            with contextlib.suppress(ConnectionError):
+                connection.send_transaction(wire)
+                n_sent += 1
+        if not n_sent:
             why = "no leader is known yet" if not targets else f"no connection to {', '.join(targets)}"
             raise RouteError(Code.UNREACHABLE, f"{why} at slot {self._slot}: use another route")
-        ready = [connection for connection in open_ if not connection.is_parked]
-        if not ready:
-            raise RouteError(Code.RATE_LIMITED, f"the leaders of slot {self._slot} let nothing in: use another route")
-        for connection in ready:
-            connection.send_transaction(wire)
 
     def _is_stale(self) -> bool:
         is_known = self._schedule.leader(self._slot) and self._schedule.leader(self._slot + _REFETCH_SLOTS)
