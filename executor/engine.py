@@ -294,9 +294,9 @@ class Engine:
             return False
         if not position.selling:
             return True
-        alone = self.desk.is_alone(position)
-        safe = alone or self.desk.broker.is_exclusive(position.position_id)
-        return safe and self.desk.retries and waited_ns >= self.desk.settings.executor.exit_retry_ms * _NS_PER_MS
+        if not self.desk.retries or waited_ns < self.desk.settings.executor.exit_retry_ms * _NS_PER_MS:
+            return False
+        return self.desk.is_alone(position) or self.desk.broker.is_exclusive(position.position_id)
 
     def _exit_if_due(self, position: Position, slot: int, ended: int, is_over: bool) -> None:
         """Sells at `slot` what is due when slot `ended` is over; where all `is_over`, whatever there is."""

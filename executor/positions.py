@@ -144,23 +144,20 @@ class Holdings:
         """
         # A coin that is held was traded when its position was opened, one that is being bought trades this moment.
         under_way: list[_Part] = []
-        left: list[_Part] = []
+        stray: dict[str, int] = {}
         selling: set[str] = set()
         for order in orders:
             if order.side == "BUY":
                 under_way.append((order.mint, order.leader, order.amount_in, now_ns))
             elif order.side == "SELL":
-                # A sale of what has been sold, or is by another one, may land yet and would sell what was bought
-                # meanwhile: the coin waits.
                 if order.position_id not in self._open or order.position_id in selling:
-                    left.append((order.mint, order.leader, 0, now_ns))
+                    stray[order.mint] = stray.get(order.mint, 0) + 1
                 selling.add(order.position_id)
-        moving = under_way + left
         if signal is not None:
-            of_mint, of_leader = self._about(signal, moving)
+            of_mint, of_leader = self._about(signal, under_way)
             traded, lost = _only(self._exits, signal.mint), _only(self._losses, signal.leader)
         else:
-            of_mint = of_leader = [_part(position) for position in self._open.values()] + moving
+            of_mint = of_leader = [_part(position) for position in self._open.values()] + under_way
             traded, lost = dict(self._exits), dict(self._losses)
         for mint, _, _, at_ns in of_mint:
             _later(traded, mint, at_ns)
@@ -181,18 +178,19 @@ class Holdings:
             leader_exposure_lamports=leader_exposure,
             last_trade_ns=traded,
             last_loss_ns=lost,
+            stray_sales=stray,
             stream_age_ms=stream_age_ms,
             drift=drift,
             locks=locks,
             first_trade=first_trade,
         )
 
-    def _about(self, signal: LeaderBuy, moving: Sequence[_Part]) -> tuple[list[_Part], list[_Part]]:
+    def _about(self, signal: LeaderBuy, under_way: Sequence[_Part]) -> tuple[list[_Part], list[_Part]]:
         """What is at stake in a signal's coin, and after its leader."""
         of_mint = [_part(position) for position in self.in_mint(signal.mint)]
         of_leader = [_part(position) for position in self._after.get(signal.leader, {}).values()]
-        of_mint += [part for part in moving if part[0] == signal.mint]
-        of_leader += [part for part in moving if part[1] == signal.leader]
+        of_mint += [part for part in under_way if part[0] == signal.mint]
+        of_leader += [part for part in under_way if part[1] == signal.leader]
         return of_mint, of_leader
 
 

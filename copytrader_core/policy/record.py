@@ -19,7 +19,7 @@ from copytrader_core.records import CopyValue, Edge, Inflow, Pattern
 from copytrader_core.settings import Settings
 
 _GUARDS: Final = "guards"
-_BY_MINT: Final = ("mint_count", "mint_exposure_lamports", "last_trade_ns")
+_BY_MINT: Final = ("mint_count", "mint_exposure_lamports", "last_trade_ns", "stray_sales")
 _BY_LEADER: Final = ("leader_count", "leader_exposure_lamports", "last_loss_ns")
 """What stands by coin and by leader in a `Book`."""
 _getters: Final[dict[type, attrgetter[tuple[Any, ...]]]] = {}

@@ -94,6 +94,8 @@ class Book:
     """By coin: our last buy or exit of it; a buy that is in flight is one of this moment."""
     last_loss_ns: Mapping[str, int] = field(default_factory=dict)
     """By leader: our last exit after it that brought less than the position had cost."""
+    stray_sales: Mapping[str, int] = field(default_factory=dict)
+    """By coin: sales under way beyond one a position. Each may land yet, and would sell what was bought meanwhile."""
     stream_age_ms: int = 0
     """How long ago the stream moved last."""
     drift: str | None = None

@@ -172,6 +172,7 @@ def test_what_must_be_reached_passes_when_reached_exactly(name: str, data: st.Da
         ("COOL_DOWN", {"book": {"last_loss_ns": {"leader": ago(999)}}, "risk": {"leader_cool_down_ms": 1_000}}),
         ("MAX_TIP", {"executor": {"tip_lamports": 9_900_001}}),
         ("PER_LEADER_POSITIONS", {"book": {"leader_count": {"leader": 10}}}),
+        ("STRAY_SALE", {"book": {"stray_sales": {"mint": 1}}, "risk": {"max_positions_per_mint": 9}}),
         ("PER_MINT_EXPOSURE", {"book": {"mint_exposure_lamports": {"mint": 2_800_000_000}}}),
         ("PER_LEADER_EXPOSURE", {"book": {"leader_exposure_lamports": {"leader": 9_250_000_000}}}),
         ("SOL_FLOOR", {"book": {"balance_lamports": SPEND + COST + RENT + DEAREST_EXIT + SOL // 20 - 1}}),

@@ -46,6 +46,7 @@ books = st.builds(
     leader_exposure_lamports=totals,
     last_trade_ns=times,
     last_loss_ns=times,
+    stray_sales=counts,
     stream_age_ms=st.integers(0, 3_500),
     drift=st.none() | st.just("pump has a new event"),
     locks=st.lists(locks, max_size=2).map(tuple),

@@ -37,6 +37,7 @@ from copytrader_core.policy.guards.protocol_drift import protocol_drift
 from copytrader_core.policy.guards.quote_age import quote_age
 from copytrader_core.policy.guards.quote_currency import quote_currency
 from copytrader_core.policy.guards.sol_floor import sol_floor
+from copytrader_core.policy.guards.stray_sale import stray_sale
 from copytrader_core.policy.guards.stream_stale import stream_stale
 from copytrader_core.policy.guards.trading_state import trading_state
 
@@ -62,6 +63,7 @@ GUARDS: Final[tuple[Guard, ...]] = (
     open_positions,
     per_mint,
     per_leader_positions,
+    stray_sale,
     cool_down,
     exposure,
     per_mint_exposure,
