@@ -112,7 +112,11 @@ def load_signer(path: Path | None = None) -> Signer:
             f"no wallet key: run under a service with LoadCredential={CREDENTIAL_NAME}:FILE, or name a key file"
         )
     secret = _parse(_read_private(chosen), chosen)
-    signer = Signer(secret[:_SEED_BYTES])
+    seed = secret[:_SEED_BYTES]
+    register_secret(seed)
+    for line in pem(Ed25519PrivateKey.from_private_bytes(seed)).splitlines()[1:-1]:
+        register_secret(line.decode())
+    signer = Signer(seed)
     if bytes(signer.pubkey) != secret[_SEED_BYTES:]:
         raise ConfigError(f"{chosen}: the public half does not belong to the secret half, the file is damaged: {_HOW}")
     register_secret(secret)

@@ -14,10 +14,11 @@ import traceback
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from solders.keypair import Keypair
 
 from copytrader_core.errors import ConfigError
-from copytrader_core.solana.keys import RedactSecrets, Signer, load_signer, new_identity, register_secret
+from copytrader_core.solana.keys import RedactSecrets, Signer, load_signer, new_identity, pem, register_secret
 
 KEYS = Keypair.from_seed(bytes(range(32)))
 SECRET = bytes(KEYS)
@@ -88,7 +89,9 @@ def test_the_service_credential_is_found_by_its_name(tmp_path: Path, monkeypatch
 
 def forms() -> list[str]:
     whole = [SECRET, SECRET[:32]]
-    return [str(KEYS), str(list(SECRET)), *[part.hex() for part in whole], *[repr(part) for part in whole]]
+    text = pem(Ed25519PrivateKey.from_private_bytes(SECRET[:32])).decode()
+    plain = [text.splitlines()[1], str(KEYS), str(list(SECRET))]
+    return [*plain, *[part.hex() for part in whole], *[repr(part) for part in whole]]
 
 
 def test_a_signer_shows_nothing_and_cannot_be_copied(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -183,6 +184,99 @@ async def test_a_connection_that_has_ended_says_so_from_the_first_moment_on(does
         connection.close()
         transport.close()
         assert got == []
+
+
+class Lossy(asyncio.DatagramProtocol):
+    """Stands before a port and loses every fifth datagram either way, once it is told to; the others take 40 ms."""
+
+    def __init__(self, port: int) -> None:
+        self.server, self.client = ("127.0.0.1", port), None
+        self.is_bad, self.rng = False, random.Random(7)
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.client = self.client if addr == self.server else addr
+        if not self.is_bad or self.rng.random() > 0.2:
+            to = self.client if addr == self.server else self.server
+            asyncio.get_running_loop().call_later(0.04, self.transport.sendto, data, to)
+
+
+async def test_a_path_that_loses_every_fifth_packet_delivers_and_raises_nothing():
+    faults: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: faults.append(context))
+    sent = transactions(300)
+    async with leader() as (address, leaders, got):
+        port = int(address.rpartition(":")[2])
+        between, path = await loop.create_datagram_endpoint(lambda: Lossy(port), local_addr=("127.0.0.1", 0))
+        shown = between.get_extra_info("sockname")[1]
+        connection, transport = await open_connection("127.0.0.1", shown, client_configuration(new_identity()), 5)
+        leaders[0].admit(1_000)
+        await until(lambda: connection._quic.max_concurrent_uni_streams > 300)
+        path.is_bad = True
+        for wire in sent:
+            connection.send_transaction(wire)
+            await asyncio.sleep(0.01)
+        path.is_bad = False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                while len(got) < len(sent):  # noqa: ASYNC110 a server's side has no event to wait for
+                    await asyncio.sleep(0.05)
+        assert not connection.is_over
+        connection.close()
+        transport.close()
+        between.close()
+    assert faults == []
+    assert set(got) <= set(sent) and len(got) >= 297
+
+
+class Stumbling:
+    """The native half of a connection, which fails so many times to give a packet."""
+
+    def __init__(self, core: object, n_failures: int) -> None:
+        self._core, self._left = core, n_failures
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._core, name)
+
+    def poll_transmit(self, now: float) -> object:
+        if self._left:
+            self._left -= 1
+            raise ValueError("reserved stream is missing")
+        return self._core.poll_transmit(now)
+
+
+@pytest.mark.parametrize(("n_failures", "survives"), [(1, True), (3, True), (10, False)])
+async def test_a_stack_that_stumbles_is_asked_again_and_given_up_when_it_goes_on(n_failures: int, survives: bool):
+    async with leader() as (address, leaders, got):
+        host, _, port = address.rpartition(":")
+        connection, transport = await open_connection(host, int(port), client_configuration(new_identity()), 5)
+        leaders[0].admit()
+        await until(lambda: connection._quic.max_concurrent_uni_streams > 0)
+        connection._quic._core = Stumbling(connection._quic._core, n_failures)
+        if survives:
+            connection.send_transaction(b"x" * 900)
+            await until(lambda: len(got) == 1)
+        else:
+            with pytest.raises(ConnectionError, match="reserved stream"):
+                connection.send_transaction(b"x" * 900)
+        assert connection.is_over != survives
+        connection.close()
+        transport.close()
+
+
+async def test_bytes_that_wait_already_do_not_wait_twice():
+    async with leader() as (address, leaders, got), route(address) as tpu:
+        tpu.on_slot(400)
+        await until(lambda: tpu.n_connected == 1)
+        for wire in [b"a" * 900, b"b" * 900] * 40:
+            await tpu.send(wire, SIGNATURE)
+        leaders[0].admit()
+        await until(lambda: len(got) == 2)
+        await asyncio.sleep(0.05)
+    assert sorted(got) == [b"a" * 900, b"b" * 900]
 
 
 async def test_a_leader_that_has_closed_does_not_keep_it_from_the_other():

@@ -112,11 +112,10 @@ class TpuRoute:
         tasks = [self._keeping, self._refreshing, *[peer.task for peer in self._peers.values()]]
         self._keeping = self._refreshing = None
         self._peers.clear()
-        for task in tasks:
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        begun = [task for task in tasks if task is not None]
+        for task in begun:
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
 
     def on_slot(self, slot: int) -> None:
         """The newest slot that the stream knows. Connects to whoever leads within the next twelve."""
@@ -213,8 +212,10 @@ class TpuRoute:
             await connection.wait_closed()
         finally:
             peer.connection = None
-            connection.close()
-            transport.close()
+            try:
+                connection.close()
+            finally:
+                transport.close()
 
     async def _keep(self) -> None:
         """Pings connections that may be needed again, lets the others go."""
