@@ -48,6 +48,8 @@ _QUEUE_SIZE: Final = 10_000
 _TICK_SECONDS: Final = 0.05
 _FINISH_SECONDS: Final = 5.0
 _SYNC_SECONDS: Final = 0.02
+# Updates that follow one another as fast as this wait in the connection's buffer, where nobody sees how many they are.
+_BUSY_SECONDS: Final = 0.0003
 
 _Tick = Literal["tick", "end"]
 _Message = Received | Release | Settings | Outcome | Truth | CoinLook | Drift | _Tick | BaseException
@@ -248,8 +250,7 @@ class _Service:
     def _now(self) -> Live:
         """How the run stands, for those who watch it."""
         desk = self._engine.desk
-        silence = asyncio.get_running_loop().time() - self._last_heard
-        return Live(self._engine.trading_state, silence, 0.0, len(desk.holdings.open), len(desk.broker.orders))
+        return Live(self._engine.trading_state, self._silence(), 0.0, len(desk.holdings.open), len(desk.broker.orders))
 
     def _told(self, message: Outcome | Truth | CoinLook | Drift) -> None:
         """What the nodes have said."""
@@ -265,7 +266,7 @@ class _Service:
             self._live.chain.on_coin(message.mint, message.news)
 
     def _tick(self) -> None:
-        silence = asyncio.get_running_loop().time() - self._last_heard
+        silence = self._silence()
         self._engine.stream_age_ms = int(silence * 1000)
         if self._live is not None and silence > self._engine.desk.settings.executor.trip_silence_seconds:
             self._live.chain.trip(f"the stream has been silent for {silence:.0f} s")
@@ -296,6 +297,10 @@ class _Service:
         """The stream has shown something of the chain."""
         self._has_heard, self._last_heard = True, asyncio.get_running_loop().time()
         self._engine.stream_age_ms = 0
+
+    def _silence(self) -> float:
+        """Seconds since then."""
+        return asyncio.get_running_loop().time() - self._last_heard
 
     def _swap(self, release: Release) -> None:
         if release.release_id != self._engine.release.release_id:
@@ -335,7 +340,7 @@ class _Service:
         while True:
             every = self._engine.desk.settings.executor.rehearse_ms / 1000
             await asyncio.sleep(every or _TICK_SECONDS)
-            if not every or not self._queue.empty():
+            if not every or not self._queue.empty() or self._silence() < _BUSY_SECONDS:
                 continue
             try:
                 understudy = understudy or Understudy(self._engine, live.broker)
@@ -374,7 +379,7 @@ class _Service:
 
     def _is_idle(self) -> bool:
         limit = self._options.until_idle
-        return limit is not None and asyncio.get_running_loop().time() - self._last_heard >= limit
+        return limit is not None and self._silence() >= limit
 
     async def _stop(self) -> None:
         """The signal's wish goes to the front: what still waits in the queue is left unheard."""
