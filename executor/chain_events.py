@@ -46,6 +46,8 @@ class ChainEvents:
         self._moved: dict[str, tuple[float, int]] = {}
         """When, and in which slot, something of ours moved each coin last."""
         self._moved_last: tuple[float, int] = _NEVER
+        self._known_slot = 0
+        """The newest slot in which an earlier run has seen something of ours move."""
         self._doubts: dict[tuple[str, int], int] = {}
         self._strangers: dict[str, tuple[str, int]] = {}
         """Coins of ours without a position that may be worth selling: mint -> account and amount."""
@@ -56,6 +58,7 @@ class ChainEvents:
     def resume(self) -> None:
         """Takes over what an earlier run left under way. Nothing is sent by this; what was never signed is over."""
         ledger = self._desk.journal.ledger
+        self._known_slot = ledger.moved_slot
         for row in list(ledger.intents.values()):
             order, signed = order_from(row["payload"]), signed_from(row["payload"])
             if signed is None:
@@ -236,7 +239,12 @@ class ChainEvents:
         return sorted(waiting | set(self._strangers) | (self._desk.unsure & {position.mint for position in held}))
 
     def on_truth(self, truth: Truth) -> None:
-        """Balances of the chain against the book. What differs in two looks, with nothing under way, is acted on."""
+        """Balances of the chain against the book. What differs in two looks, with nothing under way, is acted on.
+
+        Nodes that are behind what an earlier run has seen may well agree with each other: what they say is the past.
+        """
+        if truth.slot < self._known_slot:
+            return
         self._broker.has_traded |= truth.venues
         flying = {flight.order.mint for flight in self._broker.flights.values()}
         found = by_mint(truth.tokens)
@@ -247,6 +255,7 @@ class ChainEvents:
         for mint in sorted(mints):
             account, amount = found.get(mint, (None, 0))
             if self._is_older(truth, self._moved.get(mint, _NEVER)):
+                clear = False
                 continue
             self._clear_doubt(mint, amount)
             if mint not in flying:

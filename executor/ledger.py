@@ -17,6 +17,7 @@ Result = tuple[int, int, str | None, str | None]
 """Time in ns, lamports; of a position also its coin and its leader."""
 
 _TERMINAL: Final = ("LANDED_OK", "LANDED_ERR", "EXPIRED")
+_MOVES: Final = frozenset({"FILL", "REVERTED", "MIGRATED", "EXPIRED", "ROLLED_BACK"})
 _DAY_NS: Final = 86_400_000_000_000
 # Far more than any provider replays; a buy that was planned is remembered for ever.
 DECIDED_SLOTS: Final = 20_000
@@ -51,6 +52,8 @@ class Ledger:
     decided: dict[str, int] = field(default_factory=dict)
     """"SIGNATURE MINT" of leader buys that were decided on -> slot."""
     newest_slot: int = 0
+    moved_slot: int = 0
+    """The newest slot in which what we hold has moved by an order of ours, or turned out not to have."""
     spent: list[list[str]] = field(default_factory=list)
     """[nonce account, value] of what has landed for good, oldest first: what became of that sale is known."""
 
@@ -61,6 +64,8 @@ class Ledger:
         if line["kind"] == "DECISION":
             self.decided[decided_key(line["leader_sig"], line["mint"])] = line["slot"]
             self.newest_slot = max(self.newest_slot, line["slot"])
+        elif line["kind"] in _MOVES:
+            self.moved_slot = max(self.moved_slot, line["slot"] or 0)
 
     def snapshot(self) -> dict[str, Any]:
         """Everything, as JSON values, without what is too old to matter."""
@@ -76,6 +81,7 @@ class Ledger:
             "given_up": self.given_up,
             "decided": {key: at for key, at in self.decided.items() if at >= self.newest_slot - DECIDED_SLOTS},
             "newest_slot": self.newest_slot,
+            "moved_slot": self.moved_slot,
             "spent": self.spent,
         }
 
