@@ -51,6 +51,8 @@ class ChainEvents:
         self._doubts: dict[tuple[str, int], int] = {}
         self._strangers: dict[str, tuple[str, int]] = {}
         """Coins of ours without a position that may be worth selling: mint -> account and amount."""
+        self._worthless: dict[str, int] = {}
+        """How many coins without a position were looked at and not worth selling."""
         self.doubted: Callable[[], None] = lambda: None
         """Called when the chain should be asked before its time."""
         engine.is_reconciled = False
@@ -247,13 +249,13 @@ class ChainEvents:
             return
         self._broker.has_traded |= truth.venues
         flying = {flight.order.mint for flight in self._broker.flights.values()}
-        found = by_mint(truth.tokens)
+        found = by_mint(truth.tokens, self._broker.owner)
         known = {position.mint for position in self._desk.holdings.open.values()}
         mints = known | set(found) | set(self._desk.journal.ledger.quarantined)
         self._doubts = {key: n for key, n in self._doubts.items() if not key[0] or key[0] in mints - flying}
         clear = True
         for mint in sorted(mints):
-            account, amount = found.get(mint, (None, 0))
+            account, amount = (found[mint].account, found[mint].amount_raw) if mint in found else (None, 0)
             if self._is_older(truth, self._moved.get(mint, _NEVER)):
                 clear = False
                 continue
@@ -285,11 +287,15 @@ class ChainEvents:
         positions = self._desk.holdings.in_mint(mint)
         held = sum(position.qty_raw for position in positions)
         reported = int(self._desk.journal.ledger.quarantined.get(mint, {}).get("amount_raw", 0))
+        if reported and not positions and self._sells(mint) and self._worthless.get(mint) != amount:
+            # Put aside by a run that was not to sell it.
+            reported = 0
         if amount == held + reported:
             self._doubts = {key: n for key, n in self._doubts.items() if key[0] != mint}
             return True
         looks = self._doubts[mint, amount] = self._doubts.get((mint, amount), 0) + 1
         if looks < _LOOKS:
+            self.doubted()
             return False
         del self._doubts[mint, amount]
         if positions and amount < held:
@@ -313,11 +319,14 @@ class ChainEvents:
 
         What an order of ours may have brought, which was given up or lost, is ours to sell whatever they say.
         """
-        wants = self._desk.settings.executor.unknown_balances == "sell" or mint in self._desk.journal.ledger.given_up
-        if amount and wants and not self._desk.holdings.in_mint(mint):
+        if amount and self._sells(mint) and not self._desk.holdings.in_mint(mint):
             self._strangers[mint] = (account, amount)
         else:
             self._desk.quarantine(mint, account, amount)
+
+    def _sells(self, mint: str) -> bool:
+        """Whether coins of this kind that no position accounts for are to be sold."""
+        return self._desk.settings.executor.unknown_balances == "sell" or mint in self._desk.journal.ledger.given_up
 
     def _receive(self, mint: str, account: str, amount: int, news: CoinNews | None) -> None:
         """A coin without a position has been looked at: sold if it trades and brings more than selling it costs."""
@@ -331,6 +340,7 @@ class ChainEvents:
             self._desk.quarantine(mint, account, 0)
             self._adopt(mint, amount)
         else:
+            self._worthless[mint] = amount
             self._desk.quarantine(mint, account, amount)
 
     def _adopt(self, mint: str, amount: int) -> None:
@@ -354,13 +364,14 @@ class ChainEvents:
         """The wallet's SOL: what is not explained by our lines came or went by other hands."""
         ledger = self._desk.journal.ledger
         difference = truth.lamports - ledger.cash_lamports
+        self._doubts = {key: n for key, n in self._doubts.items() if key[0] or key[1] == truth.lamports}
         if difference == 0:
             return
         first = not ledger.signatures and ledger.cash_lamports == 0
         reason = "opening" if first else "not by our orders"
         looks = self._doubts["", truth.lamports] = self._doubts.get(("", truth.lamports), 0) + 1
         if first or looks >= _LOOKS:
-            self._doubts.pop(("", truth.lamports), None)
+            del self._doubts["", truth.lamports]
             self._desk.deposit(difference, reason, truth.foreign)
 
 

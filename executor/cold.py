@@ -10,8 +10,9 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
-from copytrader_core.errors import DataError, StoreError
+from copytrader_core.errors import ConfigError
 from copytrader_core.geyser.client import Received
 from copytrader_core.records import Release
 from copytrader_core.settings import Settings
@@ -30,9 +31,9 @@ async def flatten_cold(settings: Settings, outside: Outside) -> Tally:
     config = settings.model_copy(update={"executor": sells})
     try:
         return await _run(config, outside)
-    except JournalBusyError:
+    except (ConfigError, JournalBusyError):
         raise
-    except (DataError, StoreError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the journal: what is held has to be sold
         home = config.home_path / "executor" / f"cold-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
         _log.error("journal_unreadable error=%s: selling by what the chain says, into %s", error, home)
         return await _run(config.model_copy(update={"home": home}), outside)
@@ -40,6 +41,8 @@ async def flatten_cold(settings: Settings, outside: Outside) -> Tally:
 
 async def _run(config: Settings, outside: Outside) -> Tally:
     write_control(config.home_path / "executor", Control("REDUCING", True, "flatten without an executor"))
+    # One node's word has to do: coins that are not sold because another is away are what this is called against.
+    outside = replace(outside, quorum=1)
     options = RunOptions(mode="live", until_flat=True, is_watched=False, is_quick=False)
     return await run(None, config, _silence(), options, outside, Release("none", "", {}, ()))
 

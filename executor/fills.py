@@ -23,6 +23,8 @@ from executor.orders import Order
 
 # bincode: TransactionError::InstructionError (u32), the instruction (u8), InstructionError::Custom (u32), code (u32).
 _CUSTOM: Final = struct.Struct("<IBII")
+_PLAIN: Final = struct.Struct("<IBI")
+_MOST_CHARS: Final = 200
 _INSTRUCTION_ERROR: Final = 8
 _CUSTOM_VARIANT: Final = 25
 _PROGRAMS: Final = {
@@ -97,15 +99,20 @@ def failure_of_update(raw: bytes) -> Failure:
         kind, index, variant, code = _CUSTOM.unpack_from(raw)
         if (kind, variant) == (_INSTRUCTION_ERROR, _CUSTOM_VARIANT):
             return Failure(f"custom program error {code} in instruction {index}", index, code)
+    if len(raw) >= _PLAIN.size:
+        kind, index, variant = _PLAIN.unpack_from(raw)
+        if kind == _INSTRUCTION_ERROR:
+            return Failure(f"instruction error {variant} in instruction {index}", index)
     return Failure(f"error 0x{raw.hex()}")
 
 
 def failure_of_json(error: Any) -> Failure:
-    """A node's error."""
-    if isinstance(error, Mapping) and isinstance(found := error.get("InstructionError"), list) and len(found) == 2:
-        index, reason = found
-        if isinstance(reason, Mapping) and "Custom" in reason:
-            code = int(reason["Custom"])
-            return Failure(f"custom program error {code} in instruction {index}", int(index), code)
-        return Failure(f"{reason} in instruction {index}", int(index))
-    return Failure(str(error))
+    """A node's error. What has another form is repeated as it is."""
+    found = error.get("InstructionError") if isinstance(error, Mapping) else None
+    if not isinstance(found, list) or len(found) != 2 or type(found[0]) is not int:
+        return Failure(str(error)[:_MOST_CHARS])
+    index, reason = found
+    code = reason.get("Custom") if isinstance(reason, Mapping) else None
+    if type(code) is int and 0 <= code < 1 << 32:
+        return Failure(f"custom program error {code} in instruction {index}", index, code)
+    return Failure(f"{str(reason)[:_MOST_CHARS]} in instruction {index}", index)

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from solders.hash import Hash
 from solders.pubkey import Pubkey
 
-from copytrader_core.errors import TransactionError
+from copytrader_core.errors import DecodeError, TransactionError
 from copytrader_core.policy.market import MarketState
 from copytrader_core.policy.values import LeaderBuy, TradingState
 from copytrader_core.pump.addresses import JITO_TIP_ACCOUNTS
@@ -66,6 +66,8 @@ class Flight:
     landed_slot: int | None = None
     voids: int = 0
     """How many answers so far agree that it can never land."""
+    void_since: float = 0.0
+    """When the first of them came."""
 
 
 class Chainhead:
@@ -79,9 +81,14 @@ class Chainhead:
 
     def block(self, slot: int, blockhash: str, height: int) -> None:
         """A block that the stream shows; its hash is used once its slot is confirmed."""
+        try:
+            found = Hash(address_bytes(blockhash))
+        except DecodeError:
+            _log.warning("blockhash_unread slot=%d: its block signs nothing", slot)
+            return
         self._shown = max(self._shown, height)
         self.height = max(self.height, height)
-        self._hashes[slot] = (Hash.from_string(blockhash), height)
+        self._hashes[slot] = (found, height)
         if len(self._hashes) > _MOST_HASHES:
             del self._hashes[next(iter(self._hashes))]
 
@@ -343,7 +350,8 @@ class LiveBroker:
             seen = [*flight.sightings, *([] if flight.landed_slot is None else [flight.landed_slot])]
             if seen and flight.signed.nonce is not None:
                 self.nonces.spend(flight.signed.nonce, max(seen))
-            if flight.sightings and order.coin is not None and order.side == "BUY":
+            is_bought = isinstance(flight.sightings.get(flight.landed_slot or 0), Landed)
+            if is_bought and order.coin is not None and order.side == "BUY":
                 self.has_traded.add(order.coin["venue"])
 
     def routes_of(self, order: Order) -> dict[str, Any]:

@@ -75,7 +75,14 @@ class LiveRun:
             every_seconds=config.rebroadcast_ms / 1000,
             now=self._outside.time,
         )
-        asking = Reconciler(self.broker, self._outside.nodes, settler, put, every_seconds=config.reconcile_seconds)
+        asking = Reconciler(
+            self.broker,
+            self._outside.nodes,
+            settler,
+            put,
+            every_seconds=config.reconcile_seconds,
+            quorum=self._outside.quorum,
+        )
         self.chain.doubted = asking.ask
         canary = Canary(
             self.broker,

@@ -42,6 +42,8 @@ class Outside:
     now_ns: Callable[[], int] = time.time_ns
     time: Callable[[], float] = _loop_time
     """Seconds that only go forward."""
+    quorum: int = 2
+    """How many nodes have to say the same of what the wallet holds, where there are so many."""
 
 
 @asynccontextmanager

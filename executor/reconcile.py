@@ -18,7 +18,7 @@ from solders.pubkey import Pubkey
 from copytrader_core.errors import CopytraderError, DecodeError
 from copytrader_core.pump import addresses as a
 from copytrader_core.solana.chain_rpc import ChainRpc, HeldTokens
-from copytrader_core.solana.programs import WSOL_MINT
+from copytrader_core.solana.programs import WSOL_MINT, associated_token_address
 from executor.accounts import CoinNews, read_coin, read_withdraw_authority
 from executor.live import LiveBroker
 from executor.settler import Settler
@@ -28,6 +28,7 @@ _ASK_SECONDS: Final = 10.0
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _COINS_EVERY_SECONDS: Final = 1.5
+_COIN_SECONDS: Final = 1.0
 
 Put = Callable[[Any], Awaitable[None]]
 
@@ -61,13 +62,22 @@ class Reconciler:
     """Asks for the truth until it is there, and again every so often; reads coins that somebody waits for."""
 
     def __init__(
-        self, broker: LiveBroker, nodes: Sequence[ChainRpc], settler: Settler, put: Put, *, every_seconds: float
+        self,
+        broker: LiveBroker,
+        nodes: Sequence[ChainRpc],
+        settler: Settler,
+        put: Put,
+        *,
+        every_seconds: float,
+        quorum: int = 2,
     ) -> None:
+        """`quorum`: how many nodes have to say the same, where there are so many."""
         self._broker = broker
         self._nodes = nodes
         self._settler = settler
         self._put = put
         self._every_seconds = every_seconds
+        self._quorum = quorum
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
@@ -97,7 +107,10 @@ class Reconciler:
         """None unless two nodes (the only one, where there is one) have answered and all that have agree."""
         asked_at = asyncio.get_running_loop().time()
         answers = [found for found in await asyncio.gather(*map(self._ask, self._nodes)) if found is not None]
-        if len(answers) < min(2, len(self._nodes)) or any(found[1:] != answers[0][1:] for found in answers):
+        if len(answers) < min(self._quorum, len(self._nodes)):
+            return None
+        if any(found[1:] != answers[0][1:] for found in answers):
+            _log.info("nodes_disagree slots=%s: asking again", [found[0] for found in answers])
             return None
         _, lamports, tokens, venues = answers[0]
         slot = min(found[0] for found in answers)
@@ -115,7 +128,7 @@ class Reconciler:
             return None
         await self._learn_authority(node)
         held = sorted(
-            (one for one in tokens if one.amount_raw and one.mint != WSOL_MINT), key=lambda one: str(one.mint)
+            (one for one in tokens if one.amount_raw and one.mint != WSOL_MINT), key=lambda one: (one.mint, one.account)
         )
         venues = frozenset(
             name for name, account in zip(("curve", "amm"), accounts, strict=True) if account is not None
@@ -146,31 +159,49 @@ class Reconciler:
     async def read_coins(self, wanted: Callable[[], Sequence[str]]) -> None:
         """For ever: the accounts of coins whose exits wait for a market or for what a transaction must know."""
         while True:
-            mints = wanted()
-            for mint, news in zip(mints, await asyncio.gather(*[self._coin(mint) for mint in mints]), strict=True):
-                if news is not None:
-                    await self._put(CoinLook(mint, news[0]))
+            await asyncio.gather(*map(self._read_coin, wanted()))
             await asyncio.sleep(_COINS_EVERY_SECONDS)
 
-    async def _coin(self, mint: str) -> tuple[CoinNews | None] | None:
-        """What the first node that answers says; None where none does, a None inside where it is no coin of ours."""
-        unreadable = False
-        for node in self._nodes:
-            try:
-                async with asyncio.timeout(_ASK_SECONDS):
-                    return (await read_coin(node, mint),)
-            except DecodeError as error:
-                unreadable = True
-                _log.warning("coin_unread mint=%s node=%s error=%s", mint, node.label, error)
-            except (CopytraderError, TimeoutError) as error:
-                _log.warning("coin_unread mint=%s node=%s error=%s", mint, node.label, error)
-        return (None,) if unreadable else None
+    async def _read_coin(self, mint: str) -> None:
+        """The newest of what the nodes say, none of which keeps the others waiting for long.
+
+        Nothing is told where none answers; that it is no coin of ours is, where all that there are say so.
+        """
+        asking = [asyncio.create_task(self._coin(node, mint)) for node in self._nodes]
+        try:
+            done, _ = await asyncio.wait(asking, timeout=_COIN_SECONDS)
+            if not any(task.result() for task in done):
+                done, _ = await asyncio.wait(asking, timeout=_ASK_SECONDS)
+            found = [told for task in done if (told := task.result()) is not None]
+        finally:
+            for task in asking:
+                task.cancel()
+        news = [one for (one,) in found if one is not None]
+        if news:
+            await self._put(CoinLook(mint, max(news, key=lambda one: one.market.slot)))
+        elif len(found) == len(self._nodes):
+            await self._put(CoinLook(mint, None))
+
+    async def _coin(self, node: ChainRpc, mint: str) -> tuple[CoinNews | None] | None:
+        """None where the node does not answer, a None inside where what it answers is no coin of ours."""
+        try:
+            async with asyncio.timeout(_ASK_SECONDS):
+                return (await read_coin(node, mint),)
+        except DecodeError as error:
+            _log.warning("coin_unread mint=%s node=%s error=%s", mint, node.label, error)
+            return (None,)
+        except (CopytraderError, TimeoutError) as error:
+            _log.warning("coin_unread mint=%s node=%s error=%s", mint, node.label, error)
+            return None
 
 
-def by_mint(tokens: Sequence[HeldTokens]) -> dict[str, tuple[Pubkey, int]]:
-    """mint -> (the largest account, all coins of it)."""
-    found: dict[str, tuple[Pubkey, int]] = {}
-    for one in sorted(tokens, key=lambda held: -held.amount_raw):
-        account, amount = found.get(str(one.mint), (one.account, 0))
-        found[str(one.mint)] = (account, amount + one.amount_raw)
-    return found
+def by_mint(tokens: Sequence[HeldTokens], owner: Pubkey) -> dict[str, HeldTokens]:
+    """mint -> what lies in the account of it that trades are made from.
+
+    Anybody may open another account for a wallet and put coins there: those are not sold, and count for nothing.
+    """
+    return {
+        str(one.mint): one
+        for one in tokens
+        if one.account == associated_token_address(owner, one.mint, one.token_program)
+    }

@@ -16,11 +16,12 @@ from typing import Any, Final
 from copytrader_core.errors import CopytraderError, DecodeError
 from copytrader_core.policy.values import TradingState
 from copytrader_core.solana.base58 import signature_text
-from copytrader_core.solana.chain_rpc import ChainRpc, SignatureStatus
+from copytrader_core.solana.chain_rpc import ChainRpc, Lifetime, SignatureStatus
 from copytrader_core.solana.nonce import NonceState
+from copytrader_core.solana.rpc import RpcError
 from copytrader_core.solana.rpc_json import transaction_from_json
 from executor.fills import failure_of_json, outcome_of
-from executor.live import Flight, LiveBroker, Outcome
+from executor.live import LIFETIME_BLOCKS, Flight, LiveBroker, Outcome
 from executor.nonce_accounts import read_nonces
 from executor.orders import Signed
 
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 _LOOK_EVERY: Final = 3
 # How many answers have to agree that a transaction is nowhere, by how many different looks.
 _VOID_ANSWERS: Final = 3
+_VOID_SECONDS: Final = 0.4
+_FAR_BLOCKS: Final = 150
 _PATIENCE_SECONDS: Final = 4.0
 _ASK_SECONDS: Final = 5.0
 _BLOCKHASH_SECONDS: Final = 15.0
@@ -139,39 +142,57 @@ class Settler:
             return None
 
     async def _judge(self, flight: Flight, at: int, answers: Sequence[Answer]) -> None:
-        for answer in answers:
-            status = answer.statuses[at]
-            if status is not None and status.commitment != "processed":
-                await self._landed(flight, answer.node, status)
-                return
+        known = [(answer.node, status) for answer in answers if (status := answer.statuses[at]) is not None]
+        if await self._landed(flight, [one for one in known if one[1].commitment != "processed"]):
+            return
         if any(answer.statuses[at] is not None for answer in answers):
             return
         # Seen on the stream, missed by the nodes: the tree of slots, or a later look, will tell.
+        # A node that is not past its last block has nothing to say of that.
         over = [answer for answer in answers if answer.is_over(flight.signed)]
-        several = len(over) > 1 or len(self._nodes) == 1
-        if over and several and len(over) == len(answers):
+        if len(over) > 1 or (over and len(self._nodes) == 1):
+            if not flight.voids:
+                flight.void_since = self._now()
             flight.voids += len(over)
-            if flight.voids > _VOID_ANSWERS:
+            if flight.voids > _VOID_ANSWERS and self._now() - flight.void_since >= _VOID_SECONDS:
                 reason = _why_void(flight.signed)
                 await self._put(Outcome(flight.signed.signature, 0, None, final=True, reason=reason))
 
-    async def _landed(self, flight: Flight, node: ChainRpc, status: SignatureStatus) -> None:
-        """A confirmed transaction is fetched, for a status does not say what it did."""
+    async def _landed(self, flight: Flight, known: Sequence[tuple[ChainRpc, SignatureStatus]]) -> bool:
+        """Whether one of the nodes that know a confirmed transaction could tell what it did: a status does not.
+
+        One that leaves half of it out is believed only where no other tells more.
+        """
+        doubtful: Outcome | None = None
+        for node, status in known:
+            found = await self._fetched(flight, node, status)
+            if found is not None and found.problem is None:
+                await self._put(found)
+                return True
+            doubtful = doubtful or found
+        if doubtful is not None:
+            await self._put(doubtful)
+        return doubtful is not None
+
+    async def _fetched(self, flight: Flight, node: ChainRpc, status: SignatureStatus) -> Outcome | None:
+        """What a node's transaction says; None where it has none that can be read."""
         try:
             async with asyncio.timeout(_ASK_SECONDS):
                 document = await node.transaction(flight.signed.signature)
             if document is None:
-                return
+                return None
             error = (document.get("meta") or {}).get("err")
             tx = transaction_from_json(document)
             if signature_text(tx.signature) != flight.signed.signature:
                 raise DecodeError(f"{node.label} answered with another transaction: ask another node")
             result, doubt = outcome_of(flight.order, tx, None if error is None else failure_of_json(error))
-        except (CopytraderError, TimeoutError) as problem:
-            if isinstance(problem, DecodeError):
-                _log.warning("fill_unreadable signature=%s error=%s", flight.signed.signature, problem)
-            return
-        await self._put(Outcome(flight.signed.signature, status.slot, result, final=True, problem=doubt))
+        except (RpcError, TimeoutError) as problem:
+            _log.info("node_silent node=%s error=%s", node.label, problem)
+            return None
+        except Exception as problem:  # noqa: BLE001 - logged; a node's odd answer is no reason to end a run
+            _log.warning("fill_unreadable signature=%s error=%r", flight.signed.signature, problem)
+            return None
+        return Outcome(flight.signed.signature, status.slot, result, final=True, problem=doubt)
 
     async def _refresh_blockhash(self) -> None:
         """The stream brings blockhashes; where it has brought none for a while, a node has to."""
@@ -180,14 +201,21 @@ class Settler:
             self._seen = (head.blockhash_height, self._now())
         if not head.is_stale and self._now() - self._seen[1] < _BLOCKHASH_SECONDS:
             return
-        for node in self._nodes:
-            try:
-                async with asyncio.timeout(_ASK_SECONDS):
-                    found = await node.latest_blockhash()
-            except (CopytraderError, TimeoutError):
-                continue
-            self._broker.head.take(found.blockhash, found.last_valid_block_height - 150)
-            return
+        found = [one for one in await asyncio.gather(*map(_blockhash, self._nodes)) if one is not None]
+        found.sort(key=lambda one: one.last_valid_block_height)
+        if len(found) > 2 and found[-1].last_valid_block_height - found[-2].last_valid_block_height > _FAR_BLOCKS:
+            # Of three nodes one names a height that no other has reached by far.
+            found.pop()
+        if found:
+            self._broker.head.take(found[-1].blockhash, found[-1].last_valid_block_height - LIFETIME_BLOCKS)
+
+
+async def _blockhash(node: ChainRpc) -> Lifetime | None:
+    try:
+        async with asyncio.timeout(_ASK_SECONDS):
+            return await node.latest_blockhash()
+    except (CopytraderError, TimeoutError):
+        return None
 
 
 def _why_void(signed: Signed) -> str:

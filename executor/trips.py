@@ -53,7 +53,8 @@ class Trips:
     def failed(self, reverted: Reverted) -> str | None:
         """An order landed with an error."""
         self._lost = 0
-        if reverted.code is None or is_expected(reverted.program, reverted.code):
+        # Without a code it is of the whole transaction, or of an instruction, which then has a program: out of units.
+        if not reverted.program if reverted.code is None else is_expected(reverted.program, reverted.code):
             return None
         self._errors += 1
         if self._errors < _ERRORS_IN_A_ROW:

@@ -112,7 +112,7 @@ class _Nowhere(Wal):
 
     def __init__(self) -> None:
         self.snapshot: Document = {}
-        self.seq = self._size = self._last = 0
+        self.seq = self._size = self._last = self._head = 0
         self._file = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
     def __del__(self) -> None:

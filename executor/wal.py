@@ -104,7 +104,7 @@ class Wal:
     @property
     def is_long(self) -> bool:
         """Whether it is time to begin a new segment."""
-        return self._size >= _SEGMENT_BYTES
+        return self._size - self._head >= _SEGMENT_BYTES
 
     def rotate(self, snapshot: Document) -> None:
         """Begins a new segment from `snapshot`, which stands for everything before it."""
@@ -134,6 +134,7 @@ class Wal:
         staged.chmod(0o600)
         staged.replace(self._path)
         self._open()
+        self._head = self._size
         self.sync()
 
     def _resume(self, path: Path) -> None:
@@ -142,6 +143,7 @@ class Wal:
             size = end
             if head:
                 self.journal_id, self.snapshot, head = document["journal_id"], document["snapshot"], False
+                self._head = end
             elif document["seq"] != self.seq + 1:
                 raise DataError(f"{path}: line {document['seq']} follows {self.seq}: restore the journal from a backup")
             self.seq = int(document["seq"])

@@ -7,7 +7,6 @@ sent from here.
 from __future__ import annotations
 
 import base64
-import binascii
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from solders.hash import Hash
 from solders.pubkey import Pubkey
 
 from copytrader_core.errors import DecodeError
+from copytrader_core.solana.base58 import signature_bytes, signature_text
 from copytrader_core.solana.programs import TOKEN_2022_PROGRAM, TOKEN_PROGRAM
 from copytrader_core.solana.rpc import RpcClient
 
@@ -35,6 +35,8 @@ MAX_STATUSES: Final = 256
 MAX_ACCOUNTS: Final = 100
 _BASE64: Final = "base64"
 _AMOUNT_AT: Final = 64
+# What a BIGINT holds: neither slots nor lamports come near it.
+_LIMIT: Final = 1 << 63
 _T = TypeVar("_T")
 
 
@@ -126,7 +128,7 @@ class ChainRpc:
     async def signatures_for(self, address: Pubkey, *, until: str | None = None, limit: int = 1000) -> list[str]:
         """The newest signatures that name an address, newest first, back to `until` (left out)."""
         found = await self._client.signatures(str(address), until=until, limit=limit)
-        return self._read("getSignaturesForAddress", found, lambda rows: [str(row["signature"]) for row in rows])
+        return self._read("getSignaturesForAddress", found, lambda rows: [_signature(row["signature"]) for row in rows])
 
     async def balance(self, address: Pubkey, commitment: Commitment = "confirmed") -> int:
         """Lamports of an account, 0 where there is none."""
@@ -203,7 +205,7 @@ class ChainRpc:
     def _read(self, method: str, answer: Any, read: Callable[[Any], _T]) -> _T:
         try:
             return read(answer)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, struct.error, binascii.Error) as error:
+        except Exception as error:  # noqa: BLE001 - libraries below have errors of their own for texts that are odd
             raise DecodeError(
                 f"{self.label} answered {method} in another form ({type(error).__name__}): ask another node"
             ) from None
@@ -223,8 +225,12 @@ def _with_slot(read: Callable[[Any], list[_T]]) -> Callable[[Any], tuple[int, li
     return lambda answer: (_whole(answer["context"]["slot"]), read(answer))
 
 
+def _signature(text: str) -> str:
+    return signature_text(signature_bytes(text))
+
+
 def _whole(value: object) -> int:
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value < _LIMIT:
         raise ValueError(f"expected a whole number, found {value!r}")
     return value
 

@@ -250,7 +250,7 @@ class RpcClient:
     def _result(self, method: str, status: int, retry_after: str | None, body: bytes) -> Any:
         try:
             answer = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         error = answer.get("error") if isinstance(answer, Mapping) else None
         if isinstance(error, Mapping):

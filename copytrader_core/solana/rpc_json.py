@@ -107,8 +107,8 @@ def _transaction(result: _Json) -> RawTransaction:
 
 
 def _whole(value: object) -> int:
-    """An integer that is one: JSON's floats and booleans are refused."""
-    if type(value) is not int or value < 0:
+    """An integer that is one, of 64 bits: JSON's floats and booleans are refused."""
+    if type(value) is not int or not 0 <= value < 1 << 64:
         raise ValueError(f"expected a whole number, found {value!r}")
     return value
 

@@ -19,6 +19,7 @@ from copytrader_core.settings import Settings
 from copytrader_core.solana.chain_rpc import HeldTokens
 from copytrader_core.solana.coins import Coin
 from copytrader_core.solana.keys import Signer
+from copytrader_core.solana.programs import associated_token_address
 from executor.accounts import CoinNews
 from executor.broker import Reverted
 from executor.control import ACTIVE, Switch
@@ -32,6 +33,7 @@ from executor.wal import Wal
 
 MINT = Keypair.from_seed(bytes([1]) * 32).pubkey()
 TOKEN_PROGRAM = "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb"
+ACCOUNT = associated_token_address(Signer(bytes(range(32))).pubkey, MINT, Pubkey.from_string(TOKEN_PROGRAM))
 COIN = {
     "creator": str(Keypair.from_seed(bytes([2]) * 32).pubkey()),
     "token_program": TOKEN_PROGRAM,
@@ -103,7 +105,7 @@ def test_a_second_migration_after_a_restart_is_another_order(tmp_path: Path) -> 
 
 def test_coins_that_are_found_twice_in_one_slot_are_two_positions(tmp_path: Path) -> None:
     now = SimpleNamespace(ns=10**18)
-    token = HeldTokens(Pubkey.default(), MINT, Pubkey.from_string(TOKEN_PROGRAM), HELD)
+    token = HeldTokens(ACCOUNT, MINT, Pubkey.from_string(TOKEN_PROGRAM), HELD)
     seen: set[str] = set()
     with live_run(tmp_path, now) as run:
         for _ in range(2):

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from solders.pubkey import Pubkey
-from test_identities import COMPLETE, HELD, MINT, TOKEN_PROGRAM, live_run, position
+from test_identities import ACCOUNT, COMPLETE, HELD, MINT, TOKEN_PROGRAM, live_run, position
 
 from copytrader_core.solana.chain_rpc import HeldTokens
 from executor.broker import Landed
@@ -17,7 +17,7 @@ from executor.live_run import LiveRun
 from executor.reconcile import Truth
 
 SOLD_AT = 1_500
-TOKENS = (HeldTokens(Pubkey.default(), MINT, Pubkey.from_string(TOKEN_PROGRAM), HELD),)
+TOKENS = (HeldTokens(ACCOUNT, MINT, Pubkey.from_string(TOKEN_PROGRAM), HELD),)
 
 
 def tell(run: LiveRun, now: SimpleNamespace, slot: int, lamports: int, tokens: tuple[HeldTokens, ...]) -> None:
