@@ -21,6 +21,7 @@ from copytrader_core.pump.addresses import AMM_PROGRAM, PUMP_PROGRAM
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 5.0
+_REFUSED_SECONDS: Final = 10.0
 
 
 def request(from_slot: int | None, own: str | None = None) -> pb.SubscribeRequest:
@@ -50,7 +51,7 @@ async def updates(
 ) -> AsyncIterator[Received]:
     """Every update, over as many connections as it takes; those of transactions are `wire.Unread`.
 
-    Raises StreamFailure where trying again cannot help.
+    Raises StreamFailure where trying again cannot help; for a wallet of our `own` it tries for ever.
     """
     pause, start = _FIRST_PAUSE_SECONDS, from_slot
     newest: Unread | None = None
@@ -73,8 +74,14 @@ async def updates(
                         start = _later(start, _slot_of(update))
                     pause = _FIRST_PAUSE_SECONDS
                     yield received
-        except (Unauthenticated, BadFilter):
-            raise
+        except (Unauthenticated, BadFilter) as failure:
+            if own is None:
+                raise
+            # Positions may be open, and their exits need no stream.
+            _log.error(
+                "%s; what is held is sold by what the nodes say; asking again in %.0f s", failure, _REFUSED_SECONDS
+            )
+            pause = _REFUSED_SECONDS
         except (OutOfRange, ReplayFailed) as failure:
             # The replay that was asked for is not to be had: the present is better than nothing.
             _log.warning("%s; going on without a replay", failure)
@@ -82,7 +89,7 @@ async def updates(
         except StreamFailure as failure:
             _log.warning("%s; connecting again in %.2f s", failure, pause)
         await asyncio.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        pause = _FIRST_PAUSE_SECONDS if pause == _REFUSED_SECONDS else min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 def _unread_or_parsed(raw: bytes) -> Unread | pb.SubscribeUpdate | None:

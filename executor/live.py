@@ -26,6 +26,7 @@ from copytrader_core.settings import ExecutorSettings
 from copytrader_core.solana.base58 import address_bytes, signature_text
 from copytrader_core.solana.coins import Coin
 from copytrader_core.solana.keys import Signer
+from copytrader_core.solana.routes.block_engine import MIN_TIP_LAMPORTS
 from copytrader_core.solana.routes.route import Route, RouteError
 from copytrader_core.solana.templates import TradeTemplates
 from copytrader_core.solana.trades import RECIPIENTS, Charges, Nonce, Recipients, migrate, wire
@@ -317,6 +318,8 @@ class LiveBroker:
     def carry(self, flight: Flight) -> None:
         """Hands the flight's bytes to every route once more."""
         for route in self.routes:
+            if route.is_scarce and not _is_worth(flight, route):
+                continue
             sending = self._by(route, flight)
             if not route.waits:
                 # Not by a task, whose turn comes after all that the loop has to do already.
@@ -372,6 +375,12 @@ class LiveBroker:
         for task in self._sending:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
+
+
+def _is_worth(flight: Flight, route: Route) -> bool:
+    """Whether a scarce route is to have these bytes: a first send must not find its only request of the second gone."""
+    is_taken = flight.routes.get(route.name, {}).get("result") == "sent"
+    return flight.order.tip_lamports >= MIN_TIP_LAMPORTS and not is_taken
 
 
 def _run(sending: Coroutine[Any, Any, None]) -> None:

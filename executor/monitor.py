@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -33,6 +34,7 @@ _log = logging.getLogger("copytrader.executor.monitor")
 # The page has no login: it never listens where others could read it.
 HOST: Final = "127.0.0.1"
 _POLL_SECONDS: Final = 0.5
+_PAGE_SECONDS: Final = 1.0
 # Twenty lines are about a millisecond: that is how long they may hold the trading loop up at a time.
 _LINES_AT_ONCE: Final = 20
 _BREATH_SECONDS: Final = 0.002
@@ -124,9 +126,15 @@ async def _serve(metrics: ExecutorMetrics, live: Callable[[], Live], port: int, 
     # The web server takes a while to import: only an executor that serves pays for it.
     from aiohttp import web
 
+    made_at, made = float("-inf"), b""
+
     def numbers() -> Answer:
-        metrics.set_live(**asdict(live()))
-        return 200, CONTENT_TYPE_LATEST, metrics.exposition()
+        # It takes milliseconds of the loop that trades, so it is made once a second at most, whoever asks.
+        nonlocal made_at, made
+        if (now := time.monotonic()) >= made_at + _PAGE_SECONDS:
+            metrics.set_live(**asdict(live()))
+            made_at, made = now, metrics.exposition()
+        return 200, CONTENT_TYPE_LATEST, made
 
     def health() -> Answer:
         document = _health(live(), limits)

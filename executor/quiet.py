@@ -44,8 +44,8 @@ class Quiet:
             return
         at = self._now()
         if at - self._all_at >= _ALL_SECONDS:
+            # Nothing more is frozen: a connection that stands now, all cycles, would stay after its end.
             gc.collect()
-            gc.freeze()
             self._young_at = self._all_at = at
         elif at - self._young_at >= _YOUNG_SECONDS:
             self._young()

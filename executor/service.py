@@ -156,7 +156,7 @@ class _Service:
         self._hearing = Hearing(engine, live, is_quick=live is not None and options.is_quick)
         self._quiet = Quiet() if live is not None and options.is_watched else None
         self._queue: asyncio.Queue[_Message] = asyncio.Queue(_QUEUE_SIZE)
-        self._has_heard = False
+        self._has_heard = self._is_ending = False
         self._last_heard = asyncio.get_running_loop().time()
 
     async def run(self) -> Tally:
@@ -172,6 +172,7 @@ class _Service:
             self._quiet.begin()
         try:
             await self._drive()
+            self._is_ending = True
             if self._around is not None:
                 self._around.stopping()
             if live is None:
@@ -317,6 +318,8 @@ class _Service:
         Hearing never pauses, and neither does what `_drive` does with a message: they never meet.
         """
         async for update in self._stream:
+            if self._is_ending:
+                return
             if self._live is None or not self._queue.empty():
                 await self._queue.put(update)
                 continue

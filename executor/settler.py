@@ -104,7 +104,8 @@ class Settler:
             return
         newest = {flight.order.position_id: flight for flight in self._broker.flights.values()}
         held = self._held()
-        for flight in newest.values():
+        # The newest first: a route that takes few at a time is not for the oldest.
+        for flight in reversed(newest.values()):
             order = flight.order
             forbidden = order.side == "BUY" and (order.restored or state != "ACTIVE")
             # A sale of what is sold by now could only cost a fee, or sell other coins of ours.

@@ -109,8 +109,9 @@ class Wal:
     def rotate(self, snapshot: Document) -> None:
         """Begins a new segment from `snapshot`, which stands for everything before it."""
         self.sync()
-        os.close(self._file)
+        before = self._file
         self._begin(snapshot)
+        os.close(before)
 
     def drop_before(self, seq: int) -> None:
         """Deletes segments all of whose lines have numbers up to `seq`; never the newest one."""
@@ -126,13 +127,16 @@ class Wal:
         os.close(self._lock)
 
     def _begin(self, snapshot: Document) -> None:
-        self.snapshot = snapshot
         head = {"journal_id": self.journal_id, "seq": self.seq, "snapshot": snapshot}
-        self._path = self.folder / f"{self.seq + 1:012d}{_SUFFIX}"
-        staged = self._path.with_suffix(".partial")
-        staged.write_bytes(encoded(head))
+        path = self.folder / f"{self.seq + 1:012d}{_SUFFIX}"
+        staged = path.with_suffix(".partial")
+        with staged.open("wb") as file:
+            file.write(encoded(head))
+            file.flush()
+            os.fsync(file.fileno())
         staged.chmod(0o600)
-        staged.replace(self._path)
+        staged.replace(path)
+        self._path, self.snapshot = path, snapshot
         self._open()
         self._head = self._size
         self.sync()

@@ -217,12 +217,12 @@ class RpcClient:
                 if failure.code == _NOT_YET and failures + 1 >= _NOT_YET_TRIES:
                     raise RpcSkippedError(f"{self.label} answered {method} with {failure}", failure.code) from None
                 delay = failure.delay(failures)
+                if failure.is_busy:
+                    self._limit.hold(delay)
                 if time.monotonic() + delay - began > self._patience():
                     raise self._unavailable(method, failure) from None
                 if delay >= _SAID_FROM_SECONDS:
                     _log.warning("%s: %s: %s; trying again in %.0f s", self.label, method, failure, delay)
-                if failure.is_busy:
-                    self._limit.hold(delay)
             failures += 1
             self.n_retries += 1
             await asyncio.sleep(delay)

@@ -317,7 +317,7 @@ class Caught:
     name = "caught"
 
     def __init__(self, told: list[str], *, waits: bool) -> None:
-        self.told, self.waits = told, waits
+        self.told, self.waits, self.is_scarce = told, waits, False
 
     async def start(self) -> None:
         """Nothing to open."""

@@ -26,6 +26,15 @@ def test_cycles_wait_for_an_idle_moment_and_the_collector_is_left_as_it_was():
         assert knot() is not None and not gc.isenabled()
         quiet.pause(is_idle=True)
         assert knot() is None
+        # What stood when everything was looked through is freed once it is let go of, too.
+        kept = Knot()
+        standing = weakref.ref(kept)
+        now[0] = 400.0
+        quiet.pause(is_idle=True)
+        del kept
+        now[0] = 800.0
+        quiet.pause(is_idle=True)
+        assert standing() is None
     finally:
         quiet.end()
     assert gc.isenabled() and gc.get_freeze_count() == 0

@@ -178,7 +178,7 @@ def test_an_order_that_is_another_one_is_signed_anew(
 class Played:
     """A run whose first buy has been heard, and its understudy, whose bytes are kept."""
 
-    name, waits = "kept", False
+    name, waits, is_scarce = "kept", False, False
 
     def __init__(self, folder: Path, shown: list[tuple[bytes, Event]], **risk: Any) -> None:
         self.run = Run(folder, wallets(shown), **risk)

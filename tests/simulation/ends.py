@@ -100,6 +100,7 @@ class SimRoute:
 
     def __init__(self, world: World, life: Life, name: str) -> None:
         self.name = name
+        self.is_scarce = name == "block_engine"
         self._world = world
         self._life = life
 

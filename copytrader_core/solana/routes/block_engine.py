@@ -125,7 +125,7 @@ class TipFloorFeed:
 class BlockEngineRoute:
     """One region's block engine. Regions are routes of their own, each with its own second."""
 
-    waits = True
+    waits = is_scarce = True
 
     def __init__(
         self,

@@ -44,6 +44,11 @@ class Route(Protocol):
         """Whether `send` waits for anything; one that does not has sent when it is first run."""
         ...
 
+    @property
+    def is_scarce(self) -> bool:
+        """Whether it takes few requests: what it has taken it gets once, and nothing that pays no tip."""
+        ...
+
     async def start(self) -> None:
         """Opens connections, so that no send has to. Raises RouteError where that can never work."""
         ...

@@ -24,7 +24,7 @@ class RpcRoute:
     """Carries a transaction to every node of a list; one node that takes it is enough."""
 
     name = "rpc"
-    waits = True
+    waits, is_scarce = True, False
 
     def __init__(self, urls: Sequence[str], *, timeout_seconds: float = 2.0) -> None:
         """Raises ConfigError without a URL or for one that is none."""

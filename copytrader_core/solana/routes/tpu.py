@@ -70,7 +70,7 @@ class TpuRoute:
     """Feed it the newest slot by `on_slot` (from the stream, not by asking); it does the rest."""
 
     name = "tpu"
-    waits = False
+    waits = is_scarce = False
 
     def __init__(
         self,
