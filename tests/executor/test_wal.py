@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from copytrader_core.errors import DataError, StoreError
+from executor import wal as wal_module
 from executor.wal import Wal, WalReader, segments_of
 
 
@@ -83,3 +84,31 @@ def test_a_new_segment_stands_for_what_was_before(tmp_path: Path) -> None:
     again.close()
     with pytest.raises(DataError, match="begins after"):
         WalReader(tmp_path, 0).read(1)
+
+
+def test_a_segment_that_begins_with_a_long_snapshot_is_not_long_for_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal_module, "_SEGMENT_BYTES", 500)
+    wal = filled(tmp_path, 20)
+    assert wal.is_long
+    wal.rotate({"much": "x" * 5_000})
+    assert not wal.is_long
+    wal.close()
+    again = Wal(tmp_path)
+    assert not again.is_long and again.snapshot == {"much": "x" * 5_000}
+    again.append({"kind": "X", "text": "y" * 600})
+    assert again.is_long
+
+
+def test_a_segment_that_cannot_be_begun_leaves_the_old_one_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wal = filled(tmp_path, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(OSError, match="space"):
+            wal.rotate({"number": 3})
+    wal.append({"kind": "X", "number": 3})
+    wal.close()
+    assert numbers(tmp_path) == [0, 1, 2, 3]
