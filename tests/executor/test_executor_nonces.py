@@ -64,6 +64,7 @@ class Pairs:
 
     nonces: Sequence[str] = ()
     waits: bool = True
+    is_scarce: bool = False
 
 
 async def test_of_two_attempts_sent_at_once_one_lands_and_the_other_is_void(tmp_path: Path) -> None:
