@@ -184,6 +184,9 @@ class ChainEvents:
             self._land_again(flight)
             if flight.landed_slot is not None:
                 return
+        if not outcome.final:
+            # Under a nonce it may still land: it is sent again.
+            return
         self._touch(flight, self._desk.head_slot)
         self._desk.expire(flight.order, outcome.reason)
         if flight.signed.nonce is None:

@@ -44,7 +44,10 @@ _MOST_HASHES: Final = 1_024
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """News of a signature: landed in `slot` with a result, or (`result` None) void for ever."""
+    """News of a signature: landed in `slot` with a result, or (`result` None) void for ever.
+
+    Without a result and not `final`: only the block in which it was seen was left behind.
+    """
 
     signature: str
     slot: int

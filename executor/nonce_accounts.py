@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,6 +44,7 @@ _SEND_EVERY_SECONDS: Final = 0.5
 _CU_LIMIT: Final = 1_000
 # How many quiet turns of the loop pass between two looks at accounts of which nothing new is expected.
 _QUIET_TURNS: Final = 25
+_FAR_SLOTS: Final = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +78,13 @@ async def opened(nodes: Sequence[ChainRpc], accounts: Sequence[str], owner: Pubk
             raise ConfigError(f"nonce_accounts: {account} is no address: `copytrader executor nonce list`") from None
     if len(pool.accounts) > MAX_NONCES:
         raise ConfigError(f"nonce_accounts: {len(pool.accounts)} accounts, at most {MAX_NONCES} are used: name fewer")
-    for node in nodes if pool.accounts else ():
-        try:
-            async with asyncio.timeout(_ASK_SECONDS):
-                slot, states = await read_nonces(node, pool.accounts)
-        except (CopytraderError, TimeoutError) as error:
-            _log.warning("nonces_unread node=%s error=%s", node.label, error)
-            continue
-        for account, state in states.items():
-            if problem := _problem(account, state, owner):
-                raise ConfigError(f"nonce_accounts: {problem}")
+    for account, (slot, state) in (await _read_all(pool, nodes)).items():
+        if problem := _problem(account, state, owner):
             if state is not None:
-                pool.learn(account, str(state.value), slot)
-        break
+                raise ConfigError(f"nonce_accounts: {problem}")
+            _log.error("nonce_unusable %s", problem)
+        else:
+            pool.learn(account, None if state is None else str(state.value), slot)
     return pool
 
 
@@ -103,25 +98,40 @@ async def follow(
         quiet += 1
         if not pool.accounts or (quiet < _QUIET_TURNS and not is_unread()):
             continue
-        for node in nodes:
-            try:
-                async with asyncio.timeout(_ASK_SECONDS):
-                    slot, states = await read_nonces(node, pool.accounts)
-            except (CopytraderError, TimeoutError) as error:
-                _log.info("nonces_unread node=%s error=%s", node.label, error)
-                continue
-            _take(pool, slot, states, owner)
+        for account, (slot, state) in (await _read_all(pool, nodes)).items():
             quiet = 0
-            if not is_unread():
-                break
+            problem = _problem(account, state, owner)
+            if problem is not None:
+                _log.error("nonce_unusable %s", problem)
+            pool.learn(account, None if state is None or problem is not None else str(state.value), slot)
 
 
-def _take(pool: Nonces, slot: int, states: Mapping[str, NonceState | None], owner: Pubkey) -> None:
-    for account, state in states.items():
-        problem = _problem(account, state, owner)
-        if problem is not None:
-            _log.error("nonce_unusable %s", problem)
-        pool.learn(account, None if state is None or problem is not None else str(state.value), slot)
+async def _read_all(pool: Nonces, nodes: Sequence[ChainRpc]) -> dict[str, tuple[int, NonceState | None]]:
+    """The newest answer of all nodes for each account: that there is none only where two say so, or the only one."""
+    if not pool.accounts:
+        return {}
+    answers = [one for one in await asyncio.gather(*[_read(node, pool.accounts) for node in nodes]) if one is not None]
+    answers.sort(key=lambda one: one[0])
+    if len(answers) > 2 and answers[-1][0] - answers[-2][0] > _FAR_SLOTS:
+        # Of three nodes one names a slot that no other has reached by far.
+        answers.pop()
+    found: dict[str, tuple[int, NonceState | None]] = {}
+    for account in pool.accounts:
+        shown = [(slot, states[account]) for slot, states in answers if states[account] is not None]
+        if shown:
+            found[account] = shown[-1]
+        elif len(answers) >= min(2, len(nodes)):
+            found[account] = (answers[-1][0], None)
+    return found
+
+
+async def _read(node: ChainRpc, accounts: Sequence[str]) -> tuple[int, dict[str, NonceState | None]] | None:
+    try:
+        async with asyncio.timeout(_ASK_SECONDS):
+            return await read_nonces(node, accounts)
+    except (CopytraderError, TimeoutError) as error:
+        _log.info("nonces_unread node=%s error=%s", node.label, error)
+        return None
 
 
 def _state(account: Account | None) -> NonceState | None:

@@ -40,6 +40,7 @@ class Nonces:
         self._stands: dict[str, DurableNonce | None] = dict.fromkeys(self._ours)
         self._read_at: dict[str, int] = {}
         self._ended: deque[tuple[str, str]] = deque(maxlen=_KEPT)
+        self._recalled: set[tuple[str, str]] = set()
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -52,7 +53,8 @@ class Nonces:
 
     def recall(self, spent: Iterable[Sequence[str]]) -> None:
         """[account, value] of what landed for good in earlier runs: what it did is known."""
-        self._ended.extend((account, value) for account, value in spent)
+        self._recalled = {(account, value) for account, value in spent}
+        self._ended.extend(self._recalled)
 
     def learn(self, account: str, value: str | None, slot: int) -> None:
         """A node's account as confirmed in `slot`, None: it does not serve us. An older answer says nothing."""
@@ -87,11 +89,12 @@ class Nonces:
         open_ones = self._open(position_id, uses)
         if any(one is None for one in open_ones):
             return None
-        landed = _landed(uses)
+        done = _landed(uses) | self._recalled
         for one in reversed(open_ones):
-            if one is not None and one.key not in landed:
+            if one is not None and one.key not in done:
                 return one
-        taken = {use.nonce.key for use in uses if use.nonce is not None}
+        # A node that is behind still shows what has landed under in an earlier run.
+        taken = {use.nonce.key for use in uses if use.nonce is not None} | self._recalled
         free = (self._stands[account] for account in self._ours)
         return next((one for one in free if one is not None and one.value != _NONE and one.key not in taken), None)
 
@@ -106,8 +109,8 @@ class Nonces:
 
     def is_unread(self, uses: Sequence[Use]) -> bool:
         """Whether a node should be asked soon: a value is not known, or its first use has been seen."""
-        landed = _landed(uses)
-        return any(one is None or one.key in landed for one in self._stands.values())
+        done = _landed(uses) | self._recalled
+        return any(one is None or one.key in done for one in self._stands.values())
 
     def _open(self, position_id: str, uses: Sequence[Use]) -> list[DurableNonce | None]:
         """What the position's attempts that may land are signed under, oldest first."""

@@ -60,6 +60,10 @@ class Answer:
         found = self.nonces.get(nonce.account)
         return self.slot >= nonce.slot and (found is None or str(found.value) != nonce.value)
 
+    def is_past(self, flight: Flight) -> bool:
+        """Whether this node has finalized what lies beyond the block in which something under a nonce was seen."""
+        return flight.signed.nonce is not None and flight.landed_slot is not None and self.slot > flight.landed_slot
+
 
 class Settler:
     """Two loops over the flights of a broker: one sends, one asks."""
@@ -125,9 +129,8 @@ class Settler:
             return
         answers = await asyncio.gather(*[self._ask(node, asked) for node in self._nodes])
         heard = [answer for answer in answers if answer is not None]
-        for at, flight in enumerate(asked):
-            if flight.signed.signature in self._broker.flights:
-                await self._judge(flight, at, heard)
+        under_way = [(flight, at) for at, flight in enumerate(asked) if flight.signed.signature in self._broker.flights]
+        await asyncio.gather(*[self._judge(flight, at, heard) for flight, at in under_way])
 
     async def _ask(self, node: ChainRpc, flights: Sequence[Flight]) -> Answer | None:
         """None where the node does not answer."""
@@ -150,14 +153,20 @@ class Settler:
             return
         # Seen on the stream, missed by the nodes: the tree of slots, or a later look, will tell.
         # A node that is not past its last block has nothing to say of that.
-        over = [answer for answer in answers if answer.is_over(flight.signed)]
-        if len(over) > 1 or (over and len(self._nodes) == 1):
-            if not flight.voids:
-                flight.void_since = self._now()
-            flight.voids += len(over)
-            if flight.voids > _VOID_ANSWERS and self._now() - flight.void_since >= _VOID_SECONDS:
-                reason = _why_void(flight.signed)
-                await self._put(Outcome(flight.signed.signature, 0, None, final=True, reason=reason))
+        if self._agree(flight, [answer for answer in answers if answer.is_over(flight.signed)]):
+            await self._put(Outcome(flight.signed.signature, 0, None, final=True, reason=_why_void(flight.signed)))
+        elif self._agree(flight, [answer for answer in answers if answer.is_past(flight)]):
+            reason = f"no node knows it, and all are past slot {flight.landed_slot}: that block was left behind"
+            await self._put(Outcome(flight.signed.signature, 0, None, final=False, reason=reason))
+
+    def _agree(self, flight: Flight, missing: Sequence[Answer]) -> bool:
+        """Whether enough nodes have missed a flight at enough looks."""
+        if len(missing) < min(2, len(self._nodes)) or not missing:
+            return False
+        if not flight.voids:
+            flight.void_since = self._now()
+        flight.voids += len(missing)
+        return flight.voids > _VOID_ANSWERS and self._now() - flight.void_since >= _VOID_SECONDS
 
     async def _landed(self, flight: Flight, known: Sequence[tuple[ChainRpc, SignatureStatus]]) -> bool:
         """Whether one of the nodes that know a confirmed transaction could tell what it did: a status does not.

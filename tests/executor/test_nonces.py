@@ -177,6 +177,17 @@ def test_after_a_restart_a_position_goes_on_under_the_value_that_its_order_has()
     assert Nonces().lend("p", uses) == nonce, "an account that the settings do not name any more"
 
 
+def test_what_has_landed_under_in_an_earlier_run_is_not_lent_though_a_node_still_shows_it() -> None:
+    nonces = Nonces(["A", "B"])
+    nonces.recall([["A", "A1"]])
+    nonces.learn("A", "A1", 10)
+    nonces.learn("B", "B1", 10)
+    assert nonces.is_unread([]), "another node may know the next value"
+    assert nonces.lend("p", []) == DurableNonce("B", "B1", 10)
+    nonces.learn("A", "A2", 11)
+    assert nonces.lend("q", []) == DurableNonce("A", "A2", 11) and not nonces.is_unread([])
+
+
 def test_an_account_that_does_not_serve_us_is_not_lent() -> None:
     nonces = pool("A")
     nonces.learn("A", None, 30)

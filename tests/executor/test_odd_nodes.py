@@ -12,21 +12,22 @@ from typing import Any
 import pytest
 from solders.hash import Hash
 from solders.pubkey import Pubkey
-from test_identities import ACCOUNT, COIN, COMPLETE, HELD, MINT, TOKEN_PROGRAM, live_run
+from test_identities import ACCOUNT, COIN, COMPLETE, HELD, MINT, TOKEN_PROGRAM, live_run, position
 from test_nonces import broker_of, pool, sale
 
 from copytrader_core.errors import DecodeError
 from copytrader_core.solana.chain_rpc import ChainRpc, HeldTokens, Lifetime, SignatureStatus
 from copytrader_core.solana.coins import Coin
+from copytrader_core.solana.nonce import NonceState
 from copytrader_core.solana.programs import associated_token_address
 from copytrader_core.solana.routes.route import Code, RouteError
 from copytrader_core.solana.rpc import RpcError
-from executor import reconcile
+from executor import reconcile, settler
 from executor.accounts import CoinNews
 from executor.broker import Landed, Reverted
 from executor.fills import failure_of_json, failure_of_update
-from executor.live import Chainhead, LiveBroker
-from executor.orders import Signed
+from executor.live import Chainhead, LiveBroker, Outcome
+from executor.orders import DurableNonce, Signed
 from executor.reconcile import CoinLook, Reconciler, Truth, by_mint
 from executor.settler import Settler
 from executor.trips import Trips
@@ -99,6 +100,7 @@ class Desk:
         self.broker.resume(sale("p"), Signed(SIGNATURE, b"", last_block))
 
 
+VALUE = str(Hash(bytes([7]) * 32))
 CONFIRMED = SignatureStatus(9, None, "confirmed")
 
 
@@ -138,6 +140,42 @@ async def test_four_nodes_need_a_second_look_too() -> None:
     desk.fly()
     assert await desk.look(3, seconds=0.1) == []
     assert len(await desk.look()) == 1
+
+
+@pytest.mark.parametrize(("slots", "is_told"), [((20, 20), True), ((20, 9), False), ((20,), True)])
+async def test_a_sale_under_a_nonce_whose_block_nobody_knows_is_left_behind_and_not_void(
+    slots: tuple[int, ...], is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read(node: Any, accounts: Any, commitment: str) -> tuple[int, dict[str, NonceState]]:
+        return node.height, {"A": NonceState(Pubkey.default(), Hash.from_string(VALUE))}
+
+    monkeypatch.setattr(settler, "read_nonces", read)
+    desk = Desk(*[Node(height=slot) for slot in slots])
+    desk.broker.resume(sale("p"), Signed(SIGNATURE, b"", 0, DurableNonce("A", VALUE, 5)))
+    desk.broker.flights[SIGNATURE].landed_slot = 9
+    told = await desk.look(5)
+    assert [(one.result, one.final) for one in told[:1]] == [(None, False)] * is_told
+
+
+def test_what_is_left_behind_is_held_again_and_still_under_way(tmp_path: Path) -> None:
+    now = SimpleNamespace(ns=10**18)
+    with live_run(tmp_path, now) as run:
+        run.engine.desk.market.learn(str(MINT), TRADING)
+        wanted = position()
+        wanted.due = "timer"
+        run.engine.desk.adopt(wanted)
+        run.engine.on_tick()
+        (signature,) = run.broker.flights
+        gone = Outcome(signature, 0, None, final=False, reason="left behind")
+        run.chain.on_outcome(gone)
+        assert signature in run.broker.flights, "it was never seen"
+        run.chain.on_outcome(Outcome(signature, 106, Landed(HELD, 5, 0, 5_000, 0), final=False))
+        assert not run.engine.desk.holdings.open
+        run.chain.on_outcome(gone)
+        assert len(run.engine.desk.holdings.open) == 1
+        assert run.broker.flights[signature].landed_slot is None
+        run.chain.on_outcome(Outcome(signature, 120, Landed(HELD, 5, 0, 5_000, 0), final=True))
+        assert not run.engine.desk.holdings.open and not run.broker.flights
 
 
 def lifetime(height: int) -> Lifetime:
