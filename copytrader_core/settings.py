@@ -7,6 +7,7 @@ Nested fields are reached with two underscores: `COPYTRADER_INGEST__SCOPE=tracke
 from __future__ import annotations
 
 import os
+import tomllib
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +28,7 @@ _DAY_MS = 86_400_000
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class EndpointSettings(_Section):
@@ -475,3 +476,5 @@ def settings() -> Settings:
     except ValidationError as error:
         lines = "\n".join(f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"settings are wrong (copytrader.toml or COPYTRADER_ variables):\n{lines}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"copytrader.toml is no TOML: {error}: correct it") from None

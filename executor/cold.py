@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 from copytrader_core.errors import ConfigError
 from copytrader_core.geyser.client import Received
@@ -35,7 +37,10 @@ async def flatten_cold(settings: Settings, outside: Outside) -> Tally:
         raise
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the journal: what is held has to be sold
         home = config.home_path / "executor" / f"cold-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
-        _log.error("journal_unreadable error=%s: selling by what the chain says, into %s", error, home)
+        if isinstance(error, OSError):
+            # A disk that is full or cannot be written: perhaps there is another.
+            home = Path(tempfile.mkdtemp(prefix="copytrader-cold-"))
+        _log.error("journal_unreadable error=%r: selling by what the chain says, into %s", error, home)
         return await _run(config.model_copy(update={"home": home}), outside)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from copytrader_core.errors import StoreError
 from copytrader_core.policy.values import TradingState
 from executor.locks import Locks
 from executor.statements import statement
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _STRICTNESS: Final[Mapping[str, int]] = {"ACTIVE": 0, "REDUCING": 1, "HALTED": 2}
 _FILE: Final = "control.json"
-_LOCK: Final = "control.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,10 @@ class Switch:
 def read_control(folder: Path) -> Control:
     """What the file in `folder` says: ACTIVE where there is none, HALTED where it cannot be read."""
     try:
-        return Control(**orjson.loads((folder / _FILE).read_bytes()))
+        control = Control(**orjson.loads((folder / _FILE).read_bytes()))
+        if control.state not in _STRICTNESS:
+            raise ValueError(f"there is no state {control.state!r}")
+        return control
     except FileNotFoundError:
         return ACTIVE
     except (OSError, ValueError, TypeError) as error:
@@ -149,7 +152,8 @@ def write_control(folder: Path, control: Control) -> None:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Nobody else reads the file to write it again meanwhile: a halt that comes in between must not be lost."""
-    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # The folder itself: a file would belong to whoever pressed first, and root's would shut the service out.
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -163,15 +167,20 @@ def _write(folder: Path, control: Control) -> None:
         file.write(orjson.dumps({"state": control.state, "flatten": control.flatten, "reason": control.reason}))
         file.flush()
         os.fsync(file.fileno())
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(staged, owner.st_uid, owner.st_gid)
     staged.replace(folder / _FILE)
 
 
 def set_state(connection: psycopg.Connection[Any], control: Control) -> None:
     """Sets the row and tells every executor that listens."""
     with connection.transaction():
-        connection.execute(
+        done = connection.execute(
             statement("set_state"), {"state": control.state, "flatten": control.flatten, "reason": control.reason}
         )
+        if done.rowcount == 0:
+            raise StoreError("the row of exec_state is missing, so that everything is HALTED: restore it from a backup")
         connection.execute(statement("notify_state"))
 
 

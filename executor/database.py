@@ -174,7 +174,7 @@ async def _release(connection: AsyncConnection[DictRow]) -> Release:
         row = await (await cursor.execute(CURRENT)).fetchone()
     try:
         return await asyncio.to_thread(_parsed, row)
-    except StoreError as error:
+    except (StoreError, LookupError, TypeError, ValueError) as error:
         _log.warning("%s; until then there is nobody to follow", error)
         return _NO_RELEASE
 

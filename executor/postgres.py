@@ -71,7 +71,9 @@ async def answers(url: str) -> str | None:
 
 
 def told(error: BaseException) -> str:
-    """An error on one line."""
+    """An error on one line. What is wrong with a URL is not repeated: its password may stand there."""
+    if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
+        return "DATABASE_URL is no URL that Postgres can read: check its characters, those of the password too"
     return " ".join(str(error).split())
 
 

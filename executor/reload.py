@@ -6,6 +6,7 @@ start until the next one.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import tomllib
@@ -44,6 +45,9 @@ class SettingsWatch:
         self._failed: _Seen | None = None
         self._was_there = self._path.exists()
         self._missed = False
+        self._sections: frozenset[str] = frozenset()
+        with contextlib.suppress(OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
+            self._sections = _sections(self._path)
 
     def poll(self) -> Settings | None:
         """New settings once the file has changed to something valid, None otherwise. Never raises.
@@ -58,13 +62,18 @@ class SettingsWatch:
             self._last = seen
             return None
         try:
-            loaded = self._load()
-        except (ValidationError, ConfigError, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            loaded, sections = self._load(), _sections(self._path)
+            if lost := self._sections - sections:
+                raise ConfigError(f"sections are gone, and with them their limits: {', '.join(sorted(lost))}")
+        except (
+            *(ValidationError, ConfigError, tomllib.TOMLDecodeError, UnicodeDecodeError),
+            *(OSError, RecursionError),
+        ) as error:
             self._fail(seen, error)
             return None
         if self._look() != seen:
             return None
-        self._judged = seen
+        self._judged, self._sections = seen, sections
         return self._take(loaded)
 
     def _look(self) -> _Seen | None:
@@ -97,6 +106,11 @@ class SettingsWatch:
         self.current = merged
         _log.warning("settings_changed %s", changed)
         return merged
+
+
+def _sections(path: Path) -> frozenset[str]:
+    """The names at the top of a file: one that was cut while it was written has lost some."""
+    return frozenset(tomllib.loads(path.read_text()))
 
 
 def _wrong(error: Exception) -> str:

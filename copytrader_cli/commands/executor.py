@@ -15,7 +15,7 @@ import uvloop
 from copytrader_cli import executor_status as status_command
 from copytrader_cli.amounts import sol
 from copytrader_cli.commands import executor_locks, executor_nonce
-from copytrader_cli.watch.press import press
+from copytrader_cli.watch.press import executor_folder, press
 from copytrader_core.errors import ConfigError, StoreError
 from copytrader_core.geyser.client import Endpoint, parse_endpoint
 from copytrader_core.policy.values import TradingState
@@ -185,7 +185,7 @@ async def _flatten_cold(config: Settings) -> None:
 def _set(state: TradingState, *, flatten: bool, reason: str) -> None:
     if (problem := press(Control(state, flatten, reason), start=True)) is not None:
         print(
-            f"the state stands in {settings().home_path / 'executor'}, but not in Postgres ({problem}):"
+            f"the state stands in {executor_folder()}, but not in Postgres ({problem}):"
             " executors on other machines have not heard of it",
             file=sys.stderr,
         )

@@ -13,17 +13,26 @@ from copytrader_core.store.roles import renew_roles
 
 # Any constant shared by all starters; "copytrd" in ASCII.
 _LOCK = 0x636F7079747264
+_WAIT_SECONDS = 20
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 
 
 def migrate(url: str, folder: Path | None = None) -> int:
     """Brings the database at `url` to the newest schema and returns its version.
 
-    Raises StoreError if the database is newer than this code, or if a migration fails (it is rolled back whole).
+    Raises StoreError if the database is newer than this code, if a migration fails (it is rolled back whole), or if
+    somebody else migrates for longer than is waited for.
     """
     steps = _steps(folder or data_dir("sql") / "migrations")
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        connection.execute(f"SET lock_timeout = '{_WAIT_SECONDS}s'")
+        try:
+            connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        except psycopg.errors.LockNotAvailable:
+            raise StoreError(
+                f"another program has been migrating the database for {_WAIT_SECONDS} s: wait for it, or end it"
+            ) from None
+        connection.execute("SET lock_timeout = 0")
         current = _version(connection)
         newest = max(steps, default=0)
         if current > newest:

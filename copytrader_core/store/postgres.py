@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import psycopg
 
@@ -50,8 +51,18 @@ def sqlalchemy_url(url: str) -> str:
     return _DRIVER.sub("postgresql+psycopg2://", url)
 
 
-def connect(url: str | None = None, *, autocommit: bool = False) -> psycopg.Connection:
-    """A psycopg connection to `url`, by default to this home's database, in UTC."""
+def connect(
+    url: str | None = None, *, autocommit: bool = False, patience_seconds: int | None = None
+) -> psycopg.Connection:
+    """A psycopg connection to `url`, by default to this home's database, in UTC.
+
+    With `patience_seconds` neither the connection nor a statement or lock is waited for any longer.
+    """
+    options = "-c timezone=UTC"
+    limits: dict[str, Any] = {}
+    if patience_seconds is not None:
+        options += f" -c statement_timeout={patience_seconds * 1000} -c lock_timeout={patience_seconds * 1000}"
+        limits["connect_timeout"] = patience_seconds
     return psycopg.connect(
-        url or database_url(), autocommit=autocommit, options="-c timezone=UTC", application_name="copytrader"
+        url or database_url(), autocommit=autocommit, options=options, application_name="copytrader", **limits
     )

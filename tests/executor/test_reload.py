@@ -159,3 +159,27 @@ def test_without_a_file_there_is_nothing_to_say(
     assert settled(watch) is None and not caplog.records
     (tmp_path / "none.toml").write_text(GOOD)
     assert settled(watch) is not None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# [risk]\n", "[policy]\nmax_size_sol = 1.5\n", "[risk]\nmax_open_positions = inf\n"]
+)
+def test_a_file_that_has_lost_its_limits_changes_nothing(
+    file: Path, watch: SettingsWatch, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    file.write_text(text)
+    with caplog.at_level(logging.WARNING):
+        assert settled(watch) is None
+    assert watch.current.risk.max_open_positions == 9 and "settings_kept" in caplog.text
+
+
+def test_a_limit_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in ("inf", "nan"):
+        monkeypatch.setenv("COPYTRADER_RISK__MAX_TRADE_SOL", text)
+        with pytest.raises(ValueError, match="finite"):
+            Settings()
+
+
+def test_a_file_nested_without_end_is_one_more_bad_file(file: Path, watch: SettingsWatch) -> None:
+    file.write_text("[risk]\nblocked_mints = " + "[" * 5_000)
+    assert settled(watch) is None
