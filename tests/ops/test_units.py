@@ -95,6 +95,14 @@ def test_the_executor_is_stopped_by_its_name_only() -> None:
     assert "PartOf" not in UNITS["copytrader-executor.service"]
 
 
+def test_selling_everything_is_started_by_hand_alone_and_has_what_the_executor_has() -> None:
+    executor, button = (UNITS[f"copytrader-{name}.service"] for name in ("executor", "flatten"))
+    assert not {"WantedBy", "RequiredBy"} & set(button)
+    for name in ("User", "Group", "StateDirectory", "WorkingDirectory", "Environment"):
+        assert button[name] == executor[name]
+    assert button["LoadCredential"][0] == executor["LoadCredential"][0]
+
+
 @pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
 def test_every_service_comes_back_and_is_held_within_its_memory(path: Path) -> None:
     unit = UNITS[path.name]
@@ -141,9 +149,12 @@ def test_no_secret_stands_in_a_unit_and_no_password_is_needed(path: Path) -> Non
         assert "@" not in value and "PASSWORD" not in value.upper() and "TOKEN" not in value.upper()
 
 
-def test_the_target_has_every_unit_but_the_alerts_and_the_services_of_timers() -> None:
+_NOT_WANTED = {f"copytrader-{name}.service" for name in ("alerts", "backup", "flatten")}
+
+
+def test_the_target_has_every_unit_but_the_alerts_the_button_and_the_services_of_timers() -> None:
     wanted = {name for line in UNITS["copytrader.target"]["Wants"] for name in line.split()}
-    assert wanted == set(UNITS) - {"copytrader.target", "copytrader-alerts.service", "copytrader-backup.service"}
+    assert wanted == set(UNITS) - _NOT_WANTED - {"copytrader.target"}
     for name in wanted:
         assert UNITS[name]["WantedBy"] == ["copytrader.target"]
 
