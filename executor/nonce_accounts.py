@@ -66,7 +66,7 @@ async def read_nonces(
 
 
 async def opened(nodes: Sequence[ChainRpc], accounts: Sequence[str], owner: Pubkey) -> Nonces:
-    """The pool of the settings' accounts, read and checked. Raises ConfigError for one that `owner` cannot use.
+    """The pool of the settings' accounts, read and checked. Raises ConfigError for one that is somebody else's.
 
     Where no node answers, nothing is signed under them until one does: exits do not wait for that.
     """

@@ -99,6 +99,8 @@ class Reconciler:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._asked.wait()
+                    # Two looks are two only with something between them.
+                    await asyncio.sleep(_FIRST_PAUSE_SECONDS)
 
     def _restored(self) -> bool:
         return any(flight.order.restored for flight in self._broker.flights.values())

@@ -52,12 +52,11 @@ def tick(
     with dg.DagsterInstance.local_temp() as instance:
         if under_way is not None:
             instance.add_run(dg.DagsterRun(job_name="daily", status=under_way))
-        context = dg.build_schedule_context(
-            instance=instance,
-            scheduled_execution_time=NIGHT + dt.timedelta(days=nights_later),
-            resources={"lake_folder": LakeFolder(root=str(platform.lake.root)), "warehouse": Warehouse()},
-        )
-        result = nightly(context)
+        now = NIGHT + dt.timedelta(days=nights_later)
+        resources = {"lake_folder": LakeFolder(root=str(platform.lake.root)), "warehouse": Warehouse()}
+        # Entered, so that it lets go of its instance again: what is defined later would ask one that is gone.
+        with dg.build_schedule_context(instance, resources=resources, scheduled_execution_time=now) as context:
+            result = nightly(context)
     assert isinstance(result, (dg.RunRequest, dg.SkipReason))
     return result
 
