@@ -35,9 +35,10 @@ from executor.coins import CoinBook
 from executor.nonces import Nonces, Use
 from executor.orders import DurableNonce, Likely, Order, Presigned, Side, Signed
 
+_log = logging.getLogger(__name__)
+
 LIFETIME_BLOCKS: Final = 150
 # A blockhash this old is not signed with any more: what it signs could hardly land in time.
-_log = logging.getLogger(__name__)
 _STALE_BLOCKS: Final = 75
 _MOST_HASHES: Final = 1_024
 

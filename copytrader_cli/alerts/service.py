@@ -352,7 +352,7 @@ def _presser(world: _World) -> Callable[[Button, str], Any]:
         if button == "flatten" and not (await world.look()).status.running:
             text += f" No {world.mode} executor is seen running: the next one sells first."
         if problem is not None:
-            text += f" It stands in the file, but not in Postgres ({problem})."
+            text += f" {problem}"
         return text
 
     return pressed

@@ -140,7 +140,7 @@ class _Cockpit:
         await self._hub.nudge()
         text = await self._flattening() if button == "flatten" else _DONE[button]
         if problem is not None:
-            text += f" It stands in the file, but not in Postgres ({problem}): other machines have not heard of it."
+            text += f" {problem}"
         return _said(text)
 
     async def _flattening(self) -> str:

@@ -189,12 +189,15 @@ async def _flatten_cold(config: Settings) -> None:
 
 
 def _set(state: TradingState, *, flatten: bool, reason: str) -> None:
-    if (problem := press(Control(state, flatten, reason), start=True)) is not None:
-        print(
-            f"the state stands in {executor_folder()}, but not in Postgres ({problem}):"
-            " executors on other machines have not heard of it",
-            file=sys.stderr,
-        )
+    try:
+        problem = press(Control(state, flatten, reason), start=True)
+    except StoreError as error:
+        if not flatten:
+            raise
+        # What is held can be sold all the same.
+        problem = str(error)
+    if problem is not None:
+        print(f"{problem} The folder is {executor_folder()}.", file=sys.stderr)
 
 
 def _endpoint(address: str | None, tls: bool | None, x_token_file: Path | None) -> Endpoint:

@@ -41,7 +41,7 @@ def wish_of(button: Button, reason: str) -> Control:
 def press(control: Control, *, start: bool = False) -> str | None:
     """The file first, which needs nothing but the disk; then the row, if there is a database to be had.
 
-    Returns why the row could not be set, None if it was: executors on other machines hear of the row alone. With
+    Returns a sentence on what could not be set, or None: executors on other machines hear of the row alone. With
     `start` this home is the executor's, and its own database is started if need be. Else a database that does not run
     is left alone, and where neither a journal is here nor a row can be set, StoreError says that nobody has heard.
     """
@@ -56,7 +56,11 @@ def press(control: Control, *, start: bool = False) -> str | None:
     if not here and (folder / "control.json").exists():
         # A file that an executor has left behind here must not contradict the row.
         write_control(folder, control)
-    return problem if unwritten is None else f"only the row could be set, the file could not be written: {unwritten}"
+    if unwritten is not None:
+        return f"It stands in Postgres, but not in the file ({unwritten}): who has no Postgres has not heard of it."
+    if problem is not None:
+        return f"It stands in the file, but not in Postgres ({problem}): other machines have not heard of it."
+    return None
 
 
 def executor_folder() -> Path:
